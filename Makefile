@@ -1,0 +1,32 @@
+# Targets a newcomer types: demo, test, bench, lint. Everything lands in .venv and .demo.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench lint clean
+
+.venv/.created:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	touch $@
+
+.venv/.%: .venv/.created pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[$*]'
+	touch $@
+
+demo: .venv/.example
+	$(BIN)/python examples/demo.py
+
+test: .venv/.test
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .demo

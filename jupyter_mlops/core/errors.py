@@ -1,0 +1,146 @@
+"""Every error a user can meet, one class each.
+
+A class decides its HTTP status and its MLflow ``error_code``; nothing else in the project does. Messages say what is
+wrong, where, and what would be right, and never carry a secret: they are shown to users as they are.
+"""
+
+from __future__ import annotations
+
+
+class MLOpsError(Exception):
+    """Base of all errors this project raises on purpose."""
+
+    http_status: int = 500
+    error_code: str = "INTERNAL_ERROR"
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class InvalidValue(MLOpsError):
+    """A value that cannot be accepted: wrong type, too long, not in the grammar."""
+
+    http_status = 400
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class FilterError(InvalidValue):
+    """A search filter or ordering that does not parse; the message points at the place."""
+
+
+class UnknownParameter(InvalidValue):
+    """A parameter that the notebook's ``parameters`` cell does not declare."""
+
+
+class ParameterTypeError(InvalidValue):
+    """A parameter whose value does not fit the declared type."""
+
+
+class NotebookError(InvalidValue):
+    """A file that is not a notebook, or a notebook that cannot be run as asked."""
+
+
+class UnsafeModel(InvalidValue):
+    """A model whose format can run code when loaded, where only safe formats are accepted."""
+
+
+class NotFound(MLOpsError):
+    """No such thing, or not yours to see: the two look alike."""
+
+    http_status = 404
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class AlreadyExists(MLOpsError):
+    """A name that is taken."""
+
+    http_status = 400
+    error_code = "RESOURCE_ALREADY_EXISTS"
+
+
+class NameTaken(AlreadyExists):
+    """A registry name taken by an owner the caller may not see."""
+
+    http_status = 409
+
+
+class Conflict(MLOpsError):
+    """The thing is in a state that does not allow this: changed by someone else, deleted, already finished."""
+
+    http_status = 409
+    error_code = "RESOURCE_CONFLICT"
+
+
+class Unauthenticated(MLOpsError):
+    """Nobody knows who is asking."""
+
+    http_status = 401
+    error_code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(MLOpsError):
+    """The caller may see the thing but not do this to it."""
+
+    http_status = 403
+    error_code = "PERMISSION_DENIED"
+
+
+class NotSupported(MLOpsError):
+    """Known, and not offered here."""
+
+    http_status = 501
+    error_code = "NOT_IMPLEMENTED"
+
+
+class Unavailable(MLOpsError):
+    """The database, the artifact store or the service does not answer now; the same call may succeed later."""
+
+    http_status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+
+class StorageFull(MLOpsError):
+    """No room left; nothing half written is visible."""
+
+    http_status = 507
+    error_code = "RESOURCE_EXHAUSTED"
+
+
+class SchemaOutdated(MLOpsError):
+    """The database was made by an older version: ``jupyter mlops db upgrade`` is needed."""
+
+    http_status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+
+class SchemaTooNew(MLOpsError):
+    """The database was made by a newer version than this one."""
+
+    http_status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+
+class IntegrityError(MLOpsError):
+    """Stored bytes that do not match their digest."""
+
+    http_status = 500
+    error_code = "DATA_LOSS"
+
+
+class MissingDependency(MLOpsError):
+    """An optional package is needed for this; the message says which and how to install it."""
+
+    http_status = 501
+    error_code = "NOT_IMPLEMENTED"
+
+
+class RunFailed(MLOpsError):
+    """A recorded notebook run that ended FAILED or KILLED; raised to callers that asked to wait for it."""
+
+    http_status = 500
+    error_code = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message, run_id)
+        self.run_id = run_id

@@ -1,0 +1,41 @@
+"""Identifiers: time-ordered UUIDs (RFC 9562, version 7) as 32 hex digits, and readable run names."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+_ADJECTIVES = (
+    "able amber brave bright brisk calm clear clever crisp dapper deft eager early fair fleet fond fresh gentle glad "
+    "golden grand happy hardy honest humble jolly keen kind light lively loyal lucid lucky mellow merry mild modest neat "
+    "nimble noble patient placid plucky polite proud quick quiet rapid ready rustic sage serene sharp silent silver "
+    "sleek smart snug solid spry stable steady still stout sunny swift tidy trusty upbeat vivid warm wise witty zesty"
+).split()
+_ANIMALS = (
+    "ant asp auk bat bear bee boar carp cat cod colt crab crane crow deer dove duck eagle eel elk ewe falcon fawn finch "
+    "fox frog gull hare hawk hen heron hound ibex ibis jay kite koala lark lion lynx mink mole moose moth mouse newt "
+    "orca otter owl ox panda perch pike pony puma quail ram raven robin rook seal shark shrew skunk sloth snail stork "
+    "swan tiger toad trout vole wasp whale wolf wren yak zebra"
+).split()
+
+
+def new_id() -> str:
+    """A new identifier: 48 bits of milliseconds, then random bits, so that ids sort by creation to the millisecond."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return f"{value:032x}"
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` has the form of a whole identifier (32 lower-case hex digits)."""
+    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
+
+
+def new_run_name() -> str:
+    """A name people can say, like ``brave-otter-418``; not unique by itself."""
+    # A generator of its own: the notebook's seeded `random` must neither decide the name nor be advanced by it.
+    generator = random.Random(os.urandom(8))
+    return f"{generator.choice(_ADJECTIVES)}-{generator.choice(_ANIMALS)}-{generator.randrange(1000)}"

@@ -1,0 +1,1 @@
+"""Where and how notebooks run: engines for sweeps, the sweep itself."""

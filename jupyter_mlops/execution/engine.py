@@ -1,0 +1,56 @@
+"""What an engine is: something that runs many notebook tasks and says how each ended.
+
+Engines are found by the entry point group ``jupyter_mlops.engines``: the entry point's name is what ``--engine`` takes,
+its object is a class that is constructed without arguments and implements :class:`Engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from jupyter_mlops.core.records import Json, Progress, Reason, RunStatus
+
+
+class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One notebook run to be done. Everything in it can be sent to another machine."""
+
+    run_id: str
+    """The run that records it; chosen by the submitter, so that doing a task twice is noticed."""
+    experiment_id: str
+    tracking_url: str
+    notebook: str
+    """Absolute path of the source notebook."""
+    parameters: dict[str, Json] = {}
+    """Checked against the notebook's ``parameters`` cell already."""
+    name: str | None = None
+    parent_run_id: str | None = None
+    kernel_name: str | None = None
+    cwd: str | None = None
+    """Working directory; the notebook's own folder when None."""
+    execution_timeout: float | None = None
+    """Seconds a cell may take."""
+    output: str | None = None
+    """Where to write the executed notebook besides the record; nowhere when None."""
+    tags: dict[str, str] = {}
+
+
+class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """News of one task: it started, a cell finished, or (when ``status`` has ended) it is over."""
+
+    run_id: str
+    status: RunStatus
+    progress: Progress | None = None
+    reason: Reason | None = None
+
+
+class Engine(Protocol):
+    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Iterator[TaskEvent]:
+        """Run the tasks, at most ``jobs`` at once, and yield news until each is over.
+
+        Exactly one event with an ended status is yielded for each task, whatever happens to its process; a task that
+        ends never disturbs another. Closing the iterator cancels what is running (the runs end KILLED) and starts
+        nothing more; no process is left behind.
+        """

@@ -1,0 +1,303 @@
+"""The one door: every read and write of experiments, runs, artifacts and models goes through a :class:`Tracker`.
+
+A tracker is one attribute a noun. All implementations (embedded on SQLite, embedded on PostgreSQL, remote) pass the same
+contract suite in ``tests/contract``.
+
+Rules that hold for each operation:
+
+- **Thread-safe.** Any thread may call; after a fork, a child must open a tracker of its own.
+- **Durable.** A write has returned only after it survives ``kill -9`` of this process and of the database's client.
+- **Atomic.** A call does all of what it says or none of it.
+- **Errors** are those of :mod:`jupyter_mlops.core.errors`. What does not exist and what the principal may not see raise
+  the same :class:`~jupyter_mlops.core.errors.NotFound`.
+- **Deleted** things are found only where a ``view`` asks for them, and by their id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.records import (
+    Alias,
+    AliasMove,
+    Artifact,
+    AuditEntry,
+    Batch,
+    Collected,
+    Comment,
+    DatasetUse,
+    Experiment,
+    MetricPoint,
+    ModelVersion,
+    NewRun,
+    Page,
+    RegisteredModel,
+    Run,
+    RunChange,
+    StreamPosition,
+    View,
+)
+
+DEFAULT_PAGE = 1000
+LARGEST_PAGE = 50_000
+
+
+class Experiments(Protocol):
+    def create(self, name: str, *, owner: str | None = None, tags: Mapping[str, str] | None = None) -> Experiment:
+        """Create an experiment; ``AlreadyExists`` when the owner has one of that name (deleted ones count too)."""
+
+    def ensure(self, name: str, *, owner: str | None = None) -> Experiment:
+        """The active experiment of that name, created when there is none. Two callers at once get the same one.
+        ``Conflict`` when it exists but is deleted."""
+
+    def get(self, experiment_id: str) -> Experiment: ...
+
+    def find(self, name: str) -> Experiment:
+        """The experiment of that name, deleted or not; ``NotFound`` when there is none."""
+
+    def search(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        view: View = View.ACTIVE,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[Experiment]:
+        """MLflow's grammar over ``name``, ``creation_time``, ``last_update_time`` and ``tags.*``; newest first."""
+
+    def rename(self, experiment_id: str, name: str) -> None: ...
+
+    def set_tags(self, experiment_id: str, tags: Mapping[str, str]) -> None: ...
+
+    def delete_tag(self, experiment_id: str, key: str) -> None: ...
+
+    def delete(self, experiment_id: str) -> None:
+        """Mark deleted, with its runs; :meth:`restore` brings back what this call deleted."""
+
+    def restore(self, experiment_id: str) -> None: ...
+
+
+class Runs(Protocol):
+    def create(self, new: NewRun, position: StreamPosition | None = None) -> Run:
+        """Create a run with what ``new.batch`` logs, in one transaction. Creating the same ``run_id`` again with the
+        same experiment returns the run as it is (so that a resend is harmless)."""
+
+    def get(self, run_id: str) -> Run: ...
+
+    def resolve(self, text: str, *, experiment_id: str | None = None) -> Run:
+        """The run that ``text`` names: an id, a unique prefix of an id (4 characters or more), or a name.
+
+        Raises ``NotFound``, or ``InvalidValue`` listing the candidates when several runs match. Of several runs with
+        the same name in one experiment, none is preferred.
+        """
+
+    def search(
+        self,
+        experiment_ids: Sequence[str] = (),
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        view: View = View.ACTIVE,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[Run]:
+        """Runs of the experiments (of all visible ones when none is given), complete with params, metric summaries,
+        tags and inputs. ``filter`` and ``order_by`` are MLflow's grammar (:mod:`jupyter_mlops.core.filters`); ties and
+        the default order are newest start first, then id. A page token is bound to its query and names a place in
+        the ordering, so that runs added meanwhile neither repeat nor hide others."""
+
+    def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
+        """Write ``batch``. An identical param again is harmless, a different value for a logged param raises
+        ``InvalidValue`` and nothing of the batch is written. Allowed while the run is active, whatever its status;
+        ``Conflict`` when the run is deleted."""
+
+    def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
+        """Change status and other fields. Ending a run sets ``end_time`` to now unless given; a status that is not an
+        end clears it. Metric chunks are merged at the end."""
+
+    def heartbeat(self, run_id: str) -> None:
+        """Say that the run's runner lives."""
+
+    def delete_tag(self, run_id: str, key: str) -> None: ...
+
+    def delete(self, run_id: str) -> None:
+        """Mark deleted, children included; bytes stay until :meth:`Tracker.gc`."""
+
+    def restore(self, run_id: str) -> None: ...
+
+    def history(
+        self, run_id: str, key: str, *, limit: int = LARGEST_PAGE, page_token: str | None = None
+    ) -> Page[MetricPoint]:
+        """The points of one metric as logged, an identical (step, timestamp, value) once."""
+
+    def sampled(self, run_id: str, key: str, width: int) -> tuple[MetricPoint, ...]:
+        """At most ``4 * width`` points of a history, ordered by step, that keep every bucket's first, last, least and
+        greatest value (M4: Jugel et al., VLDB 2014)."""
+
+    def watermark(self, stream: str) -> int:
+        """The highest position of ``stream`` that was applied; 0 for an unknown stream."""
+
+    def comment(self, run_id: str, text: str) -> Comment: ...
+
+    def comments(self, run_id: str) -> tuple[Comment, ...]: ...
+
+    def active(self) -> tuple[Run, ...]:
+        """Runs with status RUNNING or SCHEDULED of this principal, for finding lost ones."""
+
+    def children(self, run_id: str) -> tuple[Run, ...]:
+        """Active direct children, oldest first."""
+
+
+class Artifacts(Protocol):
+    """Files of runs. Paths are logical: relative POSIX, no empty, ``.`` or ``..`` part, no NUL; they never touch the
+    file system. An upload is streamed while hashing, stored once per content, and visible only when whole."""
+
+    def put(
+        self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None
+    ) -> Artifact:
+        """Store a file under ``path``, replacing what was there."""
+
+    def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
+        """Store all regular files below ``folder`` (symbolic links are not followed), visible together."""
+
+    def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
+        """The files and folders directly in ``path``, by name; empty when there is no such folder."""
+
+    def walk(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
+        """All files below ``path`` (or the file itself), by path."""
+
+    def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes of a file in pieces, ``[start, stop)``. A whole read is verified: ``IntegrityError`` at the end
+        when the digest does not match."""
+
+    def download(self, run_id: str, path: str, destination: Path) -> Path:
+        """Write a file or a folder below ``destination`` and return its place there; verified by digest, visible only
+        when whole."""
+
+    def delete(self, run_id: str, path: str) -> None:
+        """Remove a file or a folder from the run; ``NotFound`` when there is none."""
+
+
+class Models(Protocol):
+    """The registry. Model names are plain: 1 to 250 characters, no ``/`` and no ``:``."""
+
+    def create(
+        self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None, owner: str | None = None
+    ) -> RegisteredModel: ...
+
+    def get(self, name: str) -> RegisteredModel: ...
+
+    def search(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[RegisteredModel]: ...
+
+    def update(self, name: str, *, description: str | None = None, new_name: str | None = None) -> RegisteredModel: ...
+
+    def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None: ...
+
+    def delete_tag(self, name: str, key: str, *, version: int | None = None) -> None: ...
+
+    def delete(self, name: str) -> None:
+        """Delete a model with its versions and aliases; their bytes are freed by ``gc``. ``Conflict`` while an alias
+        points at one of them."""
+
+    def register(
+        self,
+        name: str,
+        run_id: str,
+        path: str,
+        *,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        """Make a version from the model directory at ``path`` of a run; the model is created when there is none.
+
+        The version keeps its own reference to the bytes: deleting the run later does not touch it. ``InvalidValue``
+        when ``path`` holds no ``MLmodel`` file, saying which folders of the run do.
+        """
+
+    def version(self, name: str, version: int) -> ModelVersion: ...
+
+    def resolve(self, name: str, reference: str) -> ModelVersion:
+        """The version meant by ``reference``: a number, ``@alias`` or ``latest``."""
+
+    def versions(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[ModelVersion]:
+        """MLflow's grammar over ``name``, ``run_id``, ``version_number`` and ``tags.*``."""
+
+    def update_version(self, name: str, version: int, *, description: str) -> ModelVersion: ...
+
+    def delete_version(self, name: str, version: int) -> None:
+        """``Conflict`` while an alias points at it. Numbers are never used again."""
+
+    def files(self, name: str, version: int) -> tuple[Artifact, ...]: ...
+
+    def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        ...
+
+    def download(self, name: str, version: int, destination: Path) -> Path:
+        """Write the version's files into ``destination`` (created, or empty), each verified by its digest."""
+
+    def set_alias(self, name: str, alias: str, version: int, *, reason: str = "") -> Alias:
+        """Point ``alias`` at ``version`` in one transaction; the move is on record."""
+
+    def delete_alias(self, name: str, alias: str, *, reason: str = "") -> None: ...
+
+    def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
+        """The moves of one alias, or of all, oldest first."""
+
+
+class Datasets(Protocol):
+    def uses(self, digest: str) -> tuple[DatasetUse, ...]:
+        """Which runs, and versions registered from them, used a data set of this digest."""
+
+
+class Tracker(Protocol):
+    """See the module's text for the rules. Closing flushes; a closed tracker raises on use. It is a context manager."""
+
+    principal: Principal
+    url: str
+    """Where it is, with any password masked."""
+
+    @property
+    def experiments(self) -> Experiments: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def models(self) -> Models: ...
+    @property
+    def datasets(self) -> Datasets: ...
+
+    def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
+        """What was done by whom, newest first."""
+
+    def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
+        """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,
+        nor of an upload in flight."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Tracker: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
