@@ -7,17 +7,18 @@ import random
 import time
 
 _ADJECTIVES = (
-    "able amber brave bright brisk calm clear clever crisp dapper deft eager early fair fleet fond fresh gentle glad "
-    "golden grand happy hardy honest humble jolly keen kind light lively loyal lucid lucky mellow merry mild modest neat "
-    "nimble noble patient placid plucky polite proud quick quiet rapid ready rustic sage serene sharp silent silver "
-    "sleek smart snug solid spry stable steady still stout sunny swift tidy trusty upbeat vivid warm wise witty zesty"
-).split()
+    "able amber brave bright brisk calm clear clever crisp dapper deft eager early fair fleet fond fresh gentle "
+    "glad golden grand happy hardy honest humble jolly keen kind light lively loyal lucid lucky mellow merry mild "
+    "modest neat nimble noble patient placid plucky polite proud quick quiet rapid ready rustic sage serene sharp "
+    "silent silver sleek smart snug solid spry stable steady still stout sunny swift tidy trusty upbeat vivid "
+    "warm wise witty zesty "
+).split()  # noqa: SIM905 - a list literal would be a page long
 _ANIMALS = (
-    "ant asp auk bat bear bee boar carp cat cod colt crab crane crow deer dove duck eagle eel elk ewe falcon fawn finch "
-    "fox frog gull hare hawk hen heron hound ibex ibis jay kite koala lark lion lynx mink mole moose moth mouse newt "
-    "orca otter owl ox panda perch pike pony puma quail ram raven robin rook seal shark shrew skunk sloth snail stork "
-    "swan tiger toad trout vole wasp whale wolf wren yak zebra"
-).split()
+    "ant asp auk bat bear bee boar carp cat cod colt crab crane crow deer dove duck eagle eel elk ewe falcon fawn "
+    "finch fox frog gull hare hawk hen heron hound ibex ibis jay kite koala lark lion lynx mink mole moose moth "
+    "mouse newt orca otter owl ox panda perch pike pony puma quail ram raven robin rook seal shark shrew skunk "
+    "sloth snail stork swan tiger toad trout vole wasp whale wolf wren yak zebra "
+).split()  # noqa: SIM905 - a list literal would be a page long
 
 
 def new_id() -> str:

@@ -1,1 +1,1 @@
-"""Keeps it: schema, migrations, group commit, metric history, search, content-addressed artifacts. No permission logic."""
+"""Keeps it: schema, migrations, group commit, metric history, search, content-addressed artifacts."""

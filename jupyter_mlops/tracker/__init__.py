@@ -1,1 +1,1 @@
-"""The door: the :class:`~jupyter_mlops.tracker.protocol.Tracker` protocol and its implementations; ``connect`` picks one."""
+"""The door: the ``Tracker`` protocol and its implementations; ``connect`` picks one."""

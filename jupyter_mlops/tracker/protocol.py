@@ -1,7 +1,7 @@
 """The one door: every read and write of experiments, runs, artifacts and models goes through a :class:`Tracker`.
 
-A tracker is one attribute a noun. All implementations (embedded on SQLite, embedded on PostgreSQL, remote) pass the same
-contract suite in ``tests/contract``.
+A tracker is one attribute a noun. All implementations (embedded on SQLite, embedded on PostgreSQL, remote) pass the
+same contract suite in ``tests/contract``.
 
 Rules that hold for each operation:
 
@@ -157,9 +157,7 @@ class Artifacts(Protocol):
     """Files of runs. Paths are logical: relative POSIX, no empty, ``.`` or ``..`` part, no NUL; they never touch the
     file system. An upload is streamed while hashing, stored once per content, and visible only when whole."""
 
-    def put(
-        self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None
-    ) -> Artifact:
+    def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         """Store a file under ``path``, replacing what was there."""
 
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
@@ -248,8 +246,9 @@ class Models(Protocol):
 
     def files(self, name: str, version: int) -> tuple[Artifact, ...]: ...
 
-    def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        ...
+    def open(
+        self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]: ...
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         """Write the version's files into ``destination`` (created, or empty), each verified by its digest."""
@@ -300,4 +299,3 @@ class Tracker(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
-
