@@ -12,13 +12,13 @@ _ADJECTIVES = (
     "modest neat nimble noble patient placid plucky polite proud quick quiet rapid ready rustic sage serene sharp "
     "silent silver sleek smart snug solid spry stable steady still stout sunny swift tidy trusty upbeat vivid "
     "warm wise witty zesty "
-).split()  # noqa: SIM905 - a list literal would be a page long
+).split()
 _ANIMALS = (
     "ant asp auk bat bear bee boar carp cat cod colt crab crane crow deer dove duck eagle eel elk ewe falcon fawn "
     "finch fox frog gull hare hawk hen heron hound ibex ibis jay kite koala lark lion lynx mink mole moose moth "
     "mouse newt orca otter owl ox panda perch pike pony puma quail ram raven robin rook seal shark shrew skunk "
     "sloth snail stork swan tiger toad trout vole wasp whale wolf wren yak zebra "
-).split()  # noqa: SIM905 - a list literal would be a page long
+).split()
 
 
 def new_id() -> str:
