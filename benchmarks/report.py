@@ -1,0 +1,62 @@
+"""Comparisons as text: a line while running, a Markdown page at the end."""
+
+from __future__ import annotations
+
+import datetime
+
+from benchmarks.measure import Comparison, Timing, machine, median, versions
+
+_INTRODUCTION = """\
+# Benchmarks
+
+Made by `make bench` on {date}. Each row does the same thing in two ways, in turn, in one run; the figures are medians,
+the ratios medians over the pairs. A ratio of 20x means that the peer takes twenty times as long. CPU time is that of
+the measuring process and the children it started; a PostgreSQL server's own is not in it.
+
+- Machine: {machine}
+- Versions: {versions}
+
+SQLite is in WAL mode with `synchronous=FULL` on our side, and as the peer configures it on its side.
+"""
+
+
+def _seconds(seconds: float) -> str:
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if seconds * factor >= 1 or unit == "us":
+            return f"{seconds * factor:.3g} {unit}"
+    raise AssertionError("unreachable")
+
+
+def _both(timing: Timing) -> str:
+    return f"{_seconds(timing.wall)} (CPU {_seconds(timing.cpu)})"
+
+
+def line(comparison: Comparison) -> str:
+    """One comparison for the terminal."""
+    ours, peer = median(comparison.ours), median(comparison.peer)
+    return (
+        f"{comparison.name}: {_both(ours)} against {comparison.peer_name} {_both(peer)}: "
+        f"{comparison.wall_ratio:.2f}x wall, {comparison.cpu_ratio:.2f}x CPU"
+        + (f" (goal: {comparison.goal})" if comparison.goal else "")
+    )
+
+
+def page(suites: dict[str, list[Comparison]], date: datetime.date) -> str:
+    """The Markdown page with a table a suite."""
+    packages = ("jupyter-mlops", "mlflow", "papermill", "sqlalchemy", "psycopg", "numpy", "scikit-learn")
+    parts = [_INTRODUCTION.format(date=date.isoformat(), machine=machine(), versions=versions(*packages))]
+    for suite, comparisons in suites.items():
+        parts.append(
+            f"\n## {suite.capitalize()}\n\n"
+            "| what | jupyter-mlops | peer | peer's wall / ours | peer's CPU / ours | goal |\n"
+            "| --- | ---: | ---: | ---: | ---: | --- |\n"
+        )
+        for c in comparisons:
+            parts.append(
+                f"| {c.name}, {c.unit} | {_both(median(c.ours))} | {c.peer_name}: {_both(median(c.peer))} "
+                f"| {c.wall_ratio:.2f}x | {c.cpu_ratio:.2f}x | {c.goal} |\n"
+            )
+        notes = [f"- {c.name}: {c.note}\n" for c in comparisons if c.note]
+        if notes:
+            parts.append("\n" + "".join(notes))
+    return "".join(parts)

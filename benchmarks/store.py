@@ -1,0 +1,135 @@
+"""The store against MLflow's own ``SqlAlchemyStore``: writing points, searching many runs, reading a long history."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import population
+from benchmarks.measure import Comparison, in_turn
+from jupyter_mlops.core.records import Batch, Metric, NewRun
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
+
+FILTER = "params.kind = 'rf'"
+ORDER = ["metrics.auc DESC"]
+
+
+def compare(quick: bool) -> Iterator[Comparison]:
+    """All comparisons of this suite; ``quick`` shrinks them to see that they run."""
+    with tempfile.TemporaryDirectory() as folder, population.postgres() as server:
+        yield from _on_database("SQLite", Path(folder), server=None, quick=quick)
+        yield from _on_database("PostgreSQL", Path(folder), server=server, quick=quick)
+
+
+def _on_database(label: str, folder: Path, *, server: population.Postgres | None, quick: bool) -> Iterator[Comparison]:
+    def url(name: str) -> str:
+        return f"sqlite:///{folder}/{name}.db" if server is None else server.new_database(name)
+
+    peer = population.open_peer(url("peer"), folder)
+    with connect(url("ours"), artifacts=str(folder / f"artifacts-{label}")) as tracker:
+        yield from _writing(label, tracker, peer, quick)
+        yield _history(label, tracker, peer, 5_000 if quick else 100_000)
+        yield _search(label, tracker, peer, 500 if quick else 20_000)
+    with connect(url("large"), artifacts=str(folder / f"artifacts-large-{label}")) as large:
+        yield _search_growth(label, large, 1_000 if quick else 20_000, 5_000 if quick else 200_000)
+
+
+def _writing(label: str, tracker: Tracker, peer: population.Peer, quick: bool) -> Iterator[Comparison]:
+    from mlflow.entities import Metric as PeerMetric
+
+    experiment = tracker.experiments.ensure("writing")
+    run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+    peer_run = peer.new_run("writing")
+    step = 0
+
+    def ours(points: int, calls: int) -> None:
+        nonlocal step
+        for _ in range(calls):
+            step += points
+            now = time.time_ns() // 1_000_000
+            metrics = tuple(Metric(f"m{i % 10}", i * 0.5, now, step + i) for i in range(points))
+            tracker.runs.log(run.run_id, Batch(metrics=metrics))
+
+    def theirs(points: int, calls: int) -> None:
+        nonlocal step
+        for _ in range(calls):
+            step += points
+            now = time.time_ns() // 1_000_000
+            metrics = [PeerMetric(f"m{i % 10}", i * 0.5, now, step + i) for i in range(points)]
+            peer.store.log_batch(peer_run, metrics, [], [])
+
+    pairs = 2 if quick else 9
+    for name, points, calls, goal in (("batches of 1,000 points", 1000, 5, ">= 20x"), ("single points", 1, 50, "")):
+        timings = in_turn(
+            lambda points=points, calls=calls: ours(points, calls),
+            lambda points=points, calls=calls: theirs(points, calls),
+            pairs=pairs,
+            divide_by=calls,
+        )
+        yield Comparison(f"{name} ({label})", "a call", *timings, goal=goal)
+
+
+def _history(label: str, tracker: Tracker, peer: population.Peer, points: int) -> Comparison:
+    run_id = population.fill_history(tracker, points)
+    peer_run = peer.fill_history(points)
+
+    def ours() -> None:
+        token, count = None, 0
+        while True:
+            page = tracker.runs.history(run_id, "loss", page_token=token)
+            count += len(page.items)
+            token = page.next_page_token
+            if token is None:
+                break
+        if count != points:
+            raise RuntimeError(f"{count} points read, {points} logged")
+
+    def theirs() -> None:
+        count = len(peer.store.get_metric_history(peer_run, "loss"))
+        if count != points:
+            raise RuntimeError(f"{count} points read, {points} logged")
+
+    return Comparison(
+        f"history of {points:,} points ({label})", "a read", *in_turn(ours, theirs, pairs=5), goal=">= 15x"
+    )
+
+
+def _search(label: str, tracker: Tracker, peer: population.Peer, runs: int) -> Comparison:
+    experiment_id = population.fill_runs(tracker, runs)
+    peer_experiment = peer.fill_runs(runs)
+
+    def ours() -> list[str]:
+        page = tracker.runs.search([experiment_id], FILTER, ORDER, limit=100)
+        return [next(p.text for p in r.params if p.key == "index") for r in page.items]
+
+    def theirs() -> list[str]:
+        found = peer.store.search_runs([peer_experiment], FILTER, run_view_type=1, max_results=100, order_by=ORDER)
+        return [r.data.params["index"] for r in found]
+
+    if ours() != theirs():
+        raise RuntimeError("the two searches find different runs")
+    return Comparison(
+        f"top 100 of {runs:,} runs by a metric with a param filter ({label})",
+        "a search",
+        *in_turn(ours, theirs, pairs=7),
+        goal=">= 40x",
+    )
+
+
+def _search_growth(label: str, tracker: Tracker, few: int, many: int) -> Comparison:
+    small, large = (population.fill_runs(tracker, runs) for runs in (few, many))
+
+    def search(experiment_id: str) -> None:
+        if len(tracker.runs.search([experiment_id], FILTER, ORDER, limit=100).items) != 100:
+            raise RuntimeError("the search did not find 100 runs")
+
+    return Comparison(
+        f"the same search at {few:,} runs, and at {many:,} ({label})",
+        "a search",
+        *in_turn(lambda: search(small), lambda: search(large), pairs=15),
+        goal="<= 2x",
+        peer_name=f"jupyter-mlops at {many:,}",
+    )
