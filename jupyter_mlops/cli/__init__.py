@@ -1,0 +1,1 @@
+"""The command line, ``jupyter mlops ...``. One module a command group; :mod:`.main` composes them."""

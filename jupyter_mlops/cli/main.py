@@ -1,0 +1,149 @@
+"""``jupyter mlops``: the root command, its registry of commands, and how errors end a command.
+
+Exit codes: 0; 1 when a run failed, a thing was not found or the store refused; 2 when what was typed cannot be accepted;
+130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from jupyter_mlops._version import __version__
+from jupyter_mlops.cli.context import Connection
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, RunFailed
+
+SCRIPT = "jupyter-mlops"
+"""The script that ``jupyter mlops`` runs; Jupyter finds it on PATH by this name."""
+COMPLETE_VARIABLE = "_JUPYTER_MLOPS_COMPLETE"
+
+
+class Entry(NamedTuple):
+    """Where a command is, and its line in the list of commands, which is shown without importing it."""
+
+    target: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Run notebooks": {
+        "run": Entry("jupyter_mlops.cli.execute:run", "Run a notebook with parameters and record it."),
+        "sweep": Entry("jupyter_mlops.cli.execute:sweep", "Run a notebook over a space of parameters."),
+        "rerun": Entry("jupyter_mlops.cli.execute:rerun", "Run a recorded notebook again, with changed parameters."),
+    },
+    "Read back": {
+        "experiments": Entry("jupyter_mlops.cli.experiments:experiments", "List, rename, delete experiments."),
+        "runs": Entry("jupyter_mlops.cli.runs:runs", "List, show, compare, annotate, delete runs."),
+        "models": Entry("jupyter_mlops.cli.models:models", "Register, list and fetch models; move aliases."),
+        "artifacts": Entry("jupyter_mlops.cli.artifacts:artifacts", "List and fetch the files of a run."),
+        "datasets": Entry("jupyter_mlops.cli.datasets:datasets", "Find what used a data set."),
+    },
+    "Look after the store": {
+        "audit": Entry("jupyter_mlops.cli.database:audit", "Who did what, newest first."),
+        "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
+        "db": Entry("jupyter_mlops.cli.database:db", "Status and upgrade of the database."),
+        "completion": Entry("jupyter_mlops.cli.completion:completion", "Print a shell's completion script."),
+    },
+}
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class Failure(click.ClickException):
+    """An expected error: one line on standard error, no traceback."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        from jupyter_mlops.cli.terminal import printable
+
+        click.echo(f"Error: {printable(self.message, lines=True)}", file=file or sys.stderr)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn the errors a user can meet into an exit code and a line."""
+    try:
+        yield
+    except RunFailed as error:
+        raise Failure(error.message, 1) from error
+    except InvalidValue as error:
+        raise Failure(error.message, 2) from error
+    except MLOpsError as error:
+        raise Failure(error.message, 1) from error
+    except (KeyboardInterrupt, click.Abort) as error:
+        raise Failure("interrupted", 130) from error
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; click ends this quietly.
+        raise
+    except OSError as error:
+        raise Failure(str(error), 1) from error
+
+
+class Root(click.Group):
+    """A group that imports a command only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry.help) for name, entry in commands.items()], col_max=14)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with failures():
+            return super().invoke(ctx)
+
+
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="jupyter-mlops")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="The store: a database URL, such as sqlite:////data/mlops.db or postgresql://user@host/mlops. "
+    "Default: MLOPS_TRACKING_URL, else a SQLite file in your Jupyter data directory.",
+)
+@click.option(
+    "--artifacts",
+    metavar="URL",
+    help="Where artifacts are: a folder or an fsspec URL. Default: MLOPS_ARTIFACTS_URL, else what the store recorded.",
+)
+@click.pass_context
+def root(ctx: click.Context, url: str | None, artifacts: str | None) -> None:
+    """Record notebook runs as experiments, compare them, and keep their models.
+
+    A run is named by its name or by any unique prefix of its id (4 characters or more). Every command that prints
+    something takes --json.
+    """
+    ctx.obj = Connection(url, artifacts)
+    ctx.call_on_close(ctx.obj.close)
+
+
+def main() -> NoReturn:
+    """The script's entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a symbol gets a question mark, not a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    root.main(prog_name="jupyter mlops", complete_var=COMPLETE_VARIABLE)

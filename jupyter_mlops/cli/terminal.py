@@ -1,0 +1,75 @@
+"""What reaches the terminal: text made harmless, JSON, and a console that knows whether anyone looks at colours."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides, lone surrogates: whatever moves the
+# cursor, sets colours, reorders text, or cannot be encoded.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """``text`` with every character that a terminal would obey shown as an escape instead.
+
+    With ``lines``, newlines and tabs stay. Names, parameters, notebook outputs and messages come from anywhere; shown
+    raw, an escape sequence in one could rewrite the screen or the clipboard.
+    """
+    return _UNPRINTABLE.sub(lambda match: _escaped(match[0], lines), text)
+
+
+def _escaped(character: str, lines: bool) -> str:
+    if lines and character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def output_text(text: str) -> str:
+    """A program's terminal output as plain lines: colours dropped, overwritten progress lines reduced to the last."""
+    plain = _COLOURS.sub("", text).replace("\r\n", "\n")
+    return printable("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in plain.split("\n")), lines=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colours only on a terminal (``NO_COLOR`` honoured); elsewhere as wide as the text needs, so nothing is cut."""
+    from rich.console import Console
+
+    result = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if not result.is_terminal:
+        result.width = _UNLIMITED
+    return result
+
+
+_UNLIMITED = 100_000
+
+
+def emit_json(value: Any) -> None:
+    """Print records as one JSON document. NaN and infinities, which JSON lacks, are the strings ``"NaN"``,
+    ``"Infinity"`` and ``"-Infinity"``, as in MLflow's REST API."""
+    text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(value))), indent=2)
+    click.echo(text.decode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def note(text: str) -> None:
+    """A remark beside the output: on standard error, so that pipes get only the output."""
+    click.secho(printable(text, lines=True), err=True, dim=sys.stderr.isatty())
