@@ -1,0 +1,30 @@
+"""What is to be run: one notebook with its parameters, and where the result is recorded."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jupyter_mlops.core.records import Json
+
+
+class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One notebook run to be done. Everything in it can be sent to another machine."""
+
+    run_id: str
+    """The run that records it; chosen by the submitter, so that doing a task twice is noticed."""
+    experiment_id: str
+    tracking_url: str
+    notebook: str
+    """Absolute path of the source notebook."""
+    parameters: dict[str, Json] = {}
+    """Values by name; checked against the notebook's ``parameters`` cell before a kernel starts."""
+    name: str | None = None
+    parent_run_id: str | None = None
+    kernel_name: str | None = None
+    cwd: str | None = None
+    """Working directory; the notebook's own folder when None."""
+    execution_timeout: float | None = None
+    """Seconds a cell may take."""
+    output: str | None = None
+    """Where to write the executed notebook besides the record; nowhere when None."""
+    tags: dict[str, str] = {}
