@@ -14,8 +14,12 @@ class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     """The run that records it; chosen by the submitter, so that doing a task twice is noticed."""
     experiment_id: str
     tracking_url: str
+    artifacts_url: str | None = None
+    """Where artifacts are, when neither the environment nor the store says so."""
     notebook: str
     """Absolute path of the source notebook."""
+    source: str | None = None
+    """What the record names as its source, when ``notebook`` is only a copy of it."""
     parameters: dict[str, Json] = {}
     """Values by name; checked against the notebook's ``parameters`` cell before a kernel starts."""
     name: str | None = None

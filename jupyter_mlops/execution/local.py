@@ -1,0 +1,188 @@
+"""The engine ``local``: worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.records import NewRun, Reason, ReasonKind, RunChange, RunKind, RunStatus
+from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
+from jupyter_mlops.execution.worker import decode, encode
+
+CANCEL_SECONDS = 20.0
+"""How long workers may take to end their runs as KILLED before they are killed themselves."""
+STDERR_LINES = 5
+"""How much of what a dead worker last said goes into the reason of its run."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Each numeric library starts a thread a core unless told; with several kernels on one machine they would fight."""
+
+
+def available_cpus() -> int:
+    """Cores that this process may use: its affinity, bounded by the container's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+
+
+class LocalEngine:
+    """At most ``jobs`` worker processes, each in a session of its own, doing one task after another.
+
+    A worker that dies fails only the task it was doing (``runner lost``, its kernel ended) and is replaced. Workers end
+    with this process, also when it is killed.
+    """
+
+    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Iterator[TaskEvent]:
+        if jobs < 1:
+            raise InvalidValue(f"jobs must be at least 1, not {jobs}")
+        return _run(deque(tasks), min(jobs, len(tasks)))
+
+
+def _run(waiting: deque[NotebookTask], jobs: int) -> Iterator[TaskEvent]:
+    environment = _environment(jobs)
+    workers: set[_Worker] = set()
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or any(worker.task for worker in workers):
+                while waiting and len(workers) < jobs:
+                    worker = _Worker(environment)
+                    workers.add(worker)
+                    selector.register(worker.events, selectors.EVENT_READ, worker)
+                for worker in workers:
+                    if worker.task is None and waiting:
+                        worker.start(waiting.popleft())
+                for key, _ in selector.select():
+                    worker = key.data
+                    line = worker.events.readline()
+                    if line.endswith(b"\n"):
+                        event = decode(line, TaskEvent)
+                        if event.status.ended:
+                            worker.task = None
+                        yield event
+                        continue
+                    # End of file, perhaps in the middle of a line: the process is gone.
+                    selector.unregister(worker.events)
+                    workers.remove(worker)
+                    if worker.task is not None:
+                        yield _lost(worker.task, worker.epitaph())
+                    worker.close()
+        finally:
+            _end(workers)
+
+
+class _Worker:
+    """A worker process and the task it is doing."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.task: NotebookTask | None = None
+        read, write = os.pipe()
+        self.events: IO[bytes] = open(read, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor, kept open
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - kept open
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyter_mlops.execution.worker", str(write)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=[write],
+                env=environment,
+                # Ctrl-C on the terminal reaches only us; we tell the workers.
+                start_new_session=True,
+            )
+        finally:
+            os.close(write)
+
+    def start(self, task: NotebookTask) -> None:
+        self.task = task
+        assert self.process.stdin is not None
+        # A worker that has just died is found by the end of its events.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(encode(task))
+            self.process.stdin.flush()
+
+    def epitaph(self) -> str:
+        """How the process ended, with the last lines it wrote to standard error. Waits for its end."""
+        status = self.process.wait()
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines()[-STDERR_LINES:]
+        return "\n".join([f"The worker process {how}.", *lines])
+
+    def cancel(self) -> None:
+        """Ask for the end: a task in progress is cancelled."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def close(self) -> None:
+        self.cancel()
+        self.process.wait()
+        self.events.close()
+        self._stderr.close()
+
+
+def _end(workers: set[_Worker]) -> None:
+    """End all workers, orderly at first; see to it that the runs of those that had to be killed end too."""
+    for worker in workers:
+        worker.cancel()
+    deadline = time.monotonic() + CANCEL_SECONDS
+    for worker in workers:
+        try:
+            worker.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            if worker.task is not None:
+                _lost(worker.task, worker.epitaph())
+        worker.close()
+
+
+def _lost(task: NotebookTask, how: str) -> TaskEvent:
+    """Bring the record of a task whose worker died to its end: what it logged is kept, its kernel is ended."""
+    from jupyter_mlops.recording.lost import recover
+    from jupyter_mlops.tracker.connect import connect
+
+    with connect(task.tracking_url, artifacts=task.artifacts_url) as tracker:
+        recover(tracker)
+        try:
+            run = tracker.runs.get(task.run_id)
+        except NotFound:
+            # It died before it could begin the record.
+            run = tracker.runs.create(
+                NewRun(
+                    run_id=task.run_id,
+                    experiment_id=task.experiment_id,
+                    kind=RunKind.NOTEBOOK,
+                    name=task.name,
+                    parent_run_id=task.parent_run_id,
+                    source=task.source or task.notebook,
+                )
+            )
+        # A worker that died after it had brought its run to an end changes nothing about that.
+        if not run.status.ended or (run.reason is not None and run.reason.kind is ReasonKind.RUNNER_LOST):
+            reason = Reason(kind=ReasonKind.RUNNER_LOST, message=how)
+            run = tracker.runs.change(task.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
+    return TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason)
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    threads = str(max(1, available_cpus() // jobs))
+    return {**dict.fromkeys(THREAD_VARIABLES, threads), **os.environ}

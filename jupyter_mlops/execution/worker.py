@@ -1,0 +1,101 @@
+"""The process that does notebook tasks one after another, so that imports are paid once for many of them.
+
+``python -m jupyter_mlops.execution.worker FD`` reads tasks from standard input, one JSON document a line, and writes
+:class:`TaskEvent` documents to the file descriptor FD. The parent sends a task only while none is in progress; it
+closes standard input to end the worker, which cancels a task in progress. So a parent that dies, however it dies, ends
+its workers too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from jupyter_mlops.core.records import Progress, Reason, ReasonKind, RunStatus
+from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """One line of JSON. Python's own codec, because msgspec's turns NaN and the infinities into null."""
+    return json.dumps(msgspec.to_builtins(record)).encode() + b"\n"
+
+
+def decode(line: bytes, kind: type[S]) -> S:
+    return msgspec.convert(json.loads(line), kind)
+
+
+class Trackers:
+    """One open tracker for each store that tasks name."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str | None], Tracker] = {}
+
+    def get(self, task: NotebookTask) -> Tracker:
+        from jupyter_mlops.tracker.connect import connect
+
+        key = (task.tracking_url, task.artifacts_url)
+        if key not in self._open:
+            self._open[key] = connect(task.tracking_url, artifacts=task.artifacts_url)
+        return self._open[key]
+
+    def close(self) -> None:
+        for tracker in self._open.values():
+            tracker.close()
+
+
+def perform(task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], None]) -> None:
+    """Do one task and emit its events; the last one has an ended status, also when the task cannot even begin."""
+    from jupyter_mlops.recording.notebook import record_notebook
+
+    def on_progress(progress: Progress) -> None:
+        emit(TaskEvent(run_id=task.run_id, status=RunStatus.RUNNING, progress=progress))
+
+    try:
+        run = record_notebook(trackers.get(task), task, on_progress=on_progress)
+    except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; it is reported with its type
+        reason = Reason(kind=ReasonKind.ERROR, message=f"{type(error).__name__}: {error}")
+        emit(TaskEvent(run_id=task.run_id, status=RunStatus.FAILED, reason=reason))
+    else:
+        emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
+
+
+def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
+    """Do the tasks of ``lines`` in order until they end; their end cancels the task in progress."""
+    tasks: queue.SimpleQueue[NotebookTask | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            tasks.put(decode(line, NotebookTask))
+        tasks.put(None)
+        # Cancels a task in progress (the recorder handles it); between tasks it ends the process, as it should.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def emit(event: TaskEvent) -> None:
+        # Nobody reads any more: the end of standard input, which comes with it, cancels the task.
+        with contextlib.suppress(BrokenPipeError):
+            write(encode(event))
+
+    threading.Thread(target=read, name="tasks", daemon=True).start()
+    trackers = Trackers()
+    for task in iter(tasks.get, None):
+        perform(task, trackers, emit)
+    trackers.close()
+
+
+if __name__ == "__main__":
+    with open(int(sys.argv[1]), "wb", buffering=0) as events:  # noqa: PTH123 - a descriptor, not a path
+        serve(sys.stdin.buffer, events.write)
