@@ -7,14 +7,18 @@ its object is a class that is constructed without arguments and implements :clas
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.metadata import entry_points
 from typing import Protocol
 
 import msgspec
 
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Progress, Reason, RunStatus
 from jupyter_mlops.recording.task import NotebookTask
 
-__all__ = ["Engine", "NotebookTask", "TaskEvent"]
+__all__ = ["Engine", "NotebookTask", "TaskEvent", "load_engine"]
+
+GROUP = "jupyter_mlops.engines"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,3 +38,12 @@ class Engine(Protocol):
         ends never disturbs another. Closing the iterator cancels what is running (the runs end KILLED) and starts
         nothing more; no process is left behind.
         """
+
+
+def load_engine(name: str) -> Engine:
+    """The installed engine called ``name``; ``InvalidValue``, listing those installed, when there is none."""
+    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in installed:
+        raise InvalidValue(f"no engine {name!r} is installed; installed: {', '.join(sorted(installed))}")
+    engine: Engine = installed[name].load()()
+    return engine
