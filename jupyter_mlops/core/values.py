@@ -1,0 +1,381 @@
+"""What users may log: checks that name the field, the value and the rule, and give back records.
+
+Nothing is cut, rounded or replaced to make it fit: a value is accepted as it is or refused with
+:class:`~jupyter_mlops.core.errors.InvalidValue`. Lengths are counted in characters (Unicode code points).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import Batch, Dataset, Input, Json, Metric, Param, Tag
+
+LONGEST_KEY = 250
+LONGEST_PARAM = 6000
+LONGEST_TAG = 8000
+LONGEST_EXPERIMENT_TAG = 20_000
+LONGEST_REGISTRY_TAG = 100_000
+LONGEST_EXPERIMENT_NAME = 500
+LONGEST_ALIAS = 255
+LONGEST_COMMENT = 20_000
+LONGEST_DESCRIPTION = 100_000
+LONGEST_ARTIFACT_PATH = 1000
+LONGEST_DATASET_NAME = 500
+LONGEST_DATASET_DIGEST = 128
+LONGEST_DATASET_SOURCE = 65_535
+LONGEST_DATASET_SCHEMA = 1_048_575
+LONGEST_DATASET_PROFILE = 16_777_215
+LONGEST_INPUT_CONTEXT = 500
+DEEPEST_JSON = 64
+"""Levels of lists and dicts inside each other."""
+
+SMALLEST_INT, LARGEST_INT = -(2**63), 2**63 - 1
+
+# Control characters, line and paragraph separators, and lone surrogates, which are no text at all.
+_NOT_IN_NAMES = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NOT_IN_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+# --- what a run logs -------------------------------------------------------------------------------------------------
+
+
+def param(key: str, value: object) -> Param:
+    """A parameter from any Python value.
+
+    The text is ``str(value)``, as MLflow's. The typed value is the value itself where JSON has it, a number or a list
+    for scalars and arrays of NumPy and its like, the member's value of an enumeration, and otherwise the text.
+    """
+    check_key(key, "parameter")
+    what = f"parameter {key!r}"
+    text = value if type(value) is str else str(value)
+    plain: Json
+    try:
+        plain = _plain(value, what)
+    except _NotJson:
+        plain = text
+    return _checked_param(Param(key, plain, text))
+
+
+def metric(key: str, value: object, *, step: object = 0, timestamp: object = None) -> Metric:
+    """A point of a metric from any real number or one-element array. NaN and infinities are values like others.
+
+    ``step`` is any 64-bit integer; ``timestamp`` is in milliseconds since the epoch and defaults to now.
+    """
+    check_key(key, "metric")
+    what = f"metric {key!r}"
+    when = time.time_ns() // 1_000_000 if timestamp is None else _integer(timestamp, f"{what}: timestamp", smallest=0)
+    return Metric(key, _float(value, what), when, _integer(step, f"{what}: step"))
+
+
+def tag(key: str, value: object, *, longest: int = LONGEST_TAG) -> Tag:
+    """A tag; the value is ``str(value)``."""
+    check_key(key, "tag")
+    text = value if type(value) is str else str(value)
+    _check_text(text, f"tag {key!r}: value", longest)
+    return Tag(key, text)
+
+
+def dataset(dataset: Dataset) -> Dataset:
+    """The data set, checked."""
+    _check_name(dataset.name, "data set: name", LONGEST_DATASET_NAME)
+    what = f"data set {dataset.name!r}"
+    _check_name(dataset.digest, f"{what}: digest", LONGEST_DATASET_DIGEST)
+    _check_text(dataset.source_type, f"{what}: source type", LONGEST_KEY)
+    _check_text(dataset.source, f"{what}: source", LONGEST_DATASET_SOURCE)
+    _check_text(dataset.schema or "", f"{what}: schema", LONGEST_DATASET_SCHEMA)
+    _check_text(dataset.profile or "", f"{what}: profile", LONGEST_DATASET_PROFILE)
+    if dataset.rows is not None:
+        _integer(dataset.rows, f"{what}: number of rows", smallest=0)
+    return dataset
+
+
+def check_batch(batch: Batch) -> None:
+    """Refuse a batch that holds what :func:`param`, :func:`metric`, :func:`tag` and :func:`dataset` never give, or two
+    values of one parameter. This is where the tracker stops trusting its caller."""
+    for key in {point.key for point in batch.metrics}:
+        check_key(key, "metric")
+    for point in batch.metrics:
+        # One expression a point: batches of thousands of points pass through here.
+        if not (
+            type(point.value) is float
+            and type(point.step) is int
+            and SMALLEST_INT <= point.step <= LARGEST_INT
+            and type(point.timestamp) is int
+            and 0 <= point.timestamp <= LARGEST_INT
+        ):
+            raise _bad_point(point)
+    texts: dict[str, str] = {}
+    for item in batch.params:
+        check_key(item.key, "parameter")
+        _checked_param(item)
+        try:
+            _plain(item.value, f"parameter {item.key!r}")
+        except _NotJson:
+            raise InvalidValue(f"parameter {item.key!r}: {short(item.value)} is no JSON value") from None
+        if texts.setdefault(item.key, item.text) != item.text:
+            raise InvalidValue(
+                f"parameter {item.key!r} is given twice, as {short(texts[item.key])} and as {short(item.text)}; "
+                "a run has one value of each parameter"
+            )
+    for label in batch.tags:
+        tag(label.key, label.value)
+    for item_input in batch.inputs:
+        _check_input(item_input)
+
+
+def encode_json(value: Json) -> str:
+    """JSON text of a parameter's value. NaN and infinities are written ``NaN`` and ``Infinity``, as Python's own codec
+    does, so that :func:`decode_json` gives back the same value."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode_json(text: str) -> Json:
+    """The value that :func:`encode_json` wrote."""
+    return json.loads(text)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def check_key(key: object, what: str) -> None:
+    """Refuse what cannot be the key of a ``what`` (parameter, metric, tag): 1 to 250 characters, no control characters,
+    and, since keys are paths to some tools, no empty, ``.`` or ``..`` part between slashes."""
+    name = _check_name(key, f"{what} key", LONGEST_KEY)
+    if not _KEY_IS_SIMPLE(name):
+        _check_parts(name, f"{what} key")
+
+
+def run_name(name: object) -> str:
+    """The name, checked: 1 to 250 characters, no control characters."""
+    return _check_name(name, "run name", LONGEST_KEY)
+
+
+def experiment_name(name: object) -> str:
+    """The name, checked: 1 to 500 characters, no control characters."""
+    return _check_name(name, "experiment name", LONGEST_EXPERIMENT_NAME)
+
+
+def model_name(name: object) -> str:
+    """The name, checked: 1 to 250 characters, no control characters, no ``/`` and no ``:``, not ``.`` or ``..``."""
+    checked = _check_name(name, "model name", LONGEST_KEY)
+    if "/" in checked or ":" in checked or checked in (".", ".."):
+        raise InvalidValue(f"model name {short(checked)}: a name has no '/' and no ':', and is not '.' or '..'")
+    return checked
+
+
+def alias_name(name: object) -> str:
+    """The alias, checked: 1 to 255 letters, digits, ``_`` and ``-``; ``latest`` and ``v1``, ``v2``... are reserved."""
+    checked = _check_name(name, "alias", LONGEST_ALIAS)
+    if not re.fullmatch(r"[\w-]+", checked):
+        raise InvalidValue(f"alias {short(checked)}: only letters, digits, '_' and '-' are possible")
+    if checked.lower() == "latest" or re.fullmatch(r"[vV]\d+", checked):
+        raise InvalidValue(
+            f"alias {checked!r} is reserved: it would read as a version; choose a word such as 'champion'"
+        )
+    return checked
+
+
+def artifact_path(path: object) -> str:
+    """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control
+    characters."""
+    checked = _check_name(path, "artifact path", LONGEST_ARTIFACT_PATH)
+    _check_parts(checked, "artifact path")
+    return checked
+
+
+def comment_text(text: object) -> str:
+    """The comment, checked: 1 to 20,000 characters, not blank."""
+    checked = _check_text(text, "comment", LONGEST_COMMENT)
+    if not checked.strip():
+        raise InvalidValue("comment: an empty comment says nothing")
+    return checked
+
+
+def description(text: object) -> str:
+    """The description of a model or a version, checked: at most 100,000 characters."""
+    return _check_text(text, "description", LONGEST_DESCRIPTION)
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def number_text(value: float) -> str:
+    """A number as people read it: whole numbers whole, others with five significant digits."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return str(int(value))
+    return f"{value:.5g}"
+
+
+def short(value: object, longest: int = 80) -> str:
+    """``repr(value)``, shortened in the middle of a message."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+# Most keys have no dot or slash; those need no look at their parts.
+_KEY_IS_SIMPLE: Callable[[str], object] = re.compile(r"[^./]+").fullmatch
+
+
+def _check_name(name: object, what: str, longest: int) -> str:
+    if not isinstance(name, str):
+        raise InvalidValue(f"{what}: expected a string, found {short(name)} ({type(name).__name__})")
+    if not name.strip():
+        raise InvalidValue(f"{what}: it is empty; 1 to {longest} characters are needed")
+    if len(name) > longest:
+        raise InvalidValue(f"{what} {short(name)}: {len(name)} characters are too long; at most {longest} are accepted")
+    unusable = _NOT_IN_NAMES.search(name)
+    if unusable:
+        raise InvalidValue(f"{what} {short(name)}: the character {unusable[0]!r} is not accepted in names")
+    return name
+
+
+def _check_parts(path: str, what: str) -> None:
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            problem = "an empty part" if not part else f"a part {part!r}"
+            raise InvalidValue(f"{what} {short(path)}: {problem} is not accepted; write it like 'folder/name'")
+
+
+def _check_text(text: object, what: str, longest: int) -> str:
+    if not isinstance(text, str):
+        raise InvalidValue(f"{what}: expected a string, found {short(text)} ({type(text).__name__})")
+    if len(text) > longest:
+        raise InvalidValue(f"{what} {short(text)}: {len(text)} characters are too long; at most {longest} are accepted")
+    unusable = _NOT_IN_TEXT.search(text)
+    if unusable:
+        raise InvalidValue(f"{what}: the character {unusable[0]!r} at position {unusable.start()} cannot be stored")
+    return text
+
+
+def _checked_param(param: Param) -> Param:
+    what = f"parameter {param.key!r}"
+    if type(param.text) is not str or len(param.text) > LONGEST_PARAM:
+        raise InvalidValue(
+            f"{what}: {short(param.text)} is too long with {len(param.text)} characters; at most {LONGEST_PARAM} are "
+            "accepted. Log it as an artifact instead (log_text, log_dict)"
+        )
+    _check_text(param.text, what, LONGEST_PARAM)
+    # The text of an array is abbreviated by its library, and a caller of the API may send any pair.
+    if isinstance(param.value, list | dict | str):
+        size = len(param.value) if isinstance(param.value, str) else len(str(param.value))
+        if size > LONGEST_PARAM:
+            raise InvalidValue(
+                f"{what}: a value of {size} characters is too long; at most {LONGEST_PARAM} are accepted. "
+                "Log it as an artifact instead (log_text, log_dict)"
+            )
+    return param
+
+
+def _check_input(item: Input) -> None:
+    dataset(item.dataset)
+    _check_text(item.context, f"data set {item.dataset.name!r}: context", LONGEST_INPUT_CONTEXT)
+    for label in item.tags:
+        tag(label.key, label.value)
+
+
+def _bad_point(point: Metric) -> InvalidValue:
+    what = f"metric {point.key!r}"
+    try:
+        _integer(point.step, f"{what}: step")
+        _integer(point.timestamp, f"{what}: timestamp", smallest=0)
+        _float(point.value, what)
+    except InvalidValue as error:
+        return error
+    return InvalidValue(
+        f"{what}: value {short(point.value)}, step {short(point.step)} and timestamp {short(point.timestamp)} "
+        "must be a float and two integers"
+    )
+
+
+def _integer(value: object, what: str, smallest: int = SMALLEST_INT) -> int:
+    number: int | None = None
+    if type(value) is int:
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif not isinstance(value, bool) and hasattr(value, "__index__"):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+    if number is None:
+        raise InvalidValue(f"{what}: {short(value)} ({type(value).__name__}) is not an integer")
+    if not smallest <= number <= LARGEST_INT:
+        raise InvalidValue(f"{what}: {short(number)} is out of range; {smallest} to {LARGEST_INT} are accepted")
+    return number
+
+
+def _float(value: Any, what: str) -> float:
+    if type(value) is float:
+        return value
+    number = value
+    item = getattr(value, "item", None)
+    if callable(item) and not isinstance(value, type):
+        try:
+            number = item()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidValue(f"{what}: {short(value)} is not a single number; log one element of it") from error
+    if isinstance(number, str | bytes | complex) or not hasattr(type(number), "__float__"):
+        hint = f"; write float({short(number)})" if isinstance(number, str) and _reads_as_float(number) else ""
+        raise InvalidValue(f"{what}: {short(number)} ({type(number).__name__}) is not a number{hint}")
+    try:
+        return float(number)
+    except OverflowError:
+        raise InvalidValue(f"{what}: {short(number)} is beyond the range of double precision") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"{what}: {short(value)} ({type(value).__name__}) is not a number") from error
+
+
+def _reads_as_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class _NotJson(Exception):
+    """JSON has no such value."""
+
+
+def _plain(value: Any, what: str, depth: int = 0) -> Json:
+    """``value`` in JSON's types, integers of 64 bits; :class:`_NotJson` where it has none."""
+    result: Json
+    to_list = getattr(value, "tolist", None)
+    if depth > DEEPEST_JSON:
+        raise InvalidValue(f"{what}: lists and dicts are nested deeper than {DEEPEST_JSON} levels")
+    if value is None or isinstance(value, bool):
+        result = value
+    elif isinstance(value, Enum):
+        result = _plain(value.value, what, depth + 1)
+    elif isinstance(value, str | PurePath):
+        result = "".join(value) if isinstance(value, str) else str(value)
+        _check_text(result, what, max(LONGEST_PARAM, len(result)))
+    elif isinstance(value, int) and SMALLEST_INT <= value <= LARGEST_INT:
+        result = int(value)
+    elif isinstance(value, float):
+        result = float(value)
+    elif isinstance(value, list | tuple):
+        result = [_plain(item, what, depth + 1) for item in value]
+    elif isinstance(value, dict) and all(type(key) is str for key in value):
+        result = {_plain(key, what): _plain(item, what, depth + 1) for key, item in value.items()}
+    elif callable(to_list) and not isinstance(value, type):
+        result = _plain(to_list(), what, depth + 1)
+    else:
+        raise _NotJson
+    return result
