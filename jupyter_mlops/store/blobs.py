@@ -1,0 +1,257 @@
+"""Bytes, once per content: streamed in while hashing, found by digest, verified when read.
+
+How an upload stays safe from a collection (:mod:`jupyter_mlops.store.collect`) that runs at the same time:
+
+- A new object's key is the id of its upload and no object is ever written twice, so that deleting what was collected
+  cannot hit a later upload of the same content.
+- An upload finds content that is stored already only in the transaction that also refers to it, under a lock that a
+  collection respects. Until then it holds bytes of its own.
+- An object that no row names is left alone while it is younger than :data:`GRACE_MS` (its key tells), or while its
+  upload holds a lease. An upload that takes longer than :data:`RENEW_MS` takes leases for its objects and renews them;
+  one that finds its leases gone, because it was suspended for long, fails and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.errors import IntegrityError, InvalidValue, Unavailable
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.objects import PIECE, Objects, open_location
+
+GRACE_MS = 60 * 60 * 1000
+"""How long an object without a row, or a lease that was not renewed, is left alone."""
+RENEW_MS = 5 * 60 * 1000
+"""How often a long upload renews its leases."""
+_STORE_ID = "store.id"
+"""Under this setting, the id that keeps apart the stores sharing one artifact location."""
+
+
+def now_ms() -> int:
+    """The time of the wall clock, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """Stored bytes; ``id`` is their object's key, ``digest`` their SHA-256 in hex."""
+
+    id: str
+    digest: str
+    size: int
+
+
+class BlobStore:
+    """The bytes of one database's artifacts. Thread-safe.
+
+    Parameters
+    ----------
+    database
+        Holds the rows.
+    location
+        Where the objects are: a folder, or an fsspec URL.
+    clock
+        The time in milliseconds since the epoch.
+    """
+
+    def __init__(self, database: Database, location: str, clock: Callable[[], int] = now_ms) -> None:
+        self.database = database
+        self.clock = clock
+        self.objects: Objects = open_location(location, _store_id(database))
+
+    def upload(self) -> Upload:
+        """An upload of one or more files; a context manager."""
+        return Upload(self)
+
+    def read(self, blob: Blob, what: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes ``[start, stop)`` of ``blob`` in pieces, verified.
+
+        A whole read is compared with the digest before its last piece is given; of a part, the length is checked.
+
+        Raises
+        ------
+        IntegrityError
+            The stored bytes are not those that were uploaded; the message names ``what``.
+        InvalidValue
+            The range is not one.
+        """
+        stop = blob.size if stop is None else min(stop, blob.size)
+        if start < 0 or stop < 0:
+            raise InvalidValue(f"{what}: a range of bytes starts and ends at 0 or later, not [{start}, {stop})")
+        if start >= stop and blob.size:
+            return iter(())
+        try:
+            pieces = self.objects.read(blob.id, start, stop)
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{what}: its bytes are missing from {self.objects.url} (key {blob.id})") from error
+        return _verified(pieces, blob, what, stop - start)
+
+
+def _verified(pieces: Iterator[bytes], blob: Blob, what: str, length: int) -> Iterator[bytes]:
+    digest = hashlib.sha256() if length == blob.size else None
+    held: bytes | None = None
+    for piece in pieces:
+        if held is not None:
+            yield held
+        held = piece
+        length -= len(piece)
+        if digest:
+            digest.update(piece)
+    if length or (digest and digest.hexdigest() != blob.digest):
+        raise IntegrityError(
+            f"{what}: the stored bytes do not match their digest, sha256 {blob.digest} (key {blob.id})"
+        )
+    if held is not None:
+        yield held
+
+
+class Upload:
+    """Files on their way in: ``add`` each, then ``keep`` them in the ``transaction`` that refers to them.
+
+    Leaving the block drops what turned out to be stored already; and everything, when it is left before ``keep``.
+    After an error from there on nobody knows whether the transaction was committed, so a collection decides.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._added: dict[str, Blob] = {}
+        self._kept: set[str] | None = None
+        self._leased: set[str] = set()
+        self._renewed = store.clock()
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None or self._kept is None:
+            for key in self._added.keys() - (self._kept or set()):
+                self._store.objects.remove(key)
+
+    def add(self, source: BinaryIO) -> Blob:
+        """Store what ``source`` has to read. The blob is the upload's own until it is kept."""
+        key = new_id()
+        digest = hashlib.sha256()
+        size = 0
+        writer = self._store.objects.create(key)
+        try:
+            while piece := source.read(PIECE):
+                digest.update(piece)
+                writer.write(piece)
+                size += len(piece)
+                self._renew(key)
+            writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+        blob = Blob(id=key, digest=digest.hexdigest(), size=size)
+        self._added[key] = blob
+        return blob
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A write transaction for which all that was added is durable."""
+        self._store.objects.sync(list(self._added))
+        with self._store.database.write() as connection:
+            yield connection
+
+    def keep(self, connection: Connection) -> dict[str, Blob]:
+        """Give what was added its rows.
+
+        Returns
+        -------
+        By digest, the blob to refer to: one that was stored already, else the upload's own. None of them can be
+        collected before the transaction ends.
+
+        Raises
+        ------
+        Unavailable
+            The upload was suspended for so long that its bytes may have been collected.
+        """
+        given_up = sum(
+            connection.execute(schema.upload.delete().where(schema.upload.c.id.in_(part))).rowcount
+            for part in parts(sorted(self._leased))
+        )
+        self._require_safe(given_up, unleased=self._added.keys() - self._leased)
+        found = insert_blobs(connection, self._added.values(), self._store.clock())
+        self._kept = {blob.id for blob in found.values()} & self._added.keys()
+        return found
+
+    def _renew(self, key: str) -> None:
+        now = self._store.clock()
+        if now - self._renewed < RENEW_MS:
+            return
+        until = now + GRACE_MS
+        with self._store.database.write() as connection:
+            extended = sum(
+                connection.execute(
+                    schema.upload.update().where(schema.upload.c.id.in_(part)).values(lease_until=until)
+                ).rowcount
+                for part in parts(sorted(self._leased))
+            )
+            new = {*self._added, key} - self._leased
+            self._require_safe(extended, unleased=new)
+            if new:
+                connection.execute(
+                    schema.upload.insert(), [{"id": each, "started": now, "lease_until": until} for each in new]
+                )
+        self._leased |= new
+        self._renewed = now
+
+    def _require_safe(self, leases: int, unleased: Set[str]) -> None:
+        # Whatever has no lease yet was begun after the last renewal, so that its own age protects it.
+        too_old = unleased and self._store.clock() - self._renewed > GRACE_MS // 2
+        if too_old or leases < len(self._leased):
+            raise Unavailable("the upload was suspended for too long, its bytes may be gone; upload again")
+
+
+def insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dict[str, Blob]:
+    """The stored blob for the content of each, by digest, inserting those that are not there.
+
+    They are taken in the order of their digests, and stay until the transaction ends: a collection passes over them.
+    """
+    wanted = {blob.digest: blob for blob in blobs}
+    found: dict[str, Blob] = {}
+    table = schema.blob
+    while missing := sorted(wanted.keys() - found.keys()):
+        # More than one turn only when a collection removed a row between the two statements.
+        rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing]
+        connection.execute(_insert_or_ignore(connection, table), rows)
+        for part in parts(missing):
+            query = sa.select(table.c.id, table.c.digest, table.c.size).where(table.c.digest.in_(part))
+            for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
+                found[row.digest] = Blob(row.id, row.digest, row.size)
+    return found
+
+
+def parts(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """``values`` in parts that fit one IN clause."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _insert_or_ignore(connection: Connection, table: sa.Table) -> sa.Insert:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing()
+
+
+def _store_id(database: Database) -> str:
+    query = sa.select(schema.setting.c.value).where(schema.setting.c.key == _STORE_ID)
+    with database.read() as connection:
+        known = connection.execute(query).scalar_one_or_none()
+    if known is not None:
+        return str(known)
+    with database.write() as connection:
+        connection.execute(_insert_or_ignore(connection, schema.setting), {"key": _STORE_ID, "value": new_id()})
+        return str(connection.execute(query).scalar_one())

@@ -1,0 +1,274 @@
+"""Where bytes lie: a folder, or any fsspec location, holding objects that are named by ids and never change.
+
+Keys are ids (:func:`jupyter_mlops.core.ids.new_id`); they lie in subfolders by their time, some hours each, so that no
+folder grows without bound and the files of one upload lie together. A name that is not a key is none of ours: it is
+neither listed nor removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.store.database import masked
+
+PIECE = 1 << 20
+"""Bytes that are read and written at a time."""
+
+_SHARD = 6
+"""Leading hex digits of a key that name its subfolder: 2**24 ms, about 4.7 hours."""
+_UNFINISHED = ".part"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Writer(Protocol):
+    """An object being written. It can be read once ``finish`` has returned, and whole."""
+
+    def write(self, piece: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def discard(self) -> None:
+        """Leave nothing behind; called instead of ``finish``."""
+
+
+class Objects(Protocol):
+    """One location. Errors: ``StorageFull`` when there is no room, ``Unavailable`` when it does not answer."""
+
+    url: str
+
+    def create(self, key: str) -> Writer: ...
+
+    def sync(self, keys: list[str]) -> None:
+        """Make the names of finished objects durable."""
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes ``[start, stop)`` in pieces of :data:`PIECE` bytes, fewer where the object ends before. It is open
+        when this returns; ``FileNotFoundError`` when there is none."""
+
+    def remove(self, key: str) -> None:
+        """Remove the object, also an unfinished one; harmless when there is none."""
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """Key and size of each object here, unfinished ones too, in no order."""
+
+
+def open_location(location: str, namespace: str) -> Objects:
+    """The objects below ``namespace`` (an id) in ``location``: a path, or an fsspec URL (``s3://bucket/prefix``).
+
+    Namespaces keep apart the stores that share a location, so that collecting one can never see another's objects.
+    """
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return FolderObjects(Path(location).expanduser().absolute() / namespace)
+    if scheme == "file":
+        return FolderObjects(Path(rest) / namespace)
+    return RemoteObjects(location, namespace)
+
+
+class FolderObjects:
+    """A local (or network) folder, by plain system calls: fsspec's local file system does not sync."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = str(folder)
+
+    def create(self, key: str) -> Writer:
+        with self._failures():
+            return _FolderWriter(self, self._path(key))
+
+    def sync(self, keys: list[str]) -> None:
+        with self._failures():
+            for folder in {self._path(key).parent for key in keys}:
+                _sync_folder(folder)
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        with self._failures(passing=FileNotFoundError):
+            return _pieces(self._path(key).open("rb", buffering=0), start, stop, self._failures)
+
+    def remove(self, key: str) -> None:
+        path = self._path(key)
+        with self._failures():
+            path.unlink(missing_ok=True)
+            path.with_suffix(_UNFINISHED).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        with self._failures():
+            if not self.folder.is_dir():
+                return
+            for shard in self.folder.iterdir():
+                for path in shard.iterdir() if len(shard.name) == _SHARD and shard.is_dir() else ():
+                    key = path.name.removesuffix(_UNFINISHED)
+                    if is_id(key) and key.startswith(shard.name):
+                        try:
+                            size = path.stat().st_size
+                        except FileNotFoundError:
+                            continue
+                        yield key, size
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:_SHARD] / key
+
+    @contextmanager
+    def _failures(self, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        try:
+            yield
+        except passing:
+            raise
+        except OSError as error:
+            raise _failure(error, self.url) from error
+
+
+class _FolderWriter:
+    def __init__(self, objects: FolderObjects, path: Path) -> None:
+        self._objects = objects
+        self._path = path
+        self._part = path.with_suffix(_UNFINISHED)
+        try:
+            self._file = self._part.open("xb", buffering=0)
+        except FileNotFoundError:
+            _make_folder(path.parent)
+            self._file = self._part.open("xb", buffering=0)
+
+    def write(self, piece: bytes) -> None:
+        with self._objects._failures():
+            view = memoryview(piece)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def finish(self) -> None:
+        with self._objects._failures():
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.rename(self._path)
+
+    def discard(self) -> None:
+        self._file.close()
+        # What made the upload fail is being raised; a leftover is found by a collection.
+        with suppress(OSError):
+            self._part.unlink()
+
+
+class RemoteObjects:
+    """Any fsspec file system. An object that a failed upload leaves half written is removed, and referred to by
+    nothing meanwhile."""
+
+    def __init__(self, location: str, namespace: str) -> None:
+        import fsspec
+
+        try:
+            self._fs, root = fsspec.core.url_to_fs(location)
+        except (ValueError, ImportError) as error:
+            raise InvalidValue(f"the artifact location {masked(location)!r} cannot be used: {error}") from error
+        self._root = f"{root.rstrip('/')}/{namespace}"
+        self.url = masked(location)
+
+    def create(self, key: str) -> Writer:
+        with self._failures():
+            path = self._path(key)
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            return _RemoteWriter(self, path, self._fs.open(path, "wb"))
+
+    def sync(self, keys: list[str]) -> None:
+        """Nothing to do: a file system behind a service has stored what it has acknowledged."""
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        with self._failures(passing=FileNotFoundError):
+            return _pieces(self._fs.open(self._path(key), "rb", cache_type="readahead"), start, stop, self._failures)
+
+    def remove(self, key: str) -> None:
+        with suppress(FileNotFoundError), self._failures(passing=FileNotFoundError):
+            self._fs.rm_file(self._path(key))
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        with self._failures():
+            self._fs.invalidate_cache()
+            for path, detail in self._fs.find(self._root, detail=True).items():
+                key = path.rpartition("/")[2]
+                if is_id(key):
+                    yield key, detail["size"]
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key[:_SHARD]}/{key}"
+
+    @contextmanager
+    def _failures(self, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        try:
+            yield
+        except passing:
+            raise
+        except Exception as error:
+            # Each file system behind fsspec has exceptions of its own, with no common base.
+            raise _failure(error, self.url) from error
+
+
+class _RemoteWriter:
+    def __init__(self, objects: RemoteObjects, path: str, file: Any) -> None:
+        self._objects = objects
+        self._path = path
+        self._file = file
+
+    def write(self, piece: bytes) -> None:
+        with self._objects._failures():
+            self._file.write(piece)
+
+    def finish(self) -> None:
+        with self._objects._failures():
+            self._file.close()
+
+    def discard(self) -> None:
+        # What made the upload fail is being raised; a leftover is found by a collection.
+        with suppress(Exception):
+            self._file.close()
+        with suppress(Exception):
+            self._objects._fs.rm_file(self._path)
+
+
+def _failure(error: Exception, url: str) -> MLOpsError:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return StorageFull(f"no room left in the artifact location {url}: {error.strerror}")
+    return Unavailable(f"the artifact location {url} failed: {error}")
+
+
+def _pieces(
+    file: IO[bytes], start: int, stop: int, failures: Callable[[], AbstractContextManager[None]]
+) -> Iterator[bytes]:
+    file.seek(start)
+
+    def pieces() -> Iterator[bytes]:
+        left = stop - start
+        with file:
+            while left > 0:
+                with failures():
+                    piece = file.read(min(left, PIECE))
+                if not piece:
+                    return
+                left -= len(piece)
+                yield piece
+
+    return pieces()
+
+
+def _make_folder(folder: Path) -> None:
+    """``mkdir -p`` whose result survives a power failure."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for child in reversed(missing):
+        child.mkdir(exist_ok=True)
+        _sync_folder(child.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
