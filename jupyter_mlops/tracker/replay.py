@@ -1,0 +1,377 @@
+"""Replay: what spools hold, applied to a tracker exactly once and in order.
+
+Anyone may replay any spool, at any time, also several at once. Exactly once comes from the tracker, which advances a
+stream's watermark in the transaction of the write itself; a file lock only keeps replayers from doing the work twice,
+and keeps a resent batch the same batch: see ``<stream>.sent``.
+
+What the tracker refuses (not: what it cannot do now) goes to ``<stream>.dead``, one JSON object a line, and does not
+block the rest. Files that are applied, and whose writer has closed them or is gone, are removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated, Unavailable
+from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
+from jupyter_mlops.tracker.process import is_alive
+from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.spool import (
+    STAGED_SUFFIX,
+    SUFFIX,
+    Change,
+    Closed,
+    Create,
+    Dropped,
+    Entry,
+    Header,
+    Log,
+    PutArtifact,
+    decode,
+    is_torn,
+    read_header,
+    read_payloads,
+)
+
+DEAD_SUFFIX = ".dead"
+DROPPED_TAG = "mlops.dropped"
+_SENT_SUFFIX = ".sent"
+_DAMAGED_SUFFIX = ".damaged"
+_MERGED_ENTRIES = 2_000
+_MERGED_BYTES = 2 << 20
+_HEADLESS_SECONDS = 3600.0
+
+
+class Replayed(msgspec.Struct):
+    """What a replay did, in entries."""
+
+    applied: int = 0
+    refused: int = 0
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An entry that the tracker refused: its number in the stream, when, why, and the entry, to read and exact."""
+
+    number: int
+    at: int
+    error: str
+    entry: Any
+    payload: bytes
+    """The entry's MessagePack (base64 in the file)."""
+
+
+def replay(path: Path, tracker: Tracker) -> Replayed:
+    """Apply one spool file; see :meth:`Replayer.run` for the errors."""
+    result = Replayed()
+    stream = _open_stream(path)
+    if stream is not None:
+        stream.replay(tracker, result)
+    return result
+
+
+def replay_folder(folder: Path, tracker: Tracker) -> Replayed:
+    """Apply all spools of a folder that are for this tracker. To do it again and again, keep a :class:`Replayer`."""
+    return Replayer(folder).run(tracker)
+
+
+def dead_letters(folder: Path) -> dict[str, tuple[DeadLetter, ...]]:
+    """What was refused, by stream."""
+    return {path.stem: tuple(_read_dead(path)) for path in sorted(folder.glob(f"*{DEAD_SUFFIX}"))}
+
+
+class Replayer:
+    """Replays a folder repeatedly, reading only what is new. Any thread may call.
+
+    Parameters
+    ----------
+    folder
+        Where the spools are; it need not exist.
+    session
+        Replay only the streams of this session (:attr:`SpoolWriter.session`); those of all when None.
+    """
+
+    def __init__(self, folder: Path, *, session: str | None = None) -> None:
+        self._folder = folder
+        self._session = session
+        self._streams: dict[str, _Stream] = {}
+        self._lock = threading.Lock()
+
+    def run(self, tracker: Tracker) -> Replayed:
+        """Apply what is there for this tracker, oldest stream first.
+
+        Raises
+        ------
+        MLOpsError
+            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``, ...), or a spool has a
+            newer format: all that was not applied is kept for the next time.
+        """
+        result = Replayed()
+        with self._lock:
+            unreadable = self._discover()
+            for name, stream in sorted(self._streams.items(), key=lambda item: item[1].header.created):
+                if stream.header.target not in ("", tracker.url) or self._session not in (None, stream.header.session):
+                    continue
+                if stream.replay(tracker, result):
+                    del self._streams[name]
+        if unreadable is not None:
+            raise unreadable
+        return result
+
+    def _discover(self) -> Unavailable | None:
+        unreadable = None
+        names = set()
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as files:
+            names = {file.name for file in files if file.name.endswith(SUFFIX)}
+        for name in names - self._streams.keys():
+            try:
+                stream = _open_stream(self._folder / name)
+            except Unavailable as error:
+                unreadable = error
+                continue
+            if stream is not None:
+                self._streams[name] = stream
+        for name in self._streams.keys() - names:
+            del self._streams[name]
+        return unreadable
+
+
+def _open_stream(path: Path) -> _Stream | None:
+    """The stream of a spool file; None when the file is gone or has no header (yet)."""
+    try:
+        with path.open("rb") as file:
+            header = read_header(file)
+            if header is not None:
+                return _Stream(path, header, file.tell())
+            # Its writer died before anything was acknowledged.
+            if time.time() - os.fstat(file.fileno()).st_mtime > _HEADLESS_SECONDS:
+                path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    number: int
+    payload: bytes
+    entry: Entry
+    end: int
+
+
+class _Stream:
+    """One spool file, and the part of it that is known to be applied."""
+
+    def __init__(self, path: Path, header: Header, offset: int) -> None:
+        self.header = header
+        self._path = path
+        self._dead = path.with_suffix(DEAD_SUFFIX)
+        self._sent = path.with_suffix(_SENT_SUFFIX)
+        self._offset = offset
+        self._number = 0
+        self._closed = False
+
+    def replay(self, tracker: Tracker, result: Replayed) -> bool:
+        """Apply what is new. Whether the stream is over and its files are gone."""
+        # Asked before reading, so that all that a dead writer wrote has been read when the file is removed.
+        over = self._closed or is_alive(self.header.writer) is False
+        try:
+            if not over and self._path.stat().st_size == self._offset:
+                return False
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return True
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink == 0:
+                return True
+            sent = os.open(self._sent, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self._apply_new(file, _Sender(self._path, self.header.stream, sent, tracker, result))
+            finally:
+                os.close(sent)
+            if not over and not self._closed:
+                return False
+            self._remove(file)
+        return True
+
+    def _apply_new(self, file: BinaryIO, sender: _Sender) -> None:
+        group: list[_Pending] = []
+
+        def send() -> None:
+            if group:
+                sender.send(group)
+                self._number, self._offset = group[-1].number, group[-1].end
+                group.clear()
+
+        for number, (payload, end) in enumerate(read_payloads(file, self._offset), self._number + 1):
+            entry = sender.to_send(number, payload)
+            if entry is not None:
+                pending = _Pending(number, payload, entry, end)
+                if group and not sender.mergeable(group, pending):
+                    send()
+                group.append(pending)
+            else:
+                send()
+                self._number, self._offset = number, end
+        send()
+        self._closed = sender.closed
+
+    def _remove(self, file: BinaryIO) -> None:
+        refused = {letter.entry.get("file") for letter in _read_dead(self._dead) if isinstance(letter.entry, dict)}
+        for staged in self._path.parent.glob(f"{self.header.stream}.*{STAGED_SUFFIX}"):
+            if staged.name not in refused:
+                staged.unlink(missing_ok=True)
+        self._sent.unlink(missing_ok=True)
+        if os.fstat(file.fileno()).st_size > self._offset and not is_torn(file, self._offset):
+            self._path.rename(self._path.with_suffix(_DAMAGED_SUFFIX))
+        else:
+            self._path.unlink(missing_ok=True)
+
+
+class _Sender:
+    """Sends a stream's entries to the tracker, for as long as the stream's lock is held."""
+
+    def __init__(self, path: Path, stream: str, sent: int, tracker: Tracker, result: Replayed) -> None:
+        self.closed = False
+        self._stream = stream
+        self._folder = path.parent
+        self._sent = sent
+        self._dead_path = path.with_suffix(DEAD_SUFFIX)
+        self._dead = {letter.number for letter in _read_dead(self._dead_path)}
+        self._tracker = tracker
+        self._result = result
+        self._watermark = tracker.runs.watermark(stream)
+        # What was sent last may be applied only after the watermark was read, when its sender was killed or gave up
+        # waiting. Sent again with the same end, it is the same write; with more entries behind it, it would be applied
+        # twice.
+        self._boundary = int.from_bytes(os.pread(sent, 8, 0), "little")
+
+    def to_send(self, number: int, payload: bytes) -> Entry | None:
+        """The entry, unless there is nothing (more) to be done for it."""
+        if number <= self._watermark or number in self._dead:
+            return None
+        try:
+            entry = decode(payload)
+        except msgspec.DecodeError as error:
+            self._bury(number, payload, None, error)
+            return None
+        if isinstance(entry, Closed):
+            self.closed = True
+            return None
+        return entry
+
+    def mergeable(self, group: list[_Pending], pending: _Pending) -> bool:
+        last = group[-1]
+        return (
+            isinstance(last.entry, Log)
+            and isinstance(pending.entry, Log)
+            and last.entry.run_id == pending.entry.run_id
+            and last.number != self._boundary
+            and len(group) < _MERGED_ENTRIES
+            and pending.end - group[0].end < _MERGED_BYTES
+        )
+
+    def send(self, group: list[_Pending]) -> None:
+        if len(group) == 1 or not self._send_merged(group):
+            for pending in group:
+                self._send_one(pending)
+
+    def _send_merged(self, group: list[_Pending]) -> bool:
+        """Whether the entries (of one run) could be written as one; nothing is written when not."""
+        entries = [pending.entry for pending in group if isinstance(pending.entry, Log)]
+        position = self._position(group[-1].number)
+        try:
+            self._tracker.runs.log(entries[0].run_id, _merged([entry.batch for entry in entries]), position)
+        except MLOpsError as error:
+            if not _refused(error):
+                raise
+            return False
+        self._result.applied += len(group)
+        return True
+
+    def _send_one(self, pending: _Pending) -> None:
+        position = self._position(pending.number)
+        try:
+            self._apply(pending.entry, position)
+        except MLOpsError as error:
+            if not _refused(error):
+                raise
+            self._bury(pending.number, pending.payload, pending.entry, error)
+        else:
+            self._result.applied += 1
+
+    def _position(self, number: int) -> StreamPosition:
+        os.pwrite(self._sent, number.to_bytes(8, "little"), 0)
+        return StreamPosition(self._stream, number)
+
+    def _apply(self, entry: Entry, position: StreamPosition) -> None:
+        tracker = self._tracker
+        if isinstance(entry, Log):
+            tracker.runs.log(entry.run_id, entry.batch, position)
+        elif isinstance(entry, PutArtifact):
+            staged = self._folder / entry.file
+            if not staged.is_file():
+                raise NotFound(f"the copy {staged} of what was to be stored as {entry.path!r} does not exist")
+            tracker.artifacts.put(entry.run_id, entry.path, staged, position)
+            staged.unlink(missing_ok=True)
+        elif isinstance(entry, Change):
+            tracker.runs.change(entry.run_id, entry.change, position)
+        elif isinstance(entry, Create):
+            tracker.runs.create(_placed(entry, tracker), position)
+        elif isinstance(entry, Dropped):
+            tracker.runs.log(entry.run_id, Batch(tags=(Tag(DROPPED_TAG, str(entry.total)),)), position)
+
+    def _bury(self, number: int, payload: bytes, entry: Entry | None, error: Exception) -> None:
+        message = f"{type(error).__name__}: {error.message if isinstance(error, MLOpsError) else error}"
+        letter = DeadLetter(number, time.time_ns() // 1_000_000, message, msgspec.to_builtins(entry), payload)
+        with self._dead_path.open("ab") as file:
+            # A line that a killed replayer left half written must not swallow this one.
+            file.write((b"\n" if file.tell() else b"") + msgspec.json.encode(letter) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._dead.add(number)
+        self._result.refused += 1
+
+
+def _refused(error: MLOpsError) -> bool:
+    """Whether sending it again could never succeed."""
+    return (error.http_status < 500 and not isinstance(error, Unauthenticated)) or error.http_status == 501
+
+
+def _placed(entry: Create, tracker: Tracker) -> NewRun:
+    new = entry.new
+    if new.experiment_id:
+        return new
+    if entry.experiment:
+        return msgspec.structs.replace(new, experiment_id=tracker.experiments.ensure(entry.experiment).experiment_id)
+    if new.parent_run_id:
+        return msgspec.structs.replace(new, experiment_id=tracker.runs.get(new.parent_run_id).experiment_id)
+    raise InvalidValue("a new run names neither its experiment nor a parent run")
+
+
+def _merged(batches: list[Batch]) -> Batch:
+    """One batch that does what ``batches`` do one after the other."""
+    params = {(param.key, param.text): param for batch in batches for param in batch.params}
+    tags = {tag.key: tag for batch in batches for tag in batch.tags}
+    return Batch(
+        metrics=tuple(metric for batch in batches for metric in batch.metrics),
+        params=tuple(params.values()),
+        tags=tuple(tags.values()),
+        inputs=tuple(use for batch in batches for use in batch.inputs),
+    )
+
+
+def _read_dead(path: Path) -> list[DeadLetter]:
+    letters = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(msgspec.DecodeError):  # empty, or left half written by a killed replayer
+                letters.append(msgspec.json.decode(line, type=DeadLetter))
+    return letters
