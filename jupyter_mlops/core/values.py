@@ -29,6 +29,8 @@ LONGEST_ALIAS = 255
 LONGEST_COMMENT = 20_000
 LONGEST_DESCRIPTION = 100_000
 LONGEST_ARTIFACT_PATH = 1000
+LONGEST_FILE_NAME = 255
+"""Bytes in UTF-8, as file systems count them."""
 LONGEST_DATASET_NAME = 500
 LONGEST_DATASET_DIGEST = 128
 LONGEST_DATASET_SOURCE = 65_535
@@ -185,10 +187,18 @@ def alias_name(name: object) -> str:
 
 
 def artifact_path(path: object) -> str:
-    """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control
-    characters."""
+    """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control characters,
+    no backslash (another system's ``/``), and no part that is too long for the name of a file."""
     checked = _check_name(path, "artifact path", LONGEST_ARTIFACT_PATH)
     _check_parts(checked, "artifact path")
+    if "\\" in checked:
+        raise InvalidValue(f"artifact path {short(checked)}: folders are separated by '/', and '\\' is not accepted")
+    for part in checked.split("/"):
+        if len(part.encode()) > LONGEST_FILE_NAME:
+            raise InvalidValue(
+                f"artifact path {short(checked)}: the part {short(part)} has {len(part.encode())} bytes; a file's name "
+                f"has at most {LONGEST_FILE_NAME}"
+            )
     return checked
 
 
@@ -364,7 +374,7 @@ def _plain(value: Any, what: str, depth: int = 0) -> Json:
     elif isinstance(value, Enum):
         result = _plain(value.value, what, depth + 1)
     elif isinstance(value, str | PurePath):
-        result = "".join(value) if isinstance(value, str) else str(value)
+        result = str.__str__(value) if isinstance(value, str) else str(value)
         _check_text(result, what, max(LONGEST_PARAM, len(result)))
     elif isinstance(value, int) and SMALLEST_INT <= value <= LARGEST_INT:
         result = int(value)
