@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from jupyter_mlops.cli.terminal import note
 
 if TYPE_CHECKING:
+    from jupyter_mlops.store.database import Database
     from jupyter_mlops.tracker.protocol import Tracker
 
 
@@ -26,9 +30,7 @@ class Connection:
 
             self._tracker = self.connect()
             for run in recover(self._tracker):
-                click.echo(
-                    f"Run {run.name} ({run.run_id[:12]}) was lost with its runner and is marked failed.", err=True
-                )
+                note(f"{run.name} ({run.run_id[:12]}) lost the process that ran it and is marked failed.")
         return self._tracker
 
     def connect(self) -> Tracker:
@@ -36,6 +38,26 @@ class Connection:
         from jupyter_mlops.tracker.connect import connect
 
         return connect(self.url, artifacts=self.artifacts)
+
+    @property
+    def database_url(self) -> str:
+        from jupyter_mlops.tracker.location import default_url
+
+        return self.url or default_url()
+
+    @property
+    def database_exists(self) -> bool:
+        """Whether there is a database to open; a server's is taken to be there, an SQLite file is looked for."""
+        kind, _, path = self.database_url.partition(":///")
+        return kind != "sqlite" or Path(path).exists()
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The database itself, whatever its schema: for looking after it."""
+        from jupyter_mlops.store.database import Database
+
+        with closing(Database(self.database_url)) as database:
+            yield database
 
     def close(self) -> None:
         if self._tracker is not None:

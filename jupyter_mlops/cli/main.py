@@ -1,7 +1,7 @@
 """``jupyter mlops``: the root command, its registry of commands, and how errors end a command.
 
-Exit codes: 0; 1 when a run failed, a thing was not found or the store refused; 2 when what was typed cannot be accepted;
-130 after Ctrl-C.
+Exit codes: 0; 1 when a run failed, a thing was not found or the store refused; 2 when what was typed cannot be
+accepted; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.core.errors import InvalidValue, MLOpsError, RunFailed
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 
 SCRIPT = "jupyter-mlops"
 """The script that ``jupyter mlops`` runs; Jupyter finds it on PATH by this name."""
@@ -57,9 +57,7 @@ COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for n
 class Failure(click.ClickException):
     """An expected error: one line on standard error, no traceback."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
         from jupyter_mlops.cli.terminal import printable
@@ -67,40 +65,48 @@ class Failure(click.ClickException):
         click.echo(f"Error: {printable(self.message, lines=True)}", file=file or sys.stderr)
 
 
+class Refused(Failure):
+    """What was typed cannot be accepted."""
+
+    exit_code = 2
+
+
+class Interrupted(Failure):
+    exit_code = 130
+
+
 @contextmanager
 def failures() -> Iterator[None]:
     """Turn the errors a user can meet into an exit code and a line."""
     try:
         yield
-    except RunFailed as error:
-        raise Failure(error.message, 1) from error
     except InvalidValue as error:
-        raise Failure(error.message, 2) from error
+        raise Refused(error.message) from error
     except MLOpsError as error:
-        raise Failure(error.message, 1) from error
+        raise Failure(error.message) from error
     except (KeyboardInterrupt, click.Abort) as error:
-        raise Failure("interrupted", 130) from error
+        raise Interrupted("interrupted") from error
     except BrokenPipeError:
         # Whoever read our output has seen enough; click ends this quietly.
         raise
     except OSError as error:
-        raise Failure(str(error), 1) from error
+        raise Failure(str(error)) from error
 
 
 class Root(click.Group):
     """A group that imports a command only when it is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for section, commands in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl([(name, entry.help) for name, entry in commands.items()], col_max=14)

@@ -54,10 +54,14 @@ _UNLIMITED = 100_000
 
 
 def emit_json(value: Any) -> None:
-    """Print records as one JSON document. NaN and infinities, which JSON lacks, are the strings ``"NaN"``,
-    ``"Infinity"`` and ``"-Infinity"``, as in MLflow's REST API."""
-    text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(value))), indent=2)
-    click.echo(text.decode())
+    """Print records as one JSON document."""
+    click.echo(json_text(value), nl=False)
+
+
+def json_text(value: Any) -> str:
+    """Records as one JSON document. NaN and infinities, which JSON lacks, are the strings ``"NaN"``, ``"Infinity"`` and
+    ``"-Infinity"``, as in MLflow's REST API."""
+    return msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(value))), indent=2).decode() + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,139 @@
+"""Options and arguments that several commands share, with their completion in the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from jupyter_mlops.cli.context import Connection
+from jupyter_mlops.cli.terminal import printable
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+
+if TYPE_CHECKING:
+    from jupyter_mlops.core.records import Experiment, Page
+    from jupyter_mlops.tracker.protocol import Tracker
+
+T = TypeVar("T")
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
+
+OFFERED = 200
+"""How many of the newest runs completion looks through."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def limit_option(default: int) -> Callable[[FC], FC]:
+    return click.option(
+        "--limit",
+        "-n",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Show at most this many.",
+    )
+
+
+class _Named(click.ParamType[str]):
+    """A name that the store knows; checked by the command, completed here."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        root = ctx.find_root().params
+        try:
+            with Connection(root.get("url"), root.get("artifacts")).connect() as tracker:
+                # A shell would obey or split what is not plain.
+                offers = [(name, about) for name, about in self.offers(tracker) if name == printable(name)]
+        except (MLOpsError, OSError):
+            # There is nobody to tell: the shell shows nothing but candidates.
+            return []
+        return [CompletionItem(name, help=about) for name, about in offers if name.startswith(incomplete)]
+
+    def offers(self, tracker: Tracker) -> Iterator[tuple[str, str]]:
+        raise NotImplementedError
+
+
+class RunName(_Named):
+    """A run, by its name or by a prefix of its id. Names are offered; ids once one was begun."""
+
+    name = "run"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, param, incomplete)
+        if incomplete and set(incomplete) <= set("0123456789abcdef"):
+            return found
+        return [item for item in found if not _is_id(item.value)]
+
+    def offers(self, tracker: Tracker) -> Iterator[tuple[str, str]]:
+        for run in tracker.runs.search(limit=OFFERED).items:
+            yield run.name, f"{run.status.value.lower()} {printable(run.source)}".rstrip()
+            yield run.run_id, printable(run.name)
+
+
+class ExperimentName(_Named):
+    name = "experiment"
+
+    def offers(self, tracker: Tracker) -> Iterator[tuple[str, str]]:
+        for experiment in tracker.experiments.search().items:
+            yield experiment.name, f"{experiment.runs} runs"
+
+
+class ModelName(_Named):
+    name = "model"
+
+    def offers(self, tracker: Tracker) -> Iterator[tuple[str, str]]:
+        for model in tracker.models.search().items:
+            yield model.name, ", ".join(alias.alias for alias in model.aliases)
+
+
+def _is_id(text: str) -> bool:
+    from jupyter_mlops.core.ids import is_id
+
+    return is_id(text)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before what cannot be undone, unless ``--yes`` was said."""
+    if yes:
+        return
+    try:
+        agreed = click.confirm(printable(question), err=True)
+    except click.Abort:
+        agreed = False
+    if not agreed:
+        raise click.ClickException("not confirmed, so nothing was done; --yes goes ahead without asking")
+
+
+def find_experiment(tracker: Tracker, text: str) -> Experiment:
+    """The experiment named ``text``, or with that id."""
+    try:
+        return tracker.experiments.find(text)
+    except NotFound:
+        if _is_id(text):
+            return tracker.experiments.get(text)
+        raise
+
+
+def paged(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """All items of a listing, page by page, as far as they are asked for."""
+    token: str | None = None
+    while True:
+        page = fetch(token)
+        yield from page.items
+        token = page.next_page_token
+        if token is None:
+            return
+
+
+def assignments(texts: Iterable[str], what: str) -> dict[str, str]:
+    """``KEY=VALUE`` words as a mapping."""
+    result = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InvalidValue(f"{what} {text!r} is not of the form KEY=VALUE")
+        result[key] = value
+    return result

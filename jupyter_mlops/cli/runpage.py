@@ -1,0 +1,251 @@
+"""The page of one run: ``jupyter mlops runs show``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jupyter_mlops.cli import formats, tables
+from jupyter_mlops.cli.tables import Cell, Column, cells
+from jupyter_mlops.cli.terminal import console, output_text
+from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jupyter_mlops.tracker.protocol import Tracker
+
+NOTES = "mlflow.note.content"
+"""The tag that holds a run's notes."""
+CURVE = 24
+"""Cells of a metric's curve."""
+FILES = 20
+"""Artifacts shown before the rest is only counted."""
+
+
+class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """All that is recorded of one run, as ``--json`` prints it."""
+
+    run: Run
+    experiment: Experiment
+    parent: Run | None = None
+    children: tuple[Run, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    curves: dict[str, list[float]] = {}
+    """Values by step, thinned; of the metrics with more than one point."""
+
+
+def collect(tracker: Tracker, run: Run) -> RunPage:
+    return RunPage(
+        run=run,
+        experiment=tracker.experiments.get(run.experiment_id),
+        parent=tracker.runs.get(run.parent_run_id) if run.parent_run_id is not None else None,
+        children=tracker.runs.children(run.run_id),
+        comments=tracker.runs.comments(run.run_id),
+        artifacts=tracker.artifacts.walk(run.run_id),
+        curves={
+            metric.key: [point.value for point in tracker.runs.sampled(run.run_id, metric.key, CURVE)]
+            for metric in run.metrics
+            if metric.count > 1
+        },
+    )
+
+
+def show(page: RunPage) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    to = console()
+    title = tables.text(Cell(page.run.name, "bold"))
+    title.append("  ")
+    title.append_text(tables.text(tables.status(page.run)))
+    to.print(title)
+    for heading, part in SECTIONS.items():
+        body = part(page, to.width - 2)
+        if body:
+            to.print(Text("\n" + heading, style="bold") if heading else Text())
+        for piece in body:
+            to.print(Padding(piece, (0, 0, 0, 2), expand=False))
+
+
+def _about(page: RunPage, width: int) -> list[RenderableType]:
+    run, now = page.run, formats.now()
+    tags = {tag.key: tag.value for tag in run.tags}
+    commit = tags.get("mlops.git.commit", "")
+    if commit and tags.get("mlops.git.dirty", "").lower() == "true":
+        commit += " with uncommitted changes"
+    facts = {
+        "id": run.run_id,
+        "experiment": page.experiment.name,
+        run.kind.value: run.source,
+        "sweep" if page.parent and page.parent.kind.value == "sweep" else "parent": page.parent.name
+        if page.parent
+        else "",
+        "by": run.user,
+        "started": f"{formats.moment(run.start_time)} ({formats.relative(run.start_time, reference=now)})",
+        "took": tables.elapsed(run, now) if run.status.ended else f"{tables.elapsed(run, now)} so far",
+        "state": "deleted" if run.lifecycle.value == "deleted" else "",
+        "kernel": ", ".join(tags[key] for key in ("mlops.kernel", "mlops.python") if tags.get(key)),
+        "commit": commit,
+    }
+    return [tables.pairs({key: value for key, value in facts.items() if value}, width)]
+
+
+def _hidden_state(page: RunPage, _width: int) -> list[RenderableType]:
+    return [_words(page.run.hidden_state, "yellow")] if page.run.hidden_state else []
+
+
+def _reason(page: RunPage, _width: int) -> list[RenderableType]:
+    reason = page.run.reason
+    if reason is None:
+        return []
+    where = f" in cell {reason.cell}" if reason.cell is not None else ""
+    parts = [_words(f"{reason.kind.value}{where}: {reason.message}", "red")]
+    if reason.source:
+        parts.append(_quoted(reason.source))
+    if reason.traceback:
+        parts.append(_words(reason.traceback, "dim"))
+    return parts
+
+
+def _params(page: RunPage, width: int) -> list[RenderableType]:
+    return [tables.pairs({param.key: param.text for param in page.run.params}, width)] if page.run.params else []
+
+
+def _metrics(page: RunPage, width: int) -> list[RenderableType]:
+    metrics = page.run.metrics
+    if not metrics:
+        return []
+    several = any(metric.count > 1 for metric in metrics)
+    columns = [
+        Column(header="", cells=cells([metric.key for metric in metrics], "cyan"), least=16),
+        Column(header="last", cells=cells([formats.number(metric.value) for metric in metrics], "bold"), right=True),
+    ]
+    if several:
+        low = [_number(metric.min) if metric.count > 1 else "" for metric in metrics]
+        high = [_number(metric.max) if metric.count > 1 else "" for metric in metrics]
+        step = [str(metric.step) if metric.count > 1 else "" for metric in metrics]
+        columns += [
+            Column(header="min", cells=cells(low), right=True, rank=2),
+            Column(header="max", cells=cells(high), right=True, rank=3),
+            Column(header="points", cells=cells([str(metric.count) for metric in metrics]), right=True, rank=4),
+            Column(header="last step", cells=cells(step), right=True, rank=5),
+            Column(
+                header="history",
+                cells=[
+                    Cell(formats.sparkline(page.curves.get(metric.key, []), width=CURVE), "blue") for metric in metrics
+                ],
+                rank=1,
+            ),
+        ]
+    table, _ = tables.fit(columns, width)
+    table.show_header = several
+    return [table]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else formats.number(value)
+
+
+def _children(page: RunPage, width: int) -> list[RenderableType]:
+    runs = page.children
+    if not runs:
+        return []
+    now = formats.now()
+    table, _ = tables.fit(
+        [
+            Column(header="name", cells=[Cell(tables.run_name(run), "bold") for run in runs], least=20),
+            Column(header="status", cells=[tables.status(run) for run in runs]),
+            Column(header="took", cells=cells([tables.elapsed(run, now) for run in runs]), right=True, rank=9),
+            *tables.param_columns(runs, tables.differing_params(runs), rank=1),
+            *tables.metric_columns(runs, tables.metric_keys(runs), rank=2),
+            Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=3),
+        ],
+        width,
+    )
+    return [table]
+
+
+def _inputs(page: RunPage, width: int) -> list[RenderableType]:
+    inputs = page.run.inputs
+    if not inputs:
+        return []
+    table, _ = tables.fit(
+        [
+            Column(header="data set", cells=cells([i.dataset.name for i in inputs], "cyan"), least=16),
+            Column(header="digest", cells=cells([i.dataset.digest for i in inputs])),
+            Column(header="used for", cells=cells([i.context for i in inputs]), rank=1),
+            Column(header="rows", cells=cells([_count(i.dataset.rows) for i in inputs]), right=True, rank=2),
+            Column(header="source", cells=cells([i.dataset.source for i in inputs], "dim"), least=20, rank=3),
+        ],
+        width,
+    )
+    return [table]
+
+
+def _count(rows: int | None) -> str:
+    return "" if rows is None else str(rows)
+
+
+def _tags(page: RunPage, width: int) -> list[RenderableType]:
+    plain = {tag.key: tag.value for tag in page.run.tags if not tag.key.startswith(("mlops.", "mlflow."))}
+    return [tables.pairs(plain, width)] if plain else []
+
+
+def _artifacts(page: RunPage, width: int) -> list[RenderableType]:
+    files = page.artifacts[:FILES]
+    if not files:
+        return []
+    table, _ = tables.fit(
+        [
+            Column(header="", cells=cells([file.path for file in files]), least=20),
+            Column(header="", cells=cells([formats.size(file.size or 0) for file in files], "dim"), right=True),
+        ],
+        width,
+    )
+    table.show_header = False
+    rest = len(page.artifacts) - len(files)
+    more = [_words(f"and {rest} more: jupyter mlops artifacts list {page.run.name} --recursive", "dim")] if rest else []
+    return [table, *more]
+
+
+def _notes(page: RunPage, _width: int) -> list[RenderableType]:
+    return [_words(tag.value) for tag in page.run.tags if tag.key == NOTES and tag.value]
+
+
+def _comments(page: RunPage, _width: int) -> list[RenderableType]:
+    now = formats.now()
+    return [
+        _words(f"{comment.user}, {formats.relative(comment.created, reference=now)}: {comment.text}")
+        for comment in page.comments
+    ]
+
+
+SECTIONS: dict[str, Callable[[RunPage, int], list[RenderableType]]] = {
+    "": _about,
+    "Depends on state that is not in the record ⚠": _hidden_state,
+    "Why it ended": _reason,
+    "Parameters": _params,
+    "Metrics": _metrics,
+    "Runs": _children,
+    "Inputs": _inputs,
+    "Tags": _tags,
+    "Artifacts": _artifacts,
+    "Notes": _notes,
+    "Comments": _comments,
+}
+
+
+def _words(text: str, style: str = "") -> RenderableType:
+    from rich.text import Text
+
+    return Text(output_text(text), style=style, overflow="fold")
+
+
+def _quoted(source: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text("\n".join(f"│ {line}" for line in output_text(source).split("\n")), overflow="fold")

@@ -1,0 +1,115 @@
+"""The table of ``jupyter mlops runs list``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jupyter_mlops.cli import formats, tables
+from jupyter_mlops.cli.tables import Cell, Column, cells
+from jupyter_mlops.cli.terminal import note
+from jupyter_mlops.core.records import Run
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
+
+
+class Line(msgspec.Struct, kw_only=True):
+    run: Run
+    depth: int = 0
+    """How many parents of it are shown above."""
+    folded: int = 0
+    """Runs below it that are not shown."""
+
+
+def flat(runs: Sequence[Run]) -> list[Line]:
+    return [Line(run=run) for run in runs]
+
+
+def folded(tracker: Tracker, newest_first: Iterator[Run], limit: int, *, unfold: bool) -> tuple[list[Line], bool]:
+    """Lines for at most ``limit`` runs that are nobody's children, each followed by (or counting) its descendants; and
+    whether there are more.
+
+    A child comes before its parent in ``newest_first``, since it started later; one whose parent is not among these
+    runs at all (it is in another experiment) gets a line of its own.
+    """
+    tops: dict[str, Run] = {}
+    below: dict[str, list[Run]] = {}
+    more = False
+    for run in newest_first:
+        if run.parent_run_id is not None:
+            below.setdefault(run.parent_run_id, []).append(run)
+        elif len(tops) == limit:
+            more = True
+            break
+        else:
+            tops[run.run_id] = run
+    known = {run.run_id for children in below.values() for run in children} | set(tops)
+    for parent_id in [parent_id for parent_id in below if parent_id not in known]:
+        parent = tracker.runs.get(parent_id)
+        if more and parent.experiment_id == below[parent_id][0].experiment_id:
+            # A long sweep: its children are among the newest runs, its own start lies beyond the limit.
+            tops[parent_id] = parent
+        else:
+            tops.update((run.run_id, run) for run in below.pop(parent_id))
+    lines: list[Line] = []
+    for run in sorted(tops.values(), key=lambda run: -run.start_time):
+        lines.extend(_tree(run, below, 0, unfold))
+    return lines, more
+
+
+def _tree(run: Run, below: dict[str, list[Run]], depth: int, unfold: bool) -> Iterator[Line]:
+    if not unfold:
+        yield Line(run=run, depth=depth, folded=_count(run, below))
+        return
+    yield Line(run=run, depth=depth)
+    for child in reversed(below.get(run.run_id, [])):
+        yield from _tree(child, below, depth + 1, unfold)
+
+
+def _count(run: Run, below: dict[str, list[Run]]) -> int:
+    children = below.get(run.run_id, [])
+    return len(children) + sum(_count(child, below) for child in children)
+
+
+def show(lines: Sequence[Line]) -> None:
+    runs = [line.run for line in lines]
+    now = formats.now()
+    names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
+    params, metrics = tables.differing_params(runs), tables.metric_keys(runs)
+    several_users = len({run.user for run in runs}) > 1
+    left_out = tables.show(
+        [
+            Column(header="id", cells=cells(tables.short_ids([run.run_id for run in runs]), "dim")),
+            Column(header="name", cells=names, least=20),
+            Column(header="status", cells=[tables.status(run) for run in runs]),
+            Column(header="by", cells=cells([run.user for run in runs]), least=12, rank=3 if several_users else 30),
+            Column(
+                header="started", cells=cells([formats.relative(r.start_time, reference=now) for r in runs]), rank=1
+            ),
+            Column(header="took", cells=cells([tables.elapsed(r, now) for r in runs]), right=True, rank=20),
+            *tables.param_columns(runs, params, rank=11),
+            *tables.metric_columns(runs, metrics, rank=10),
+            Column(header="notebook", cells=cells([PurePath(r.source).name for r in runs], "dim"), least=14, rank=25),
+            Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=12),
+        ]
+    )
+    remarks = []
+    if left_out:
+        remarks.append(f"Not shown, for want of room: {', '.join(column.header for column in left_out)}.")
+    if any(line.folded for line in lines):
+        remarks.append("▸ counts the runs of a sweep: --children shows them.")
+    if any(run.hidden_state for run in runs):
+        remarks.append("⚠ may depend on code that is not in the record: `runs show` says how.")
+    if remarks:
+        note("\n" + "\n".join(remarks))
+
+
+def _indented(line: Line) -> str:
+    name = tables.run_name(line.run)
+    if line.depth:
+        return "  " * (line.depth - 1) + "└ " + name
+    return f"{name} ▸{line.folded}" if line.folded else name
