@@ -187,8 +187,8 @@ def alias_name(name: object) -> str:
 
 
 def artifact_path(path: object) -> str:
-    """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control characters,
-    no backslash (another system's ``/``), and no part that is too long for the name of a file."""
+    """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control
+    characters, no backslash (another system's ``/``), and no part that is too long for the name of a file."""
     checked = _check_name(path, "artifact path", LONGEST_ARTIFACT_PATH)
     _check_parts(checked, "artifact path")
     if "\\" in checked:

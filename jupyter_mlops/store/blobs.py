@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from types import TracebackType
 from typing import BinaryIO
@@ -27,9 +27,10 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import IntegrityError, InvalidValue, Unavailable
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, settings
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.objects import PIECE, Objects, open_location
+from jupyter_mlops.store.parameters import among
 
 GRACE_MS = 60 * 60 * 1000
 """How long an object without a row, or a lease that was not renewed, is left alone."""
@@ -165,7 +166,12 @@ class Upload:
         """A write transaction for which all that was added is durable."""
         self._store.objects.sync(list(self._added))
         with self._store.database.write() as connection:
-            yield connection
+            try:
+                yield connection
+            except BaseException:
+                # Nothing is committed for sure, unlike when the commit itself fails.
+                self._kept = None
+                raise
 
     def keep(self, connection: Connection) -> dict[str, Blob]:
         """Give what was added its rows.
@@ -180,11 +186,10 @@ class Upload:
         Unavailable
             The upload was suspended for so long that its bytes may have been collected.
         """
-        given_up = sum(
-            connection.execute(schema.upload.delete().where(schema.upload.c.id.in_(part))).rowcount
-            for part in parts(sorted(self._leased))
-        )
-        self._require_safe(given_up, unleased=self._added.keys() - self._leased)
+        leases = 0
+        if self._leased:
+            leases = connection.execute(schema.upload.delete().where(self._own_leases())).rowcount
+        self._require_safe(leases, unleased=self._added.keys() - self._leased)
         found = insert_blobs(connection, self._added.values(), self._store.clock())
         self._kept = {blob.id for blob in found.values()} & self._added.keys()
         return found
@@ -195,20 +200,19 @@ class Upload:
             return
         until = now + GRACE_MS
         with self._store.database.write() as connection:
-            extended = sum(
-                connection.execute(
-                    schema.upload.update().where(schema.upload.c.id.in_(part)).values(lease_until=until)
-                ).rowcount
-                for part in parts(sorted(self._leased))
-            )
+            extend = schema.upload.update().where(self._own_leases()).values(lease_until=until)
+            leases = connection.execute(extend).rowcount
             new = {*self._added, key} - self._leased
-            self._require_safe(extended, unleased=new)
+            self._require_safe(leases, unleased=new)
             if new:
                 connection.execute(
                     schema.upload.insert(), [{"id": each, "started": now, "lease_until": until} for each in new]
                 )
         self._leased |= new
         self._renewed = now
+
+    def _own_leases(self) -> sa.ColumnElement[bool]:
+        return among(schema.upload.c.id, "held", sorted(self._leased))
 
     def _require_safe(self, leases: int, unleased: Set[str]) -> None:
         # Whatever has no lease yet was begun after the last renewal, so that its own age protects it.
@@ -228,30 +232,25 @@ def insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dic
     while missing := sorted(wanted.keys() - found.keys()):
         # More than one turn only when a collection removed a row between the two statements.
         rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing]
-        connection.execute(_insert_or_ignore(connection, table), rows)
-        for part in parts(missing):
-            query = sa.select(table.c.id, table.c.digest, table.c.size).where(table.c.digest.in_(part))
-            for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
-                found[row.digest] = Blob(row.id, row.digest, row.size)
+        connection.execute(_APPEAR[connection.dialect.name], rows)
+        query = sa.select(table.c.id, table.c.digest, table.c.size).where(among(table.c.digest, "digests", missing))
+        for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
+            found[row.digest] = Blob(row.id, row.digest, row.size)
     return found
 
 
-def parts(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    """``values`` in parts that fit one IN clause."""
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def _insert_or_ignore(connection: Connection, table: sa.Table) -> sa.Insert:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
-
-
 def _store_id(database: Database) -> str:
-    query = sa.select(schema.setting.c.value).where(schema.setting.c.key == _STORE_ID)
     with database.read() as connection:
-        known = connection.execute(query).scalar_one_or_none()
-    if known is not None:
-        return str(known)
-    with database.write() as connection:
-        connection.execute(_insert_or_ignore(connection, schema.setting), {"key": _STORE_ID, "value": new_id()})
-        return str(connection.execute(query).scalar_one())
+        known = settings.get(connection, _STORE_ID)
+    if known is None:
+        with database.write() as connection:
+            settings.set_first(connection, _STORE_ID, new_id())
+            known = settings.get(connection, _STORE_ID)
+    assert known is not None
+    return known
+
+
+_APPEAR = {
+    name: insert(schema.blob).on_conflict_do_nothing()
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}

@@ -1,0 +1,142 @@
+"""Files of runs and of model versions: logical paths, each referring to a blob. ``holder`` is the id of either.
+
+A path that is a file cannot also be a folder of one holder. Whoever writes takes a lock on the holder first
+(:func:`lock_run`), so that two writers cannot make it so together.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.blobs import Blob
+from jupyter_mlops.store.parameters import among
+
+_artifact = schema.artifact
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file and where its bytes are."""
+
+    path: str
+    blob: Blob
+    created: int
+
+    def record(self) -> Artifact:
+        return Artifact(path=self.path, size=self.blob.size, digest=self.blob.digest, created=self.created)
+
+
+def lock_run(connection: Connection, run_id: str) -> None:
+    """Let no other transaction change the files of the run until this one ends. Logging to the run goes on."""
+    query = sa.select(schema.run.c.id).where(schema.run.c.id == run_id)
+    connection.execute(query.with_for_update(key_share=True))
+
+
+def get_file(connection: Connection, holder: str, path: str) -> File | None:
+    row = connection.execute(_files(holder).where(_artifact.c.path == path)).one_or_none()
+    return None if row is None else _file(row)
+
+
+def walk_files(connection: Connection, holder: str, path: str = "") -> tuple[File, ...]:
+    """All files below ``path``, or the file itself, by path; all of the holder's for an empty path."""
+    query = _files(holder)
+    if path:
+        query = query.where(sa.or_(_artifact.c.path == path, _below(path)))
+    return tuple(sorted((_file(row) for row in connection.execute(query)), key=lambda file: file.path))
+
+
+def list_files(connection: Connection, holder: str, path: str = "") -> tuple[Artifact, ...]:
+    """The files and folders directly in ``path``, by name; none when it is no folder."""
+    query = _files(holder)
+    if path:
+        query = query.where(_below(path))
+    start = len(path) + 1 if path else 0
+    found: dict[str, Artifact] = {}
+    for row in connection.execute(query):
+        name, slash, _ = row.path[start:].partition("/")
+        found[name] = Artifact(path=row.path[:start] + name, is_folder=True) if slash else _file(row).record()
+    return tuple(found[name] for name in sorted(found))
+
+
+def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], now: int) -> tuple[Artifact, ...]:
+    """Store rows for the files, by path, replacing those of the same path.
+
+    Raises
+    ------
+    InvalidValue
+        A path is a file here and a folder there.
+    """
+    if not files:
+        return ()
+    _check_layout(connection, holder, files.keys())
+    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(_artifact)
+    upsert = insert.on_conflict_do_update(
+        index_elements=[_artifact.c.holder, _artifact.c.path],
+        set_={"blob_id": insert.excluded.blob_id, "created": insert.excluded.created},
+    )
+    written = [File(path, files[path], now) for path in sorted(files)]
+    connection.execute(
+        upsert, [{"holder": holder, "path": file.path, "blob_id": file.blob.id, "created": now} for file in written]
+    )
+    return tuple(file.record() for file in written)
+
+
+def delete_files(connection: Connection, holder: str, path: str = "") -> int:
+    """Remove the file or the folder ``path``, or all files of the holder; returns how many files that were."""
+    statement = _artifact.delete().where(_artifact.c.holder == holder)
+    if path:
+        statement = statement.where(sa.or_(_artifact.c.path == path, _below(path)))
+    return connection.execute(statement).rowcount
+
+
+def _files(holder: str) -> sa.Select[Any]:
+    blob = schema.blob
+    columns = (_artifact.c.path, _artifact.c.created, blob.c.id, blob.c.digest, blob.c.size)
+    return sa.select(*columns).join(blob, blob.c.id == _artifact.c.blob_id).where(_artifact.c.holder == holder)
+
+
+def _file(row: Any) -> File:
+    return File(row.path, Blob(row.id, row.digest, row.size), row.created)
+
+
+def _below(path: str) -> sa.ColumnElement[bool]:
+    # Not LIKE, which ignores case on SQLite; not a range, whose order a collation of PostgreSQL decides.
+    folder = f"{path}/"
+    return sa.func.substr(_artifact.c.path, 1, len(folder)) == folder
+
+
+def _check_layout(connection: Connection, holder: str, paths: Collection[str]) -> None:
+    """Refuse ``paths`` when a file among them is a folder of another, or of what the holder has, or the reverse."""
+    folders = _folders_of(paths)
+    clash = folders & set(paths)
+    if folders:
+        query = sa.select(_artifact.c.path).where(_artifact.c.holder == holder)
+        clash |= set(connection.execute(query.where(among(_artifact.c.path, "folders", sorted(folders)))).scalars())
+    if clash:
+        raise InvalidValue(f"artifact path {min(clash)!r} is a file, so nothing can be stored below it")
+    existing = sa.select(_artifact.c.path).where(_artifact.c.holder == holder)
+    common = posixpath.commonpath(paths)
+    if common:
+        existing = existing.where(_below(common))
+    clash = _folders_of(connection.execute(existing).scalars()) & set(paths)
+    if clash:
+        raise InvalidValue(f"artifact path {min(clash)!r} is a folder, so no file can be stored under that name")
+
+
+def _folders_of(paths: Iterable[str]) -> set[str]:
+    folders: set[str] = set()
+    for path in paths:
+        folder = posixpath.dirname(path)
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = posixpath.dirname(folder)
+    return folders

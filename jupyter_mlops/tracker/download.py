@@ -1,0 +1,85 @@
+"""Writing downloaded files: each is visible only when whole and verified, and none outside the chosen folder."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from jupyter_mlops.core.errors import InvalidValue, StorageFull
+from jupyter_mlops.core.ids import new_id
+
+Opener = Callable[[], Iterator[bytes]]
+"""Gives the pieces of one file, and raises in the end when they are not what was stored."""
+
+
+def save_file(root: Path, path: str, opened: Opener) -> Path:
+    """Write the file as ``root / path``, replacing what is there; returns that place.
+
+    Raises
+    ------
+    InvalidValue
+        It cannot be written there: a folder of that name, no permission, a symbolic link that leads out of ``root``.
+    StorageFull
+        No room.
+    """
+    place = root / path
+    part = place.with_name(f".{new_id()}.part")
+    with _failures(place):
+        _make_folder(root, place.parent)
+        try:
+            _write(part, opened)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+    return place
+
+
+def save_folder(root: Path, path: str, files: Mapping[str, Opener]) -> Path:
+    """Write files, given by their path relative to the folder, into the folder ``root / path`` (``root`` itself for an
+    empty path); returns it. A folder that is not there yet appears whole; into one that is, each file appears whole,
+    after all were verified. Raises as :func:`save_file` does.
+    """
+    place = root / path if path else root
+    exists = place.is_dir()
+    # Beside the folder or in it: a rename must not cross file systems.
+    part = (place if exists else place.parent) / f".{new_id()}.part"
+    with _failures(place):
+        _make_folder(root, place if exists or place == root else place.parent)
+        part.mkdir()
+        try:
+            for name, opened in files.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                _write(part / name, opened)
+            if not exists:
+                part.rename(place)
+            for name in files if exists else ():
+                _make_folder(root, (place / name).parent)
+                (part / name).replace(place / name)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return place
+
+
+def _write(path: Path, opened: Opener) -> None:
+    with path.open("xb") as file:
+        for piece in opened():
+            file.write(piece)
+
+
+def _make_folder(root: Path, folder: Path) -> None:
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise InvalidValue(f"{folder} leads out of {root} by a symbolic link; nothing is written there")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _failures(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(f"no room left to write {place}: {error.strerror}") from error
+        raise InvalidValue(f"{place} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,187 @@
+"""Files of runs: who may, then bytes into the artifact location, then rows."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.records import Artifact, Lifecycle, StreamPosition
+from jupyter_mlops.core.values import artifact_path
+from jupyter_mlops.store import artifacts, events, schema, streams
+from jupyter_mlops.store.artifacts import File
+from jupyter_mlops.store.blobs import Blob
+from jupyter_mlops.tracker.download import save_file, save_folder
+from jupyter_mlops.tracker.embedded._context import Context
+
+
+class EmbeddedArtifacts:
+    """See :class:`jupyter_mlops.tracker.protocol.Artifacts`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
+        artifact_path(path)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+            if position is not None and streams.watermark(connection, position.stream) >= position.number:
+                return self._applied(connection, run_id, path)
+        with _opened(source) as file, self._context.blobs.upload() as upload:
+            content = upload.add(file)
+            with upload.transaction() as connection:
+                if not streams.claim(connection, position, self._context.clock()):
+                    return self._applied(connection, run_id, path)
+                artifacts.lock_run(connection, run_id)
+                blobs = upload.keep(connection)
+                return self._write(connection, run_id, {path: blobs[content.digest]})[0]
+
+    def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
+        prefix = f"{artifact_path(path)}/" if path else ""
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+        sources = {artifact_path(prefix + name): source for name, source in _regular_files(folder)}
+        with self._context.blobs.upload() as upload:
+            digests: dict[str, str] = {}
+            for name, source in sources.items():
+                with _opened(source, follow=False) as file:
+                    digests[name] = upload.add(file).digest
+            with upload.transaction() as connection:
+                artifacts.lock_run(connection, run_id)
+                blobs = upload.keep(connection)
+                return self._write(connection, run_id, {name: blobs[digest] for name, digest in digests.items()})
+
+    def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
+        with self._reading(run_id, path) as connection:
+            return artifacts.list_files(connection, run_id, path)
+
+    def walk(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
+        with self._reading(run_id, path) as connection:
+            return tuple(file.record() for file in artifacts.walk_files(connection, run_id, path))
+
+    def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        artifact_path(path)
+        with self._reading(run_id, path) as connection:
+            file = artifacts.get_file(connection, run_id, path)
+            if file is None:
+                below = artifacts.walk_files(connection, run_id, path)
+                raise _missing(run_id, path, "it is a folder, not a file" if below else None)
+        return self._read(run_id, file, start, stop)
+
+    def download(self, run_id: str, path: str, destination: Path) -> Path:
+        with self._reading(run_id, path) as connection:
+            files = artifacts.walk_files(connection, run_id, path)
+        if [file.path for file in files] == [path]:
+            return save_file(destination, path, lambda: self._read(run_id, files[0]))
+        if path and not files:
+            raise _missing(run_id, path)
+        start = len(path) + 1 if path else 0
+        openers = {file.path[start:]: lambda file=file: self._read(run_id, file) for file in files}
+        return save_folder(destination, path, openers)
+
+    def delete(self, run_id: str, path: str) -> None:
+        artifact_path(path)
+        with self._context.write() as connection:
+            owner = self._require_writable(connection, run_id)
+            artifacts.lock_run(connection, run_id)
+            if not artifacts.delete_files(connection, run_id, path):
+                raise _missing(run_id, path)
+            now = self._context.clock()
+            events.add_event(connection, "run.artifacts", owner, run_id, now)
+            events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
+
+    def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
+        owner = self._require_writable(connection, run_id)
+        now = self._context.clock()
+        written = artifacts.put_files(connection, run_id, files, now)
+        if written:
+            events.add_event(connection, "run.artifacts", owner, run_id, now)
+        return written
+
+    def _applied(self, connection: Connection, run_id: str, path: str) -> Artifact:
+        """What a put that was applied before has left."""
+        file = artifacts.get_file(connection, run_id, path)
+        return Artifact(path=path) if file is None else file.record()
+
+    def _read(self, run_id: str, file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        return self._context.blobs.read(file.blob, f"artifact {file.path!r} of run {run_id}", start, stop)
+
+    @contextmanager
+    def _reading(self, run_id: str, path: str) -> Iterator[Connection]:
+        if path:
+            artifact_path(path)
+        with self._context.read() as connection:
+            require_run(self._context, connection, run_id, Scope.READ)
+            yield connection
+
+    def _require_writable(self, connection: Connection, run_id: str) -> str:
+        owner, lifecycle = require_run(self._context, connection, run_id, Scope.WRITE)
+        if lifecycle is Lifecycle.DELETED:
+            raise Conflict(f"run {run_id} is deleted; restore it to change its artifacts")
+        return owner
+
+
+def require_run(context: Context, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
+    """The owner and the lifecycle of a run that the principal may use with ``scope``; ``NotFound`` or
+    ``PermissionDenied`` otherwise."""
+    query = (
+        sa.select(schema.experiment.c.owner, schema.run.c.lifecycle)
+        .join(schema.experiment, schema.experiment.c.id == schema.run.c.experiment_id)
+        .where(schema.run.c.id == run_id)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(f"run {run_id!r} does not exist")
+    context.require(row.owner, scope, f"run {run_id!r}")
+    return row.owner, Lifecycle(row.lifecycle)
+
+
+def _missing(run_id: str, path: str, why: str | None = None) -> NotFound:
+    return NotFound(f"run {run_id!r} has no artifact {path!r}" + (f": {why}" if why else ""))
+
+
+@contextmanager
+def _opened(source: BinaryIO | Path, *, follow: bool = True) -> Iterator[BinaryIO]:
+    if not isinstance(source, Path):
+        if isinstance(source, io.TextIOBase) or not hasattr(source, "read"):
+            raise InvalidValue(
+                f"an artifact is read from a path or a file opened in binary mode, not {type(source).__name__}"
+            )
+        yield source
+        return
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        file = os.fdopen(os.open(source, flags), "rb", buffering=0)
+    except OSError as error:
+        raise InvalidValue(f"{source} cannot be read: {error.strerror}") from error
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InvalidValue(f"{source} is no regular file")
+        yield file
+
+
+def _regular_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The regular files below ``folder``, each with its POSIX path relative to it."""
+    if not folder.is_dir():
+        raise InvalidValue(f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}")
+    pending = [folder]
+    while pending:
+        try:
+            entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InvalidValue(f"{error.filename} cannot be read: {error.strerror}") from error
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                path = Path(entry.path)
+                yield path.relative_to(folder).as_posix(), path
