@@ -130,7 +130,9 @@ def fits(value: Json, type_: ParameterType) -> bool:
         return any(value == choice and type(value) is type(choice) for choice in type_.choices)
     if not isinstance(value, _PYTHON[type_.name]) or (isinstance(value, bool) and type_.name != "bool"):
         return False
-    items: list[Json] = list(value.values() if isinstance(value, Mapping) else value) if type_.of else []
+    items: list[Json] = []
+    if type_.of and isinstance(value, Mapping | list | tuple):
+        items.extend(value.values() if isinstance(value, Mapping) else value)
     if type_.name == "tuple" and type_.of:
         return len(items) == len(type_.of) and all(map(fits, items, type_.of))
     return all(fits(item, inner) for inner in type_.of for item in items)

@@ -148,9 +148,7 @@ def json_schema(declared: Sequence[Declared] | None) -> dict[str, Any]:
         schema = type_schema(type_of(parameter))
         if parameter.help:
             schema["description"] = parameter.help
-        if parameter.has_default and not (
-            isinstance(parameter.default, float) and not math.isfinite(parameter.default)
-        ):
+        if parameter.has_default and _is_standard_json(parameter.default):
             schema["default"] = parameter.default
         properties[parameter.name] = schema
     return {
