@@ -1,0 +1,174 @@
+"""What a run executed in: interpreter, installed packages, machine. Read from outside the kernel, but for one question
+that any Python kernel can answer."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+PROBE = (
+    "__import__('json').dumps({"
+    "'executable': __import__('sys').executable, 'version': __import__('platform').python_version(), "
+    "'implementation': __import__('platform').python_implementation(), 'prefix': __import__('sys').prefix, "
+    "'path': [p for p in __import__('sys').path if isinstance(p, str)], 'cwd': __import__('os').getcwd(), "
+    "'logs': __import__('importlib.util').util.find_spec('jupyter_mlops') is not None})"
+)
+"""A Python expression that tells what :class:`Interpreter` holds."""
+
+MODULES_PROBE = (
+    "__import__('json').dumps(sorted({f for f in (getattr(m, '__file__', None) "
+    "for m in list(__import__('sys').modules.values())) if isinstance(f, str)}))"
+)
+"""A Python expression that tells the files of all imported modules."""
+
+
+class Interpreter(msgspec.Struct, frozen=True):
+    """The Python that a kernel runs."""
+
+    executable: str
+    version: str
+    implementation: str
+    prefix: str
+    path: tuple[str, ...]
+    """``sys.path`` at the start."""
+    cwd: str
+    logs: bool
+    """Whether ``import jupyter_mlops`` works there."""
+
+
+def lock(interpreter: Interpreter) -> str:
+    """The installed distributions as a requirements file: exact versions, and exact sources of what did not come from
+    an index (PEP 610). Read from the names of the metadata folders, which takes milliseconds for hundreds of them."""
+    lines: dict[str, str] = {}
+    for entry in interpreter.path:
+        folder = Path(interpreter.cwd, entry)
+        try:
+            entries = list(folder.iterdir())
+        except OSError:  # an entry of sys.path need not exist, nor be a folder
+            continue
+        for metadata in entries:
+            if metadata.suffix in (".dist-info", ".egg-info") and (found := _requirement(metadata)):
+                # The first folder of sys.path wins, as for import.
+                lines.setdefault(re.sub(r"[-_.]+", "-", found[0]).lower(), found[1])
+    header = f"# {interpreter.implementation} {interpreter.version}\n"
+    return header + "".join(f"{lines[key]}\n" for key in sorted(lines))
+
+
+def conda_packages(interpreter: Interpreter) -> str | None:
+    """The packages of the interpreter's conda environment, one ``name-version-build`` a line; None outside conda."""
+    try:
+        entries = sorted(Path(interpreter.prefix, "conda-meta").iterdir())
+    except OSError:
+        return None
+    return "".join(f"{entry.stem}\n" for entry in entries if entry.suffix == ".json")
+
+
+def machine() -> dict[str, Any]:
+    """User, host, operating system and hardware as JSON values; memory is what this container may use, in bytes."""
+    import psutil
+
+    memory = psutil.virtual_memory().total
+    limit = _number(Path("/sys/fs/cgroup/memory.max"))
+    return {
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory": memory if limit is None else min(memory, limit),
+        "gpus": gpus(),
+    }
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Name and memory (bytes) of each NVIDIA GPU; empty without ``nvidia-ml-py`` or without a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        name = pynvml.nvmlDeviceGetName(handle)
+        found.append(
+            {
+                "name": name.decode() if isinstance(name, bytes) else name,
+                "memory": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
+            }
+        )
+    return found
+
+
+def _requirement(metadata: Path) -> tuple[str, str] | None:
+    """The name of a distribution and its line in a requirements file, from its metadata folder (or egg-info file)."""
+    name, _, version = metadata.stem.partition("-")
+    version = re.sub(r"-py\d+(\.\d+)?$", "", version)
+    if not version:
+        fields = dict(_fields(metadata / "PKG-INFO"))
+        name, version = fields.get("Name", name), fields.get("Version", "")
+        if not version:
+            return None
+    try:
+        origin = json.loads((metadata / "direct_url.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return name, f"{name}=={version}"
+    return name, _from_origin(name, origin)
+
+
+def _from_origin(name: str, origin: dict[str, Any]) -> str:
+    url = re.sub(r"://[^/@]*@", "://", str(origin.get("url", "")))
+    if "vcs_info" in origin:
+        return f"{name} @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if origin.get("dir_info", {}).get("editable"):
+        return f"-e {url}  # {name}"
+    return f"{name} @ {url}"
+
+
+def _fields(path: Path) -> Iterable[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        if not line:
+            return
+        key, _, value = line.partition(": ")
+        yield key, value
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return _ask("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return None

@@ -1,0 +1,210 @@
+"""A notebook's kernel as a process: started in a session of its own, ended with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_mlops.core.errors import NotebookError
+from jupyter_mlops.core.records import Reason, ReasonKind
+from jupyter_mlops.tracker.process import same_process, start_time
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import KernelManager
+
+RUN_ID_VARIABLE = "MLOPS_RUN_ID"
+GRACE_SECONDS = 5.0
+"""How long a kernel that was asked to end may take before it is killed."""
+_RECONNECT_MS = 10
+"""How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
+_LOG_TAIL = 2000
+
+
+def kernel_spec(name: str) -> KernelSpec:
+    """The specification of the kernel ``name``; ``NotebookError`` listing the kernels there are when it is unknown."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    specs = KernelSpecManager()
+    try:
+        return specs.get_kernel_spec(name)
+    except NoSuchKernel:
+        known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+        raise NotebookError(
+            f"there is no kernel {name!r} here; installed kernels: {known}. Choose one with -k, or install the kernel"
+        ) from None
+
+
+class Kernel:
+    """A kernel process and its manager. Starting it returns at once; nobody has spoken with it yet."""
+
+    def __init__(self, name: str, *, cwd: Path, environment: Mapping[str, str], run_id: str, log: Path) -> None:
+        """Start the kernel ``name`` in the folder ``cwd``.
+
+        What its process writes to its own output, outside of cells, goes to the file ``log``. ``NotebookError`` when
+        there is no such kernel, or its command cannot be started.
+        """
+        from jupyter_client.manager import KernelManager
+
+        self.name = name
+        self.spec = kernel_spec(name)
+        self.run_id = run_id
+        self.log = log
+        self._oom_kills = oom_kills()
+        self._folder = connection_folder(run_id)
+        self._folder.mkdir(mode=0o700)
+        is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
+        self.manager: KernelManager = KernelManager(
+            kernel_name=name,
+            client_class="jupyter_client.asynchronous.AsyncKernelClient",
+            connection_file=str(self._folder / "kernel.json"),
+            # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
+            # not all know how such an address is written.
+            transport="ipc" if is_ipykernel else "tcp",
+        )
+        self.manager.context.setsockopt(_reconnect_option(), _RECONNECT_MS)
+        with log.open("ab") as output:
+            try:
+                self.manager.start_kernel(
+                    cwd=str(cwd),
+                    env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment},
+                    extra_arguments=["--HistoryManager.hist_file=:memory:"] if is_ipykernel else [],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            except OSError as error:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise NotebookError(f"the kernel {name!r} cannot be started: {error}") from error
+        self.process: subprocess.Popen[bytes] | None = getattr(self.manager.provisioner, "process", None)
+        """None for a kernel that a provisioner runs elsewhere."""
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.process is None else self.process.pid
+
+    @property
+    def language(self) -> str:
+        return str(self.spec.language).lower()
+
+    def is_alive(self) -> bool:
+        return bool(self.manager.is_alive())
+
+    def ask_to_end(self) -> None:
+        """Send the request to shut down, without waiting."""
+        if self.is_alive():
+            self.manager.request_shutdown()
+
+    def end(self) -> None:
+        """Wait for the kernel to end after :meth:`ask_to_end`, or kill it; then nothing of it is left."""
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_SECONDS)
+            self.kill()
+        elif self.is_alive():
+            self.manager.shutdown_kernel()
+        self.manager.cleanup_resources()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Kill the kernel's process group and whatever else it started, at once. Callable from any thread."""
+        if self.process is None:
+            self.manager.shutdown_kernel(now=True)
+            return
+        kill_tree(self.process.pid, self.run_id)
+        self.process.wait()
+
+    def why_it_died(self) -> Reason:
+        """Why the kernel's process is gone, from its exit status, the system's counters and its last words."""
+        code = None if self.process is None else self.process.wait()
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return Reason(kind=ReasonKind.OUT_OF_MEMORY, message="the system killed the kernel because memory ran out")
+        return Reason(kind=ReasonKind.KERNEL_DIED, message=f"the kernel died{_how(code)}", traceback=self.last_words())
+
+    def last_words(self) -> str | None:
+        """The end of what the kernel's process wrote outside of cells."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
+            return file.read().decode("utf-8", "replace").strip() or None
+
+
+def connection_folder(run_id: str) -> Path:
+    """Where a run's kernel has its connection file and sockets: short, because a socket's path has 107 bytes at most,
+    and on a local disk."""
+    return Path(tempfile.gettempdir()) / f"mlops-{run_id}"
+
+
+def kill_tree(pid: int, run_id: str) -> None:
+    """Kill the process group that ``pid`` leads, its descendants, and processes that left both (started again in a
+    session of their own) but still carry the run's id in their environment."""
+    import psutil
+
+    processes: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        processes = psutil.Process(pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(RUN_ID_VARIABLE) == run_id:
+                processes.append(process)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def kill_orphan(pid: int, started: float, run_id: str) -> bool:
+    """Kill a kernel whose runner is gone, if process ``pid`` is still the one started at ``started``; say whether."""
+    alive = same_process(pid, started)
+    if alive:
+        kill_tree(pid, run_id)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while start_time(pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    shutil.rmtree(connection_folder(run_id), ignore_errors=True)
+    return alive
+
+
+def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes the system has killed for want of memory: in this container, or where that is not counted,
+    on this machine; 0 where neither is known."""
+    for path in _memory_events(proc, cgroups), proc / "vmstat":
+        with contextlib.suppress(OSError):
+            for line in path.read_text(encoding="ascii").splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+    return 0
+
+
+def _memory_events(proc: Path, cgroups: Path) -> Path:
+    with contextlib.suppress(OSError):
+        for line in (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
+            if line.startswith("0::"):
+                return cgroups / line[3:].lstrip("/") / "memory.events"
+    return cgroups / "memory.events"
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return ""
+    if code >= 0:
+        return f" with exit code {code}"
+    try:
+        return f" of {signal.Signals(-code).name} ({signal.strsignal(-code)})"
+    except ValueError:
+        return f" of signal {-code}"
+
+
+def _reconnect_option() -> Any:
+    import zmq
+
+    return zmq.RECONNECT_IVL

@@ -1,0 +1,138 @@
+"""The notebook that is to be run: its bytes, its kernel and language, the parameters it declares, and a copy to execute
+with parameters injected. The file itself is only read."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_mlops.core.errors import NotebookError
+from jupyter_mlops.core.parameters import Declared, check, declared
+from jupyter_mlops.core.records import Json
+
+DEFAULT_KERNEL = "python3"
+PARAMETERS_TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A notebook file as it was read."""
+
+    path: str
+    content: bytes
+    """The file's exact bytes."""
+    kernel: str
+    """The kernel its metadata names; ``python3`` when they name none."""
+    language: str
+    """Lower case; ``python`` when the metadata name none."""
+    declared: tuple[Declared, ...] | None
+    """What its ``parameters`` cell declares; None when the cell is in a language whose parameters cannot be read."""
+    cells: tuple[str, ...]
+    """The text of each cell."""
+
+    def check(self, given: Mapping[str, Json]) -> None:
+        """Raise ``UnknownParameter`` or ``ParameterTypeError`` unless ``given`` fits what the notebook declares."""
+        check(self.declared, given)
+
+
+def read_source(path: Path | str) -> Source:
+    """Read a notebook of any format version.
+
+    Raises
+    ------
+    NotebookError
+        There is no such file, or it is not a notebook.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise NotebookError(f"there is no notebook {str(path)!r}") from None
+    except IsADirectoryError:
+        raise NotebookError(f"{str(path)!r} is a folder; name a notebook file in it") from None
+    except OSError as error:
+        raise NotebookError(f"the notebook {str(path)!r} cannot be read: {error.strerror}") from error
+    document = _parse(content, str(path))
+    cells = document["cells"]
+    metadata = document.get("metadata") or {}
+    spec = metadata.get("kernelspec") or {}
+    language = (metadata.get("language_info") or {}).get("name") or spec.get("language") or "python"
+    return Source(
+        path=str(path),
+        content=content,
+        kernel=spec.get("name") or DEFAULT_KERNEL,
+        language=str(language).lower(),
+        declared=_declared(cells, str(language).lower()),
+        cells=tuple(_text(cell) for cell in cells),
+    )
+
+
+def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | None = None) -> Any:
+    """A copy of the notebook in the current format with ``parameters`` injected by papermill behind the ``parameters``
+    cell, ready for papermill's engines.
+
+    Raises
+    ------
+    NotebookError
+        Papermill cannot write such parameters in the notebook's language.
+    """
+    import nbformat.warnings
+    from papermill.exceptions import PapermillException
+    from papermill.execute import prepare_notebook_metadata, remove_error_markers
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    with warnings.catch_warnings():
+        # Cells without ids, as older tools write them, are given some.
+        warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
+        notebook = load_notebook_node(nbformat.reads(source.content.decode("utf-8"), as_version=4))
+    if parameters:
+        try:
+            notebook = parameterize_notebook(
+                notebook, dict(parameters), kernel_name=kernel or source.kernel, language=source.language
+            )
+        except (PapermillException, NotImplementedError) as error:
+            raise NotebookError(f"{source.path}: parameters cannot be passed to this notebook: {error}") from error
+    return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
+
+
+def _parse(content: bytes, path: str) -> dict[str, Any]:
+    """The notebook's JSON with ``cells`` as in format 4."""
+    try:
+        document: dict[str, Any] = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise NotebookError(f"{path!r} is not a notebook: it is not JSON ({error})") from None
+    if not isinstance(document, dict) or not isinstance(document.get("nbformat"), int):
+        raise NotebookError(f"{path!r} is not a notebook: it has no 'nbformat' number")
+    if document["nbformat"] > 4:
+        raise NotebookError(f"{path!r} has notebook format {document['nbformat']}; formats up to 4 can be run")
+    if document["nbformat"] < 4:
+        import nbformat
+
+        try:
+            document = nbformat.reads(content.decode("utf-8"), as_version=4)
+        except (nbformat.ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NotebookError(f"{path!r} is not a notebook: it cannot be brought to format 4 ({error})") from error
+    cells = document.get("cells")
+    if not isinstance(cells, list) or not all(
+        isinstance(c, dict) and "cell_type" in c and "source" in c for c in cells
+    ):
+        raise NotebookError(f"{path!r} is not a notebook: 'cells' is not a list of cells with a type and a source")
+    return document
+
+
+def _declared(cells: list[dict[str, Any]], language: str) -> tuple[Declared, ...] | None:
+    for cell in cells:
+        if PARAMETERS_TAG in (cell.get("metadata") or {}).get("tags", ()):
+            return declared(_text(cell)) if language == "python" else None
+    return ()
+
+
+def _text(cell: Mapping[str, Any]) -> str:
+    source = cell["source"]
+    return "".join(source) if isinstance(source, list) else str(source)

@@ -1,0 +1,92 @@
+"""Memory, processor and GPU use of a kernel and what it started, over time."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_mlops.core.records import Metric
+
+MEMORY = "system/memory_mb"
+"""Resident memory of the kernel's processes together, in 10^6 bytes."""
+CPU = "system/cpu_percent"
+"""Processor time they used since the last point; 100 is one core kept busy."""
+GPU = "system/gpu_{}_percent"
+"""Busy time of a GPU, by all processes on the machine."""
+GPU_MEMORY = "system/gpu_{}_memory_mb"
+"""Memory that the kernel's processes hold on a GPU, in 10^6 bytes."""
+
+
+class Usage:
+    """Samples the process tree below ``pid``. Steps count the samples from 0."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        self._root: psutil.Process | None = None
+        age = 0.0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._root = psutil.Process(pid)
+            age = time.time() - self._root.create_time()
+        self._step = 0
+        self._cpu: dict[int, float] = {}
+        # The first point tells what was used since the start.
+        self._at = time.monotonic() - age
+        self._read_gpus = _gpu_reader()
+        self.peak_memory = 0
+        """The most that a sample saw, in bytes."""
+
+    def sample(self) -> tuple[Metric, ...]:
+        """One point of each metric; empty when the kernel is gone."""
+        import psutil
+
+        if self._root is None:
+            return ()
+        memory, spent = 0, 0.0
+        try:
+            tree = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            return ()
+        cpu: dict[int, float] = {}
+        for process in tree:
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                times = process.cpu_times()
+                memory += process.memory_info().rss
+                cpu[process.pid] = times.user + times.system
+                spent += max(0.0, cpu[process.pid] - self._cpu.get(process.pid, 0.0))
+        if not cpu:
+            return ()
+        now = time.monotonic()
+        elapsed, self._at, self._cpu = now - self._at, now, cpu
+        self.peak_memory = max(self.peak_memory, memory)
+        values = {MEMORY: memory / 1e6, CPU: 100 * spent / elapsed if elapsed > 0 else 0.0, **self._read_gpus(set(cpu))}
+        stamp, step = time.time_ns() // 1_000_000, self._step
+        self._step += 1
+        return tuple(Metric(key, value, stamp, step) for key, value in values.items())
+
+
+def _gpu_reader() -> Callable[[set[int]], dict[str, float]]:
+    """What reads the GPUs' metrics for the processes given, an empty result where there is nothing to read."""
+    from jupyter_mlops.recording.environment import gpus
+
+    count = len(gpus())
+    if not count:
+        return lambda _: {}
+    import pynvml
+
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+
+    def read(pids: set[int]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for index, handle in enumerate(handles):
+            # Some of it is not known on virtual GPUs and in containers.
+            with contextlib.suppress(pynvml.NVMLError):
+                values[GPU.format(index)] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            with contextlib.suppress(pynvml.NVMLError):
+                held: list[Any] = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                values[GPU_MEMORY.format(index)] = sum(p.usedGpuMemory or 0 for p in held if p.pid in pids) / 1e6
+        return values
+
+    return read
