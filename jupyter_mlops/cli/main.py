@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Run notebooks": {
         "run": Entry("jupyter_mlops.cli.execute:run", "Run a notebook with parameters and record it."),
-        "sweep": Entry("jupyter_mlops.cli.execute:sweep", "Run a notebook over a space of parameters."),
+        "sweep": Entry("jupyter_mlops.cli.sweep:sweep", "Run a notebook over a space of parameters."),
         "rerun": Entry("jupyter_mlops.cli.execute:rerun", "Run a recorded notebook again, with changed parameters."),
     },
     "Read back": {
