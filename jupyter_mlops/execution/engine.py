@@ -6,7 +6,7 @@ its object is a class that is constructed without arguments and implements :clas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -31,11 +31,11 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Engine(Protocol):
-    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Iterator[TaskEvent]:
+    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Generator[TaskEvent, None, None]:
         """Run the tasks, at most ``jobs`` at once, and yield news until each is over.
 
         Exactly one event with an ended status is yielded for each task, whatever happens to its process; a task that
-        ends never disturbs another. Closing the iterator cancels what is running (the runs end KILLED) and starts
+        ends never disturbs another. Closing the generator cancels what is running (the runs end KILLED) and starts
         nothing more; no process is left behind.
         """
 

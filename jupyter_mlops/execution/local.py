@@ -11,14 +11,17 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
-from jupyter_mlops.core.records import NewRun, Reason, ReasonKind, RunChange, RunKind, RunStatus
+from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
-from jupyter_mlops.execution.worker import decode, encode
+from jupyter_mlops.execution.worker import decode, encode, record_failure
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
 
 CANCEL_SECONDS = 20.0
 """How long workers may take to end their runs as KILLED before they are killed themselves."""
@@ -51,13 +54,13 @@ class LocalEngine:
     with this process, also when it is killed.
     """
 
-    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Iterator[TaskEvent]:
+    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Generator[TaskEvent, None, None]:
         if jobs < 1:
             raise InvalidValue(f"jobs must be at least 1, not {jobs}")
-        return _run(deque(tasks), min(jobs, len(tasks)))
+        return _run(deque(tasks), max(1, min(jobs, len(tasks))))
 
 
-def _run(waiting: deque[NotebookTask], jobs: int) -> Iterator[TaskEvent]:
+def _run(waiting: deque[NotebookTask], jobs: int) -> Generator[TaskEvent, None, None]:
     environment = _environment(jobs)
     workers: set[_Worker] = set()
     with selectors.DefaultSelector() as selector:
@@ -162,25 +165,18 @@ def _lost(task: NotebookTask, how: str) -> TaskEvent:
 
     with connect(task.tracking_url, artifacts=task.artifacts_url) as tracker:
         recover(tracker)
-        try:
-            run = tracker.runs.get(task.run_id)
-        except NotFound:
-            # It died before it could begin the record.
-            run = tracker.runs.create(
-                NewRun(
-                    run_id=task.run_id,
-                    experiment_id=task.experiment_id,
-                    kind=RunKind.NOTEBOOK,
-                    name=task.name,
-                    parent_run_id=task.parent_run_id,
-                    source=task.source or task.notebook,
-                )
-            )
+        run = _found(tracker, task.run_id)
         # A worker that died after it had brought its run to an end changes nothing about that.
-        if not run.status.ended or (run.reason is not None and run.reason.kind is ReasonKind.RUNNER_LOST):
-            reason = Reason(kind=ReasonKind.RUNNER_LOST, message=how)
-            run = tracker.runs.change(task.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
+        if run is None or not run.status.ended or (run.reason and run.reason.kind is ReasonKind.RUNNER_LOST):
+            run = record_failure(tracker, task, Reason(kind=ReasonKind.RUNNER_LOST, message=how))
     return TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason)
+
+
+def _found(tracker: Tracker, run_id: str) -> Run | None:
+    try:
+        return tracker.runs.get(run_id)
+    except NotFound:
+        return None
 
 
 def _environment(jobs: int) -> dict[str, str]:

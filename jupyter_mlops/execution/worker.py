@@ -20,7 +20,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.records import Progress, Reason, ReasonKind, RunStatus
+from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.records import (
+    Batch,
+    NewRun,
+    Progress,
+    Reason,
+    ReasonKind,
+    Run,
+    RunChange,
+    RunKind,
+    RunStatus,
+    Tag,
+)
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
 
 if TYPE_CHECKING:
@@ -64,13 +76,32 @@ def perform(task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], 
     def on_progress(progress: Progress) -> None:
         emit(TaskEvent(run_id=task.run_id, status=RunStatus.RUNNING, progress=progress))
 
+    tracker = trackers.get(task)
     try:
-        run = record_notebook(trackers.get(task), task, on_progress=on_progress)
-    except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; it is reported with its type
+        run = record_notebook(tracker, task, on_progress=on_progress)
+    except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
         reason = Reason(kind=ReasonKind.ERROR, message=f"{type(error).__name__}: {error}")
-        emit(TaskEvent(run_id=task.run_id, status=RunStatus.FAILED, reason=reason))
-    else:
-        emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
+        run = record_failure(tracker, task, reason)
+    emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
+
+
+def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:
+    """End the record of a task FAILED for ``reason``, and begin it where that had not happened."""
+    try:
+        tracker.runs.get(task.run_id)
+    except NotFound:
+        tracker.runs.create(
+            NewRun(
+                run_id=task.run_id,
+                experiment_id=task.experiment_id,
+                kind=RunKind.NOTEBOOK,
+                name=task.name,
+                parent_run_id=task.parent_run_id,
+                source=task.source or task.notebook,
+                batch=Batch(tags=tuple(Tag(key, value) for key, value in task.tags.items())),
+            )
+        )
+    return tracker.runs.change(task.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
 
 
 def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
@@ -97,5 +128,8 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
 
 
 if __name__ == "__main__":
+    from jupyter_mlops.recording.fastimport import skip_iri_grammar
+
+    skip_iri_grammar()
     with open(int(sys.argv[1]), "wb", buffering=0) as events:  # noqa: PTH123 - a descriptor, not a path
         serve(sys.stdin.buffer, events.write)

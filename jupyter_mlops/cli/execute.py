@@ -1,0 +1,154 @@
+"""``jupyter mlops run`` and ``rerun``: one notebook, run and recorded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jupyter_mlops.cli.context import Connection
+from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
+from jupyter_mlops.cli.interrupts import orderly
+from jupyter_mlops.cli.options import RunName, json_option
+from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.parameters import Declared, check
+from jupyter_mlops.core.records import Json, Run, RunKind, RunStatus
+from jupyter_mlops.recording.source import read_source
+
+RERUN_TAG = "mlops.rerun.of"
+"""On a rerun: the id of the run whose notebook and parameters it took."""
+SOURCE = "notebook/source.ipynb"
+
+output_option = click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Also write the executed notebook to this file.",
+)
+
+
+@click.command(cls=ParametersCommand)
+@click.argument("notebook", type=notebook_path)
+@parameter_options
+@execution_options
+@output_option
+@json_option
+@click.pass_obj
+def run(connection: Connection, *, notebook: Path, given: Given, how: How, output: Path | None, as_json: bool) -> None:
+    """Run NOTEBOOK with parameters and record it. NOTEBOOK itself is never changed.
+
+    \b
+      jupyter mlops run churn.ipynb -p depth 5 -p kind=forest
+      jupyter mlops run churn.ipynb -f parameters.yaml --experiment churn
+    """
+    declared = read_source(notebook).declared
+    _record(
+        connection,
+        how,
+        experiment=how.experiment_for(notebook),
+        as_json=as_json,
+        notebook=str(notebook.absolute()),
+        parameters=check(declared, given.resolve(declared)),
+        cwd=None if how.cwd is None else str(how.cwd),
+        output=None if output is None else str(output.absolute()),
+        tags=how.tags,
+    )
+
+
+@click.command(cls=ParametersCommand)
+@click.argument("run", type=RunName())
+@parameter_options
+@execution_options
+@output_option
+@json_option
+@click.pass_obj
+def rerun(connection: Connection, *, run: str, given: Given, how: How, output: Path | None, as_json: bool) -> None:
+    """Run the notebook of RUN again, as it was then, with its parameters except those given here.
+
+    It runs in the folder where the notebook was, while that exists; the notebook may have changed or gone since. The
+    new run is recorded in the same experiment.
+    """
+    tracker = connection.tracker
+    old = tracker.runs.resolve(run)
+    if old.kind is RunKind.SWEEP:
+        raise InvalidValue(f"{old.name} is a sweep; to run what it lacks: jupyter mlops sweep --resume {old.name}")
+    if old.kind is not RunKind.NOTEBOOK:
+        raise InvalidValue(f"{old.name} is a {old.kind.value} run; only notebook runs can be run again")
+    original = Path(old.source)
+    with tempfile.TemporaryDirectory(prefix="mlops-rerun-") as folder:
+        notebook = Path(folder) / (original.name or "notebook.ipynb")
+        notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, SOURCE)))
+        declared = read_source(notebook).declared
+        parameters = _again(old, declared, given.resolve(declared))
+        then = original.parent if original.is_absolute() and original.parent.is_dir() else Path.cwd()
+        _record(
+            connection,
+            how,
+            experiment=how.experiment or tracker.experiments.get(old.experiment_id).name,
+            as_json=as_json,
+            notebook=str(notebook),
+            source=old.source,
+            parameters=parameters,
+            cwd=str(how.cwd or then),
+            output=None if output is None else str(output.absolute()),
+            tags={**how.tags, RERUN_TAG: old.run_id},
+        )
+
+
+def _again(old: Run, declared: Sequence[Declared] | None, given: Mapping[str, Json]) -> dict[str, Json]:
+    """The parameters of a rerun: the recorded ones with those given in their place.
+
+    Raises
+    ------
+    InvalidValue
+        A secret, whose value was not recorded, is not given.
+    """
+    # A notebook may log further params of its own; only what its parameters cell declares can be given.
+    names = None if declared is None else {parameter.name for parameter in declared}
+    recorded = [param for param in old.params if names is None or param.key in names]
+    secrets = [param.key for param in recorded if param.redacted and param.key not in given]
+    if secrets:
+        raise InvalidValue(
+            f"{old.name} was given secrets, whose values are not recorded; give them again: "
+            + " ".join(f"-p {name} VALUE" for name in secrets)
+        )
+    values = {param.key: param.value for param in recorded if not param.redacted}
+    return check(declared, {**values, **given})
+
+
+def _record(connection: Connection, how: How, *, experiment: str, as_json: bool, **task: Any) -> None:
+    """Run a task, show how it ended, and end this command with the exit code that says so."""
+    from jupyter_mlops.cli import outcome
+    from jupyter_mlops.cli.progress import NotebookProgress
+    from jupyter_mlops.cli.terminal import emit_json
+    from jupyter_mlops.core.ids import new_id
+    from jupyter_mlops.recording.fastimport import skip_iri_grammar
+
+    skip_iri_grammar()
+    from jupyter_mlops.recording.notebook import record_notebook
+    from jupyter_mlops.recording.task import NotebookTask
+
+    tracker = connection.tracker
+    notebook_task = NotebookTask(
+        run_id=new_id(),
+        experiment_id=tracker.experiments.ensure(experiment).experiment_id,
+        tracking_url=connection.database_url,
+        artifacts_url=connection.artifacts,
+        name=how.name,
+        kernel_name=how.kernel,
+        execution_timeout=how.execution_timeout,
+        **task,
+    )
+    with orderly(), NotebookProgress(Path(task["notebook"]).name) as on_progress:
+        run = record_notebook(tracker, notebook_task, on_progress=on_progress)
+    if as_json:
+        emit_json(run)
+    else:
+        outcome.show(run, experiment=experiment, output=notebook_task.output)
+    if run.status is not RunStatus.FINISHED:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,177 @@
+"""``jupyter mlops sweep``: one notebook over a space of parameters, as children of one parent run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from jupyter_mlops.cli import outcome, runtable, tables
+from jupyter_mlops.cli.context import Connection
+from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
+from jupyter_mlops.cli.interrupts import orderly
+from jupyter_mlops.cli.options import RunName, json_option
+from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
+from jupyter_mlops.cli.progress import SweepProgress
+from jupyter_mlops.cli.terminal import console, emit_json, note, printable
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.parameters import Declared, check
+from jupyter_mlops.core.records import Json, Run, RunStatus
+from jupyter_mlops.core.spaces import parse_grid, points
+from jupyter_mlops.execution.engine import Engine, load_engine
+from jupyter_mlops.execution.local import available_cpus
+from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, ranked, without_secrets
+from jupyter_mlops.recording.source import read_source
+
+MOST_JOBS = 8
+"""Notebooks at once unless told; memory is rarely enough for more."""
+MOST_SHOWN = 10
+"""How many of the best runs are shown at the end."""
+BESIDE_RESUME = frozenset(
+    "resume jobs engine as_json parameters parameters_raw parameters_yaml parameters_file".split()
+)
+"""What may be said with --resume: the parameters are for secrets."""
+
+
+@click.command(cls=ParametersCommand)
+@click.argument("notebook", type=notebook_path, required=False)
+@click.option(
+    "--grid",
+    "-g",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Values of one parameter: a list (lr=0.01,0.1) or a range with both ends (depth=3:9:2). Repeatable: "
+    "every combination is a point.",
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Take N of the combinations, at random.")
+@click.option("--seed", type=int, metavar="N", help="Makes --sample repeatable.")
+@parameter_options
+@click.option("--metric", "-m", metavar="NAME", help="What runs are compared by, while going on and at the end.")
+@click.option("--maximize/--minimize", default=True, help="Whether a greater metric is better.  [default: maximize]")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Notebooks at once. Default: one a core.")
+@click.option("--engine", default="local", show_default=True, metavar="NAME", help="What runs the notebooks.")
+@click.option("--resume", type=RunName(), metavar="SWEEP", help="Run what this sweep lacks: missing and failed points.")
+@execution_options
+@json_option
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    *,
+    notebook: Path | None,
+    grid: tuple[str, ...],
+    sample: int | None,
+    seed: int | None,
+    given: Given,
+    metric: str | None,
+    maximize: bool,
+    jobs: int | None,
+    engine: str,
+    resume: str | None,
+    how: How,
+    as_json: bool,
+) -> None:
+    """Run NOTEBOOK at every point of a space of parameters. The runs are recorded as children of one.
+
+    \b
+      jupyter mlops sweep churn.ipynb --grid lr=0.01,0.1 --grid depth=3:9:2 --metric auc
+      jupyter mlops sweep --resume brave-otter-418
+
+    A point that fails is shown and does not stop the rest. -p gives a parameter the same value at all points.
+    """
+    connection: Connection = ctx.obj
+    chosen = load_engine(engine)
+    if resume is not None:
+        _refuse_beside_resume(ctx)
+        parent = connection.tracker.runs.resolve(resume)
+        going = Sweep.load(connection.tracker, parent, secrets=given.texts())
+    elif notebook is None:
+        raise click.UsageError("Give a NOTEBOOK, or --resume SWEEP.")
+    elif not grid:
+        raise click.UsageError("Give at least one --grid NAME=VALUES (for a single run: jupyter mlops run).")
+    else:
+        declared = read_source(notebook).declared
+        fixed, secrets = without_secrets(check(declared, given.resolve(declared)))
+        plan = SweepPlan(
+            notebook=str(notebook.absolute()),
+            grid=grid,
+            points=_points(declared, grid, sample, seed, fixed=given.names),
+            fixed=fixed,
+            secrets=tuple(secrets),
+            sample=sample,
+            seed=seed,
+            kernel_name=how.kernel,
+            cwd=str(how.cwd or notebook.absolute().parent),
+            execution_timeout=how.execution_timeout,
+            tags=how.tags,
+            metric=metric,
+            maximize=maximize,
+        )
+        experiment = connection.tracker.experiments.ensure(how.experiment_for(notebook))
+        going = Sweep.begin(connection.tracker, experiment.experiment_id, plan, secrets=secrets, name=how.name)
+    _execute(going, chosen, connection, jobs or min(available_cpus(), MOST_JOBS))
+    if as_json:
+        emit_json({"sweep": going.run, "best": going.standing.best, "runs": going.children()})
+    else:
+        _show(going)
+    if going.run.status is not RunStatus.FINISHED:
+        raise click.exceptions.Exit(1)
+
+
+def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) -> None:
+    place = Place(tracking_url=connection.database_url, artifacts_url=connection.artifacts)
+    with orderly():
+        try:
+            with SweepProgress(going.plan, todo=len(going.missing)) as on_event:
+                note(f"{going.run.name}: {len(going.missing)} of {len(going.plan.points)} points to run, {jobs} at once")
+                going.execute(engine, place, jobs=jobs, on_event=on_event)
+        except KeyboardInterrupt:
+            note(f"Stopped. To run the rest: jupyter mlops sweep --resume {outcome.reference(going.run)}")
+            raise
+
+
+def _points(
+    declared: Sequence[Declared] | None, grid: Sequence[str], sample: int | None, seed: int | None, *, fixed: Sequence[str]
+) -> tuple[dict[str, Json], ...]:
+    """The points of the space, each checked against the notebook's parameters before anything is recorded."""
+    return ()
+
+
+def _refuse_beside_resume(ctx: click.Context) -> None:
+    """A sweep is resumed as it was begun: refuse options that would have no effect."""
+    for option in ctx.command.params:
+        given = option.name and ctx.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
+        if given and option.name not in BESIDE_RESUME:
+            raise click.UsageError(
+                f"{option.get_error_hint(ctx)} cannot be given with --resume: the sweep goes on as it was begun."
+            )
+
+
+def _show(going: Sweep) -> None:
+    to = console()
+    headline = tables.text(tables.status(going.run))
+    headline.append(f"  {printable(going.run.name)}", style="bold")
+    to.print()
+    to.print(headline, soft_wrap=True)
+    plan = going.plan
+    children = going.children()
+    best = ranked(children, plan)
+    if plan.metric is not None and not best:
+        logged = ", ".join(tables.metric_keys(children)) or "none"
+        note(f"No run logged the metric {plan.metric!r}; logged were: {logged}")
+    shown = best or [child for child in children if child.status is RunStatus.FINISHED]
+    if shown:
+        to.print()
+        runtable.show(runtable.flat(shown[:MOST_SHOWN]))
+    to.print("\nNext:")
+    for command in _next(going, shown):
+        to.print(f"  {command}", soft_wrap=True)
+
+
+def _next(going: Sweep, shown: Sequence[Run]) -> Iterator[str]:
+    if going.missing:
+        yield f"jupyter mlops sweep --resume {outcome.reference(going.run)}"
+    if shown:
+        yield f"jupyter mlops runs show {outcome.reference(shown[0])}"
+    if len(shown) > 1:
+        yield f"jupyter mlops runs compare {' '.join(outcome.reference(run) for run in shown[:3])}"

@@ -1,0 +1,313 @@
+"""A sweep: one notebook over many points of parameters. Each point is a run, child of one parent run.
+
+The parent keeps everything that a resume needs: the exact notebook (``notebook/source.ipynb``, from which every child
+runs, so that an edit half-way does not divide the sweep) and the plan (``sweep.json``).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import (
+    Batch,
+    Json,
+    NewRun,
+    Progress,
+    Reason,
+    ReasonKind,
+    Run,
+    RunChange,
+    RunKind,
+    RunStatus,
+    Tag,
+)
+from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.core.values import param
+from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.tracker.process import is_alive, this_runner
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
+
+PLAN = "sweep.json"
+SOURCE = "notebook/source.ipynb"
+POINT_TAG = "mlops.sweep.point"
+"""On a child: the number of its point, from 0."""
+BEST_TAG = "mlops.sweep.best"
+"""On the parent: the id of the best child by the plan's metric."""
+GRID_TAG = "mlops.sweep.grid"
+"""On the parent: the space as it was written."""
+
+
+class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep does; kept with its parent run."""
+
+    notebook: str
+    """Absolute path of the notebook when the sweep began."""
+    grid: tuple[str, ...]
+    """The space as it was written, one entry a parameter."""
+    points: tuple[dict[str, Json], ...]
+    """The values of the swept parameters, checked; a point's place is its number."""
+    fixed: dict[str, Json] = {}
+    """The values given to all points, without secrets."""
+    secrets: tuple[str, ...] = ()
+    """Fixed parameters whose values are secret and therefore not kept: a resume asks for them."""
+    sample: int | None = None
+    seed: int | None = None
+    kernel_name: str | None = None
+    cwd: str
+    """Where the notebooks run."""
+    execution_timeout: float | None = None
+    tags: dict[str, str] = {}
+    """Given to all children."""
+    metric: str | None = None
+    """What children are compared by."""
+    maximize: bool = True
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the runs go, as an engine's processes must know it."""
+
+    tracking_url: str
+    artifacts_url: str | None = None
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """How a sweep stands."""
+
+    total: int
+    finished: int = 0
+    failed: int = 0
+    underway: dict[str, Progress] = {}
+    """How far the points in progress are, by run."""
+    best: Run | None = None
+
+    @property
+    def ended(self) -> int:
+        return self.finished + self.failed
+
+    @property
+    def fraction(self) -> float:
+        """The part of the work that is done, cells of unfinished points counted."""
+        partial = sum(progress.done / progress.total for progress in self.underway.values() if progress.total)
+        return (self.ended + partial) / self.total
+
+
+OnEvent = Callable[[Standing, "Run | None"], None]
+"""Called at each event; with the child's run when it has ended."""
+
+
+class Sweep:
+    """A sweep's parent run, its plan and where it stands."""
+
+    def __init__(self, tracker: Tracker, run: Run, plan: SweepPlan, secrets: Mapping[str, Json]) -> None:
+        self.tracker = tracker
+        self.run = run
+        self.plan = plan
+        self.secrets = secrets
+        self._attempts: Counter[int] = Counter()
+        self.standing = Standing(total=len(plan.points))
+        self._done: set[int] = set()
+        for child in tracker.runs.children(run.run_id):
+            point = _point(child)
+            self._attempts[point] += 1
+            if child.status is RunStatus.FINISHED and point not in self._done:
+                self._done.add(point)
+                self.standing.finished += 1
+                self._consider(child)
+
+    @classmethod
+    def begin(
+        cls,
+        tracker: Tracker,
+        experiment_id: str,
+        plan: SweepPlan,
+        *,
+        secrets: Mapping[str, Json],
+        name: str | None = None,
+    ) -> Sweep:
+        """Record the parent run with all that a resume needs, but not the values of ``secrets``."""
+        tags = {**plan.tags, GRID_TAG: " ".join(plan.grid)}
+        run = tracker.runs.create(
+            NewRun(
+                experiment_id=experiment_id,
+                kind=RunKind.SWEEP,
+                name=name,
+                source=plan.notebook,
+                runner=this_runner(),
+                batch=Batch(
+                    params=redact_params(param(key, value) for key, value in {**plan.fixed, **secrets}.items()),
+                    tags=tuple(Tag(key, value) for key, value in tags.items()),
+                ),
+            )
+        )
+        tracker.artifacts.put(run.run_id, SOURCE, Path(plan.notebook))
+        document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
+        tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
+        return cls(tracker, run, plan, secrets)
+
+    @classmethod
+    def load(cls, tracker: Tracker, run: Run, *, secrets: Mapping[str, Json]) -> Sweep:
+        """The sweep recorded by ``run``.
+
+        Raises
+        ------
+        InvalidValue
+            ``run`` is no sweep, or ``secrets`` are not those that its plan names.
+        Conflict
+            It is going on now.
+        """
+        if run.kind is not RunKind.SWEEP:
+            raise InvalidValue(f"{run.name} is a {run.kind.value} run, not a sweep")
+        # Of a process on another host nothing is known; often that host is the pod before a restart.
+        if not run.status.ended and run.runner is not None and is_alive(run.runner):
+            raise Conflict(f"the sweep {run.name} is still going on (process {run.runner.pid} on {run.runner.host})")
+        document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
+        plan = msgspec.convert(json.loads(document), SweepPlan)
+        lacking = [name for name in plan.secrets if name not in secrets]
+        if lacking:
+            raise InvalidValue(
+                f"{run.name} was given secrets, whose values are not recorded; give them again: "
+                + " ".join(f"-p {name} VALUE" for name in lacking)
+            )
+        kept = [name for name in secrets if name not in plan.secrets]
+        if kept:
+            raise InvalidValue(f"the parameters of a sweep stay as they were when it began, also {', '.join(kept)}")
+        return cls(tracker, run, plan, secrets)
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the points that have no finished run."""
+        return [point for point in range(len(self.plan.points)) if point not in self._done]
+
+    def execute(self, engine: Engine, place: Place, *, jobs: int, on_event: OnEvent | None = None) -> Run:
+        """Run the missing points and bring the parent to its end: FINISHED, or FAILED when points failed.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            As it came; the points in progress and the parent have ended KILLED.
+        """
+        self._change(RunChange(status=RunStatus.RUNNING, runner=this_runner(), progress=self._progress()))
+        reasons: Counter[str] = Counter()
+        try:
+            with tempfile.TemporaryDirectory(prefix="mlops-sweep-") as folder:
+                notebook = Path(folder) / Path(self.plan.notebook).name
+                notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
+                tasks = [self._task(point, notebook, place) for point in self.missing]
+                with closing(engine.run(tasks, jobs=jobs)) as events:
+                    for event in events:
+                        child = self._take(event)
+                        if event.reason is not None:
+                            reasons[event.reason.kind.value] += 1
+                        if on_event is not None:
+                            on_event(self.standing, child)
+        except KeyboardInterrupt:
+            self._end(RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted"))
+            raise
+        except BaseException as error:
+            self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=f"{type(error).__name__}: {error}"))
+            raise
+        if not self.standing.failed:
+            return self._end(RunStatus.FINISHED)
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in reasons.most_common())
+        message = f"{self.standing.failed} of {self.standing.total} points failed: {kinds}"
+        return self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
+
+    def children(self) -> list[Run]:
+        """The latest run of each point that has one, by point."""
+        latest = {_point(child): child for child in self.tracker.runs.children(self.run.run_id)}
+        return [latest[point] for point in sorted(latest)]
+
+    def _task(self, point: int, notebook: Path, place: Place) -> NotebookTask:
+        plan = self.plan
+        number = f"{point + 1:0{len(str(len(plan.points)))}d}"
+        attempt = f".{self._attempts[point] + 1}" if self._attempts[point] else ""
+        return NotebookTask(
+            run_id=new_id(),
+            experiment_id=self.run.experiment_id,
+            tracking_url=place.tracking_url,
+            artifacts_url=place.artifacts_url,
+            notebook=str(notebook),
+            source=plan.notebook,
+            parameters={**plan.fixed, **self.secrets, **plan.points[point]},
+            name=f"{self.run.name}-{number}{attempt}",
+            parent_run_id=self.run.run_id,
+            kernel_name=plan.kernel_name,
+            cwd=plan.cwd,
+            execution_timeout=plan.execution_timeout,
+            tags={**plan.tags, POINT_TAG: str(point)},
+        )
+
+    def _take(self, event: TaskEvent) -> Run | None:
+        """Note an event; the child's run when it has ended."""
+        if not event.status.ended:
+            if event.progress is not None:
+                self.standing.underway[event.run_id] = event.progress
+            return None
+        self.standing.underway.pop(event.run_id, None)
+        child = self.tracker.runs.get(event.run_id)
+        if event.status is RunStatus.FINISHED:
+            self.standing.finished += 1
+            self._done.add(_point(child))
+            self._consider(child)
+        else:
+            self.standing.failed += 1
+        self._change(RunChange(progress=self._progress()))
+        return child
+
+    def _consider(self, child: Run) -> None:
+        best = self.standing.best
+        if ranked([child], self.plan) and (best is None or ranked([best, child], self.plan)[0] is child):
+            self.standing.best = child
+
+    def _progress(self) -> Progress:
+        return Progress(done=self.standing.ended, total=self.standing.total, failed=self.standing.failed)
+
+    def _end(self, status: RunStatus, reason: Reason | None = None) -> Run:
+        if self.standing.best is not None:
+            best = Tag(BEST_TAG, self.standing.best.run_id)
+            self.tracker.runs.log(self.run.run_id, Batch(tags=(best,)))
+        self._change(RunChange(status=status, reason=reason, progress=self._progress()))
+        return self.run
+
+    def _change(self, change: RunChange) -> None:
+        self.run = self.tracker.runs.change(self.run.run_id, change)
+
+
+def without_secrets(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Parameters in two parts: those that a plan keeps, and secrets."""
+    redacted = {
+        found.key for found in redact_params(param(key, value) for key, value in values.items()) if found.redacted
+    }
+    plain = {key: value for key, value in values.items() if key not in redacted}
+    return plain, {key: value for key, value in values.items() if key in redacted}
+
+
+def ranked(runs: Sequence[Run], plan: SweepPlan) -> list[Run]:
+    """The finished runs that have the plan's metric as a number, best first; ties in the given order."""
+    values: dict[str, float] = {}
+    for run in runs:
+        for metric in run.metrics:
+            if metric.key == plan.metric and metric.value == metric.value and run.status is RunStatus.FINISHED:
+                values[run.run_id] = metric.value
+    found = [run for run in runs if run.run_id in values]
+    return sorted(found, key=lambda run: -values[run.run_id] if plan.maximize else values[run.run_id])
+
+
+def _point(child: Run) -> int:
+    for tag in child.tags:
+        if tag.key == POINT_TAG:
+            return int(tag.value)
+    raise NotFound(f"{child.name} belongs to a sweep but its tag {POINT_TAG} is gone; set it to its point's number")
