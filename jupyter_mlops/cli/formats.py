@@ -63,7 +63,23 @@ def size(count: int) -> str:
 
 def number(value: float) -> str:
     """A value by itself, to six significant digits."""
-    return numbers([value], digits=6)[0]
+    return _one(value, "{:.6g}")
+
+
+def shortened(values: Sequence[float | None], *, digits: int = 4) -> list[str]:
+    """Values as they would be typed, long ones cut to ``digits`` significant digits, or more (all, if need be) where
+    different values would read the same. ``None`` is empty."""
+    different = {value for value in values if value is not None}
+    for attempt in range(digits, 18):
+        texts = {value: _typed(value, attempt) for value in different}
+        if len(set(texts.values())) == len(different):
+            break
+    return ["" if value is None else texts[value] for value in values]
+
+
+def _typed(value: float, digits: int) -> str:
+    exact = repr(value)
+    return exact if isinstance(value, int) or len(exact) <= digits + 3 else f"{value:.{digits}g}"
 
 
 def numbers(values: Sequence[float | None], *, digits: int = 4) -> list[str]:

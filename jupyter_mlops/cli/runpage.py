@@ -9,8 +9,8 @@ import msgspec
 
 from jupyter_mlops.cli import formats, tables
 from jupyter_mlops.cli.tables import Cell, Column, cells
-from jupyter_mlops.cli.terminal import console, output_text
-from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run
+from jupyter_mlops.cli.terminal import console, output_text, put
+from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,7 +68,7 @@ def show(page: RunPage) -> None:
         if body:
             to.print(Text("\n" + heading, style="bold") if heading else Text())
         for piece in body:
-            to.print(Padding(piece, (0, 0, 0, 2), expand=False))
+            put(to, Padding(piece, (0, 0, 0, 2), expand=False))
 
 
 def _about(page: RunPage, width: int) -> list[RenderableType]:
@@ -80,8 +80,8 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
     facts = {
         "id": run.run_id,
         "experiment": page.experiment.name,
-        run.kind.value: run.source,
-        "sweep" if page.parent and page.parent.kind.value == "sweep" else "parent": page.parent.name
+        "notebook" if run.kind is RunKind.SWEEP else run.kind.value: run.source,
+        "sweep" if page.parent and page.parent.kind is RunKind.SWEEP else "parent": page.parent.name
         if page.parent
         else "",
         "by": run.user,

@@ -19,7 +19,7 @@ from jupyter_mlops.cli.options import (
     paged,
 )
 from jupyter_mlops.cli.runpage import NOTES
-from jupyter_mlops.cli.terminal import emit_json, json_text, note, printable
+from jupyter_mlops.cli.terminal import console, emit_json, json_text, note, printable
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Run, RunChange, Tag, View
 
@@ -127,6 +127,48 @@ def history(connection: Connection, *, run: str, metric: str, as_json: bool) -> 
 
     for point in points:
         click.echo(f"{point.step}\t{formats.moment(point.timestamp)}\t{point.value!r}")
+
+
+@runs.command()
+@run_argument
+@click.option("--source", is_flag=True, help="The exact source instead of the executed copy.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Save the notebook as this file.")
+@click.option("--diff", "other", type=RunName(), metavar="RUN2", help="Show how the sources of RUN2's cells differ.")
+@json_option
+@click.pass_obj
+def notebook(
+    connection: Connection, *, run: str, source: bool, output: Path | None, other: str | None, as_json: bool
+) -> None:
+    """Print the notebook that RUN executed, with its outputs, as text."""
+    from jupyter_mlops.cli import notebookprint
+
+    tracker = connection.tracker
+    found = tracker.runs.resolve(run)
+    document = notebookprint.fetch(tracker, found, source=source)
+    if output is not None:
+        output.write_bytes(document)
+        click.echo(printable(str(output)))
+        return
+    parsed = notebookprint.parsed(document, found.name)
+    if other is None:
+        if as_json:
+            emit_json(parsed)
+        else:
+            notebookprint.show(parsed)
+        return
+    from jupyter_mlops.cli import notebookdiff
+
+    second = tracker.runs.resolve(other)
+    changes = notebookdiff.operations(
+        parsed, notebookprint.parsed(notebookprint.fetch(tracker, second, source=source), second.name)
+    )
+    if as_json:
+        emit_json({"before": found.run_id, "after": second.run_id, "changes": changes})
+    elif changes:
+        click.secho(printable(f"- {found.name}\n+ {second.name}", lines=True), bold=True)
+        click.echo(notebookdiff.as_text(parsed, changes, colour=console().is_terminal), nl=False)
+    else:
+        click.echo(printable(f"The cells of {found.name} and {second.name} have the same sources."))
 
 
 @runs.command()

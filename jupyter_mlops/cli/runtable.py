@@ -81,9 +81,11 @@ def show(lines: Sequence[Line]) -> None:
     names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
     params, metrics = tables.differing_params(runs), tables.metric_keys(runs)
     several_users = len({run.user for run in runs}) > 1
+    # A name is enough to name a run, unless another has it too.
+    telling = len({run.name for run in runs}) == len(runs)
+    ids = tables.short_ids([run.run_id for run in runs])
     left_out = tables.show(
         [
-            Column(header="id", cells=cells(tables.short_ids([run.run_id for run in runs]), "dim")),
             Column(header="name", cells=names, least=20),
             Column(header="status", cells=[tables.status(run) for run in runs]),
             Column(header="by", cells=cells([run.user for run in runs]), least=12, rank=3 if several_users else 30),
@@ -93,8 +95,9 @@ def show(lines: Sequence[Line]) -> None:
             Column(header="took", cells=cells([tables.elapsed(r, now) for r in runs]), right=True, rank=20),
             *tables.param_columns(runs, params, rank=11),
             *tables.metric_columns(runs, metrics, rank=10),
+            Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=11),
             Column(header="notebook", cells=cells([PurePath(r.source).name for r in runs], "dim"), least=14, rank=25),
-            Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=12),
+            Column(header="id", cells=cells(ids, "dim"), rank=15 if telling else 2),
         ]
     )
     remarks = []

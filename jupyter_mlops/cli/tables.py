@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jupyter_mlops.cli import formats
-from jupyter_mlops.cli.terminal import console, printable
-from jupyter_mlops.core.records import Run, RunStatus
+from jupyter_mlops.cli.terminal import console, printable, put
+from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +40,7 @@ class Column(msgspec.Struct, kw_only=True):
 
     @property
     def natural(self) -> int:
-        return max(_width(text) for text in [self.header, *(cell.text for cell in self.cells)])
+        return max(_width(text) for text in [self.header, self.group, *(cell.text for cell in self.cells)])
 
     @property
     def needed(self) -> int:
@@ -55,7 +55,7 @@ def show(columns: Sequence[Column]) -> list[Column]:
     """Print a table and return the columns that there was no room for."""
     to = console()
     table, left_out = fit(columns, to.width)
-    to.print(table)
+    put(to, table)
     return left_out
 
 
@@ -82,7 +82,7 @@ def pairs(facts: dict[str, str], width: int) -> Table:
 
 def show_pairs(facts: dict[str, str]) -> None:
     to = console()
-    to.print(pairs(facts, to.width))
+    put(to, pairs(facts, to.width))
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
@@ -153,7 +153,7 @@ def status(run: Run) -> Cell:
     if progress is not None and (not run.status.ended or progress.done < progress.total):
         words += f" {progress.done}/{progress.total}"
     if progress is not None and progress.failed:
-        words += f", {progress.failed} failed"
+        words += f" ✗{progress.failed}"
     return Cell(words, style)
 
 
@@ -171,11 +171,13 @@ def reason(run: Run) -> Cell:
     """Why a run failed, in a line."""
     if run.reason is None:
         return Cell()
-    words = [run.reason.kind.value]
-    if run.reason.cell is not None:
-        words.append(f"in cell {run.reason.cell}")
+    kind, cell = run.reason.kind, run.reason.cell
+    # The status says "failed" beside it; of a cell's error only the place is news.
+    words = [] if kind is ReasonKind.CELL_ERROR and cell is not None else [kind.value]
+    if cell is not None:
+        words.append(f"in cell {cell}" if words else f"cell {cell}")
     message = run.reason.message.strip().partition("\n")[0]
-    return Cell(f"{' '.join(words)}: {message}" if message else " ".join(words), "red")
+    return Cell(": ".join(part for part in (" ".join(words), message) if part), "red")
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:
@@ -191,8 +193,11 @@ def param_columns(runs: Sequence[Run], keys: Sequence[str], *, rank: int) -> Ite
     """A column for each parameter in ``keys``, the first the most important."""
     for place, key in enumerate(keys):
         logged = {run.run_id: param for run in runs for param in run.params if param.key == key}
-        texts = [logged[run.run_id].text if run.run_id in logged else "" for run in runs]
         numeric = all(isinstance(p.value, (int, float)) and not isinstance(p.value, bool) for p in logged.values())
+        if numeric:
+            texts = formats.shortened([logged[run.run_id].value if run.run_id in logged else None for run in runs])
+        else:
+            texts = [logged[run.run_id].text if run.run_id in logged else "" for run in runs]
         yield Column(
             header=key, cells=cells(texts, "cyan"), group="params", right=numeric, least=16, rank=rank + 2 * place
         )

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 # C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides, lone surrogates: whatever moves the
 # cursor, sets colours, reorders text, or cannot be encoded.
@@ -51,6 +51,16 @@ def console(*, stderr: bool = False) -> Console:
 
 
 _UNLIMITED = 100_000
+
+
+def put(to: Console, piece: RenderableType) -> None:
+    """Print; the spaces with which a table fills its last column are left out where nobody sees colours behind them."""
+    if to.is_terminal:
+        to.print(piece)
+        return
+    with to.capture() as captured:
+        to.print(piece)
+    to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def emit_json(value: Any) -> None:
