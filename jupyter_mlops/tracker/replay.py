@@ -39,6 +39,7 @@ from jupyter_mlops.tracker.spool import (
     is_torn,
     read_header,
     read_payloads,
+    target_of,
 )
 
 DEAD_SUFFIX = ".dead"
@@ -55,6 +56,8 @@ class Replayed(msgspec.Struct):
 
     applied: int = 0
     refused: int = 0
+    refusal: str = ""
+    """Why the first of them was refused."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -116,8 +119,9 @@ class Replayer:
         result = Replayed()
         with self._lock:
             unreadable = self._discover()
+            targets = ("", target_of(tracker.url))
             for name, stream in sorted(self._streams.items(), key=lambda item: item[1].header.created):
-                if stream.header.target not in ("", tracker.url) or self._session not in (None, stream.header.session):
+                if stream.header.target not in targets or self._session not in (None, stream.header.session):
                     continue
                 if stream.replay(tracker, result):
                     del self._streams[name]
@@ -290,7 +294,7 @@ class _Sender:
         try:
             self._tracker.runs.log(entries[0].run_id, _merged([entry.batch for entry in entries]), position)
         except MLOpsError as error:
-            if not _refused(error):
+            if not is_refusal(error):
                 raise
             return False
         self._result.applied += len(group)
@@ -301,7 +305,7 @@ class _Sender:
         try:
             self._apply(pending.entry, position)
         except MLOpsError as error:
-            if not _refused(error):
+            if not is_refusal(error):
                 raise
             self._bury(pending.number, pending.payload, pending.entry, error)
         else:
@@ -338,9 +342,10 @@ class _Sender:
             os.fsync(file.fileno())
         self._dead.add(number)
         self._result.refused += 1
+        self._result.refusal = self._result.refusal or message
 
 
-def _refused(error: MLOpsError) -> bool:
+def is_refusal(error: MLOpsError) -> bool:
     """Whether sending it again could never succeed."""
     return (error.http_status < 500 and not isinstance(error, Unauthenticated)) or error.http_status == 501
 

@@ -96,13 +96,23 @@ class Header(msgspec.Struct, frozen=True):
     created: int
     """Nanoseconds since the epoch."""
     target: str
-    """``Tracker.url`` of the tracker it is for; empty when the folder says so by itself."""
+    """What tracker it is for, as :func:`target_of` says it; empty when the folder says so by itself."""
     writer: Runner
 
 
 _encoder = msgspec.msgpack.Encoder()
 _entry_decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
 _header_decoder = msgspec.msgpack.Decoder(Header)
+
+
+def target_of(url: str) -> str:
+    """What tells one tracker from another in its URL: no user or password, no driver, no options."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.partition("+")[0].lower()
+    authority, _, path = rest.partition("?")[0].partition("/")
+    if scheme == "sqlite":
+        return f"sqlite:///{Path(path).absolute()}"
+    return f"{scheme}://{authority.rpartition('@')[2].lower()}/{path}"
 
 
 def frame(payload: bytes) -> bytes:
@@ -177,7 +187,7 @@ class SpoolWriter:
     folder
         Where the spools are; created when first needed.
     target
-        ``Tracker.url`` of the tracker that it is for, when the folder is shared with other trackers' spools.
+        What tracker it is for (:func:`target_of`), when the folder is shared with other trackers' spools.
     session
         Names the process in its headers; made up when absent.
     max_bytes
