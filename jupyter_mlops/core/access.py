@@ -59,3 +59,23 @@ def require(principal: Principal, owner: str, scope: Scope, what: str) -> None:
         raise NotFound(f"{what} does not exist")
     if principal.scope < scope:
         raise PermissionDenied(f"{what}: this needs the scope {scope.name.lower()!r}, which {principal.name!r} lacks")
+
+
+def require_model(principal: Principal, owner: str, scope: Scope, what: str) -> None:
+    """Raise unless ``principal`` may use ``scope`` on ``what``, a registered model of ``owner`` or a part of it.
+
+    The registry is hub-wide: whoever may read at all may read every model; the rest is for its owner.
+
+    Raises
+    ------
+    NotFound
+        The principal may read nothing.
+    PermissionDenied
+        The model is another's, or the credential does not reach ``scope``.
+    """
+    if principal.scope < Scope.READ:
+        raise NotFound(f"{what} does not exist")
+    if scope > Scope.READ and principal.scope < Scope.ADMIN and not principal.owns(owner):
+        raise PermissionDenied(f"{what} belongs to {owner!r}; {principal.name!r} may read it, not change it")
+    if principal.scope < scope:
+        raise PermissionDenied(f"{what}: this needs the scope {scope.name.lower()!r}, which {principal.name!r} lacks")

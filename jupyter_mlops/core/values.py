@@ -215,6 +215,11 @@ def description(text: object) -> str:
     return _check_text(text, "description", LONGEST_DESCRIPTION)
 
 
+def reason(text: object) -> str:
+    """Why something was decided, checked: at most 20,000 characters."""
+    return _check_text(text, "reason", LONGEST_COMMENT)
+
+
 # --- for people ------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,143 @@
+"""Collection: deleted runs and experiments go for good, and so do bytes that nothing refers to.
+
+Rows go before objects: what a crash in between leaves is an object without a row, which the next collection finds. How
+uploads at the same time stay safe is told in :mod:`jupyter_mlops.store.blobs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import sqlalchemy as sa
+
+from jupyter_mlops.core.records import Collected, Lifecycle
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.blobs import GRACE_MS, BlobStore
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.parameters import among
+
+_AT_ONCE = 500
+"""Rows in one transaction, so that others get their turn to write."""
+
+_run = schema.run.c
+_experiment = schema.experiment.c
+_blob = schema.blob.c
+_upload = schema.upload.c
+_artifact = schema.artifact.c
+
+
+def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
+    """Remove what was deleted at ``cutoff`` (milliseconds since the epoch) or before, then all bytes that nothing
+    refers to.
+
+    ``grace_ms`` protects the objects of uploads that have no lease yet; with less than the default, an upload that
+    goes on at the same time can lose its bytes.
+    """
+    runs = sum(_delete_runs(database, cutoff))
+    experiments = sum(_delete_experiments(database, cutoff))
+    freed: dict[str, int] = {}
+    for key, size in _delete_blobs(database):
+        blobs.objects.remove(key)
+        freed[key] = size
+    with database.write() as connection:
+        connection.execute(schema.upload.delete().where(_upload.lease_until < blobs.clock()))
+    for key, size in _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true()):
+        blobs.objects.remove(key)
+        freed[key] = size
+    return Collected(experiments=experiments, runs=runs, blobs=len(freed), bytes=sum(freed.values()))
+
+
+def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
+    """What :func:`collect` would remove now."""
+    kept = _artifact.holder.not_in(sa.select(_run.id).where(_deleted_run(cutoff)))
+    freed = _unreferred(kept).with_only_columns(sa.func.count(), sa.func.coalesce(sa.func.sum(_blob.size), 0))
+    emptied = _deleted_experiments(cutoff, sa.not_(_deleted_run(cutoff)))
+    with database.read() as connection:
+        runs = connection.execute(sa.select(sa.func.count()).where(_deleted_run(cutoff))).scalar_one()
+        experiments = connection.execute(emptied.with_only_columns(sa.func.count())).scalar_one()
+        count, size = connection.execute(freed).one()
+    now = blobs.clock()
+    lost = dict(_lost_objects(database, blobs, now - grace_ms, leased=_upload.lease_until >= now))
+    return Collected(experiments=experiments, runs=runs, blobs=count + len(lost), bytes=int(size) + sum(lost.values()))
+
+
+def _deleted_run(cutoff: int) -> sa.ColumnElement[bool]:
+    return sa.and_(_run.lifecycle == Lifecycle.DELETED.value, _run.deleted_at <= cutoff)
+
+
+def _deleted_experiments(cutoff: int, staying: sa.ColumnElement[bool]) -> sa.Select[str]:
+    """Deleted experiments that hold none of the runs ``staying``. A deletion is the last update."""
+    holds = sa.exists().where(_run.experiment_id == _experiment.id, staying)
+    deleted = sa.and_(_experiment.lifecycle == Lifecycle.DELETED.value, _experiment.updated <= cutoff)
+    return sa.select(_experiment.id).where(deleted, sa.not_(holds))
+
+
+def _unreferred(reference: sa.ColumnElement[bool]) -> sa.Select[str]:
+    """Blobs that no artifact for which ``reference`` holds refers to."""
+    return sa.select(_blob.id).where(sa.not_(sa.exists().where(_artifact.blob_id == _blob.id, reference)))
+
+
+def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
+    found = sa.select(_run.id).where(_deleted_run(cutoff)).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    while True:
+        with database.write() as connection:
+            runs = connection.execute(found).scalars().all()
+            connection.execute(schema.artifact.delete().where(among(_artifact.holder, "runs", runs)))
+            connection.execute(schema.run.delete().where(among(_run.id, "runs", runs)))
+        yield len(runs)
+        if not runs:
+            return
+
+
+def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
+    found = _deleted_experiments(cutoff, sa.true()).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    while True:
+        with database.write() as connection:
+            experiments = connection.execute(found).scalars().all()
+            connection.execute(schema.experiment.delete().where(among(_experiment.id, "experiments", experiments)))
+        yield len(experiments)
+        if not experiments:
+            return
+
+
+def _delete_blobs(database: Database) -> Iterator[tuple[str, int]]:
+    """Delete the rows of blobs that nothing refers to; gives their objects' keys and sizes."""
+    last = ""
+    while True:
+        page = _unreferred(sa.true()).where(_blob.id > last).order_by(_blob.id).limit(_AT_ONCE)
+        with database.read() as connection:
+            found = connection.execute(page).scalars().all()
+        if not found:
+            return
+        last = found[-1]
+        with database.write() as connection:
+            # Once locked, looked at again: an upload may have found a blob before the lock, but none does after it.
+            lock = sa.select(_blob.id).where(among(_blob.id, "blobs", found)).with_for_update(skip_locked=True)
+            locked = connection.execute(lock).scalars().all()
+            still = _unreferred(sa.true()).where(among(_blob.id, "blobs", locked))
+            delete = schema.blob.delete().where(_blob.id.in_(still)).returning(_blob.id, _blob.size)
+            deleted = connection.execute(delete).all()
+        yield from ((row.id, row.size) for row in deleted)
+
+
+def _lost_objects(
+    database: Database, blobs: BlobStore, before: int, leased: sa.ColumnElement[bool]
+) -> Iterator[tuple[str, int]]:
+    """Objects begun ``before``, by their key, that have no row and no lease of those for which ``leased`` holds."""
+    objects = blobs.objects.keys()
+    while part := list(islice(objects, _AT_ONCE)):
+        old = {key: size for key, size in part if _begun(key) <= before}
+        known = sa.union_all(
+            sa.select(_blob.id).where(among(_blob.id, "keys", list(old))),
+            sa.select(_upload.id).where(among(_upload.id, "keys", list(old)), leased),
+        )
+        with database.read() as connection:
+            mine = set(connection.execute(known).scalars())
+        for key in old.keys() - mine:
+            yield key, old[key]
+
+
+def _begun(key: str) -> int:
+    """When an id was made, milliseconds since the epoch."""
+    return int(key[:12], 16)
