@@ -71,29 +71,33 @@ def _judge_sklearn(native: Mapping[str, Any], pyfunc: Mapping[str, Any], files: 
     serialization = native.get("serialization_format", "pickle")
     if serialization != "skops":
         return f"it is saved by {serialization}"
-    data = native.get("pickled_model")
+    data = str(native.get("pickled_model"))
     if data not in files:
         return f"its file {data!r} is missing"
     if pyfunc.get("data") is not None or pyfunc.get("model_path", data) != data:
-        return "its Python function loads another file than its flavour"
-    foreign = [str(name) for name in native.get("skops_trusted_types") or () if not is_trusted_type(str(name))]
+        return _OTHER_FILE
+    trusted = native.get("skops_trusted_types") or []
+    if not isinstance(trusted, list):
+        return "its MLmodel file is malformed at skops_trusted_types"
+    foreign = [str(name) for name in trusted if not is_trusted_type(str(name))]
     return f"it asks to trust {', '.join(foreign)}" if foreign else None
 
 
 def _judge_pytorch(native: Mapping[str, Any], pyfunc: Mapping[str, Any], files: Collection[str]) -> str | None:
-    data = native.get("model_data")
+    data = str(native.get("model_data"))
     if pyfunc.get("data", data) != data:
-        return "its Python function loads another file than its flavour"
+        return _OTHER_FILE
     if f"{data}/model.pth" in files or f"{data}/model.pt2" not in files:
         return "it is saved by pickle"
     return None
 
 
 def _judge_onnx(native: Mapping[str, Any], pyfunc: Mapping[str, Any], files: Collection[str]) -> str | None:
-    data = native.get("data")
+    data = str(native.get("data"))
     if data not in files:
         return f"its file {data!r} is missing"
-    return None if pyfunc.get("data", data) == data else "its Python function loads another file than its flavour"
+    return None if pyfunc.get("data", data) == data else _OTHER_FILE
 
 
+_OTHER_FILE = "its Python function loads another file than its flavour"
 _JUDGES = {"sklearn": _judge_sklearn, "pytorch": _judge_pytorch, "onnx": _judge_onnx}
