@@ -125,7 +125,7 @@ def _lost_objects(
     database: Database, blobs: BlobStore, before: int, leased: sa.ColumnElement[bool]
 ) -> Iterator[tuple[str, int]]:
     """Objects begun ``before``, by their key, that have no row and no lease of those for which ``leased`` holds."""
-    objects = blobs.objects.keys()
+    objects = blobs.objects.listing()
     while part := list(islice(objects, _AT_ONCE)):
         old = {key: size for key, size in part if _begun(key) <= before}
         known = sa.union_all(

@@ -55,7 +55,7 @@ class Objects(Protocol):
     def remove(self, key: str) -> None:
         """Remove the object, also an unfinished one; harmless when there is none."""
 
-    def keys(self) -> Iterator[tuple[str, int]]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """Key and size of each object here, unfinished ones too, in no order."""
 
 
@@ -98,7 +98,7 @@ class FolderObjects:
             path.unlink(missing_ok=True)
             path.with_suffix(_UNFINISHED).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[tuple[str, int]]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         with self._failures():
             if not self.folder.is_dir():
                 return
@@ -186,7 +186,7 @@ class RemoteObjects:
         with suppress(FileNotFoundError), self._failures(passing=FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
-    def keys(self) -> Iterator[tuple[str, int]]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         with self._failures():
             self._fs.invalidate_cache()
             for path, detail in self._fs.find(self._root, detail=True).items():
