@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Reason, ReasonKind
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 RUN_ID_VARIABLE = "MLOPS_RUN_ID"
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
-_RECONNECT_MS = 10
-"""How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
 _LOG_TAIL = 2000
 
 
@@ -70,7 +68,6 @@ class Kernel:
             # not all know how such an address is written.
             transport="ipc" if is_ipykernel else "tcp",
         )
-        self.manager.context.setsockopt(_reconnect_option(), _RECONNECT_MS)
         with log.open("ab") as output:
             try:
                 self.manager.start_kernel(
@@ -99,8 +96,9 @@ class Kernel:
         return bool(self.manager.is_alive())
 
     def ask_to_end(self) -> None:
-        """Send the request to shut down, without waiting."""
+        """Send the request to shut down, without waiting; what a cell still does is interrupted."""
         if self.is_alive():
+            self.manager.interrupt_kernel()
             self.manager.request_shutdown()
 
     def end(self) -> None:
@@ -202,9 +200,3 @@ def _how(code: int | None) -> str:
         return f" of {signal.Signals(-code).name} ({signal.strsignal(-code)})"
     except ValueError:
         return f" of signal {-code}"
-
-
-def _reconnect_option() -> Any:
-    import zmq
-
-    return zmq.RECONNECT_IVL

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 
-from jupyter_mlops.core.errors import NotSupported
-from jupyter_mlops.core.records import Progress, Run
+from jupyter_mlops.core.errors import NotebookError
+from jupyter_mlops.core.records import Batch, NewRun, Progress, Run, RunKind
+from jupyter_mlops.core.values import tag
+from jupyter_mlops.recording.kernel import Kernel
+from jupyter_mlops.recording.recorder import RunFolder
+from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.tracker.location import ARTIFACTS_URL, TRACKING_URL
 from jupyter_mlops.tracker.protocol import Tracker
+
+_IOPUB_SECONDS = 60
+"""How long outputs may lag behind a cell's end; the client's own 4 s fail cells on a busy machine."""
+_quiet = logging.getLogger("jupyter_mlops.nbclient")
+"""What the client would tell here, the run's reason tells better."""
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False
+
+RUN_ID = "MLOPS_RUN_ID"
+SPOOL_DIR = "MLOPS_SPOOL_DIR"
+RUN_DIR = "MLOPS_RUN_DIR"
 
 
 def record_notebook(
@@ -15,9 +34,142 @@ def record_notebook(
 ) -> Run:
     """Run ``task`` and return its finished record, whatever its status.
 
+    SIGINT and SIGTERM, when this is the main thread, end the run as KILLED. The source notebook is only read.
+
     Raises
     ------
     NotebookError, UnknownParameter, ParameterTypeError
         The task cannot be run as asked; no kernel was started and no run recorded.
+    Conflict
+        The run was done before, or is being done.
     """
-    raise NotSupported(f"running {task.notebook} is not implemented yet")
+    with Launch(task) as launch:
+        return launch.record(tracker, on_progress=on_progress)
+
+
+class Launch:
+    """A task whose notebook was read and checked and whose kernel is starting, before a tracker is needed.
+
+    A kernel takes half a second to start, and so does opening a tracker: a program that starts from nothing does both
+    at once. Use it as a context manager, so that no kernel is left when something fails in between.
+    """
+
+    def __init__(self, task: NotebookTask) -> None:
+        """Read, check, start the kernel; the errors are those of :func:`record_notebook`."""
+        self.task = task
+        self.source = read_source(task.notebook)
+        self.source.check(task.parameters)
+        self.cwd = _working_directory(task)
+        self.output = None if task.output is None else _output(task.output, task.notebook)
+        self.folder = RunFolder(task.run_id)
+        if self.source.language != "python":
+            # Which other languages parameters can be written in, papermill knows.
+            from jupyter_mlops.recording.source import executable
+
+            executable(self.source, task.parameters, kernel=task.kernel_name)
+        self.folder.create()
+        try:
+            self.kernel: Kernel = start_kernel(
+                task.kernel_name or self.source.kernel,
+                run_id=task.run_id,
+                folder=self.folder,
+                cwd=self.cwd,
+                tracking_url=task.tracking_url,
+                artifacts_url=task.artifacts_url,
+            )
+        except BaseException:
+            self.folder.remove()
+            raise
+        self._recorded = False
+
+    def record(
+        self,
+        tracker: Tracker,
+        *,
+        experiment_id: str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Run:
+        """Execute the cells and record the run in ``experiment_id`` (the task's when None); once only."""
+        from jupyter_mlops.recording.execution import Execution
+        from jupyter_mlops.recording.source import executable
+
+        task = self.task
+        notebook = executable(self.source, task.parameters, kernel=task.kernel_name)
+        execution = Execution(
+            tracker,
+            NewRun(
+                run_id=task.run_id,
+                experiment_id=experiment_id or task.experiment_id,
+                kind=RunKind.NOTEBOOK,
+                name=task.name,
+                parent_run_id=task.parent_run_id,
+                source=task.source or task.notebook,
+                batch=Batch(tags=tuple(tag(key, value) for key, value in task.tags.items())),
+            ),
+            source=self.source,
+            parameters=task.parameters,
+            kernel=self.kernel,
+            folder=self.folder,
+            cwd=self.cwd,
+        )
+        self._recorded = True
+        execution.run(
+            notebook,
+            on_progress=on_progress,
+            output=self.output,
+            state_options={"progress_bar": False},
+            client_options={
+                "timeout_func": lambda _: task.execution_timeout,
+                "iopub_timeout": _IOPUB_SECONDS,
+                "log": _quiet,
+            },
+        )
+        return execution.finish()
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._recorded:
+            self.kernel.kill()
+            self.kernel.end()
+            self.folder.remove()
+
+
+def start_kernel(
+    name: str,
+    *,
+    run_id: str,
+    folder: RunFolder,
+    cwd: Path,
+    tracking_url: str,
+    artifacts_url: str | None,
+) -> Kernel:
+    """Start a kernel that knows which run it belongs to; a minimal installation in it can log with that."""
+    environment = {
+        RUN_ID: run_id,
+        SPOOL_DIR: str(folder.spool),
+        RUN_DIR: str(folder.scratch),
+        TRACKING_URL: tracking_url,
+    }
+    if artifacts_url is not None:
+        environment[ARTIFACTS_URL] = artifacts_url
+    return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log)
+
+
+def _working_directory(task: NotebookTask) -> Path:
+    cwd = Path(task.cwd) if task.cwd is not None else Path(task.notebook).parent
+    if not cwd.is_dir():
+        raise NotebookError(f"the working directory {str(cwd)!r} does not exist")
+    return cwd.absolute()
+
+
+def _output(path: str, notebook: str) -> Path:
+    output = Path(path).absolute()
+    if output.exists() and output.samefile(notebook):
+        raise NotebookError(f"the output {path!r} is the notebook itself, which is never changed; choose another file")
+    if not output.parent.is_dir():
+        raise NotebookError(f"the folder of the output {path!r} does not exist")
+    return output

@@ -57,13 +57,18 @@ def read_source(path: Path | str) -> Source:
         raise NotebookError(f"{str(path)!r} is a folder; name a notebook file in it") from None
     except OSError as error:
         raise NotebookError(f"the notebook {str(path)!r} cannot be read: {error.strerror}") from error
-    document = _parse(content, str(path))
+    return parse_source(content, str(path))
+
+
+def parse_source(content: bytes, path: str) -> Source:
+    """The notebook that ``content`` holds; ``NotebookError`` when it is none."""
+    document = _parse(content, path)
     cells = document["cells"]
     metadata = document.get("metadata") or {}
     spec = metadata.get("kernelspec") or {}
     language = (metadata.get("language_info") or {}).get("name") or spec.get("language") or "python"
     return Source(
-        path=str(path),
+        path=path,
         content=content,
         kernel=spec.get("name") or DEFAULT_KERNEL,
         language=str(language).lower(),

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM as a request to cancel a run, instead of an exception in the middle of anything."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
+    """Call ``cancel`` with the signal's name, in a thread of its own, at the first SIGINT or SIGTERM.
+
+    A second SIGINT raises ``KeyboardInterrupt`` as usual, for those who cannot wait. In another thread than the main
+    one, where Python cannot handle signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    called = False
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal called
+        if not called:
+            called = True
+            # Not here: the main thread may hold any lock just now.
+            threading.Thread(target=cancel, args=(signal.Signals(number).name,), name="mlops-cancel").start()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            # None stands for a handler that was not installed from Python and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

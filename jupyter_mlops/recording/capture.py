@@ -1,0 +1,86 @@
+"""What is recorded about a notebook run beside its outputs: the source, the environment, the state of the code."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_mlops.core.records import Tag
+from jupyter_mlops.recording import git
+from jupyter_mlops.recording.environment import Interpreter, conda_packages, lock, machine
+from jupyter_mlops.recording.recorder import Recorder
+from jupyter_mlops.recording.redactor import Redactor
+
+
+class Capture:
+    """Describes the environment in a thread of its own, while the first cells execute."""
+
+    def __init__(self, recorder: Recorder, redactor: Redactor, cwd: Path) -> None:
+        self._recorder = recorder
+        self._redactor = redactor
+        self._cwd = cwd
+        self._interpreter: Interpreter | None = None
+        self._checkout: git.Checkout | None = None
+        self._thread = threading.Thread(target=self._describe, name="mlops-capture", daemon=True)
+
+    def start(self, interpreter: Interpreter | None, kernel: dict[str, Any]) -> None:
+        """Begin. ``interpreter`` is None where the kernel runs no Python."""
+        self._interpreter = interpreter
+        self._kernel = kernel
+        self._thread.start()
+
+    def modules(self, files: Iterable[str]) -> None:
+        """Record which of the imported ``files`` are local modules that git does not keep; waits for the rest."""
+        self.wait()
+        if self._interpreter is None:
+            return
+        root = None if self._checkout is None else Path(self._checkout.root)
+        cwd = Path(self._interpreter.cwd)
+        base = (root or cwd).resolve()
+        for path in git.local_modules(files, cwd=cwd, root=root, prefix=self._interpreter.prefix):
+            text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
+            self._recorder.put(f"environment/modules/{path.relative_to(base).as_posix()}", text.encode())
+
+    def wait(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _describe(self) -> None:
+        interpreter = self._interpreter
+        facts = {"kernel": self._kernel, "machine": machine()}
+        tags = {"mlops.kernel": str(self._kernel["name"])}
+        if interpreter is not None:
+            facts["python"] = {
+                "version": interpreter.version,
+                "implementation": interpreter.implementation,
+                "executable": interpreter.executable,
+                "prefix": interpreter.prefix,
+            }
+            tags["mlops.python"] = interpreter.version
+            self._recorder.put("environment/requirements.txt", lock(interpreter).encode())
+            conda = conda_packages(interpreter)
+            if conda is not None:
+                self._recorder.put("environment/conda.txt", conda.encode())
+        self._recorder.put("environment/environment.json", _json(facts))
+        checkout = self._checkout = git.checkout(self._cwd)
+        if checkout is not None:
+            known = msgspec.to_builtins(checkout)
+            diff = known.pop("diff")
+            self._recorder.put("environment/git.json", _json(known))
+            if diff:
+                self._recorder.put("environment/git.diff", self._redactor.text(diff).encode())
+            tags["mlops.git.dirty"] = str(checkout.dirty).lower()
+            if checkout.commit:
+                tags["mlops.git.commit"] = checkout.commit
+            if checkout.branch:
+                tags["mlops.git.branch"] = checkout.branch
+        self._recorder.log(tags=[Tag(key, value) for key, value in tags.items()])
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"

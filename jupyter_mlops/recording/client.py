@@ -1,0 +1,270 @@
+"""Papermill's notebook client and execution state, telling a recorder what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from ast import literal_eval
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import zmq
+from jupyter_core.utils import run_sync
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.util import ensure_async
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.iorw import write_ipynb
+
+from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
+from jupyter_mlops.recording.kernel import Kernel
+from jupyter_mlops.recording.outputs import read_output
+from jupyter_mlops.recording.recorder import Recorder, write_atomically
+from jupyter_mlops.recording.redactor import Redactor
+
+LARGEST_STREAM = 20_000_000
+"""Characters of printed text that are kept of one cell; a line says what was left out."""
+_RECONNECT_MS = 10
+"""How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
+_ANSWER_SECONDS = 10.0
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
+    """Papermill's state of an execution. It saves without secrets, and knows why the execution ended badly."""
+
+    def __init__(
+        self,
+        notebook: Any,
+        recorder: Recorder,
+        redactor: Redactor,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        output: Path | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(notebook, **options)
+        self.reason: Reason | None = None
+        self.ended_early = False
+        """The notebook itself said that it is done, by ``sys.exit()``."""
+        self.progress = Progress(done=0, total=len(notebook.cells))
+        self._recorder = recorder
+        self._redactor = redactor
+        self._on_progress = on_progress
+        self._output = output
+        self._clock = 0.0
+        self.seconds: dict[int, float] = {}
+        """How long each cell took."""
+
+    def shown(self) -> Any:
+        """The executed notebook as it is now, without secrets."""
+        return self._redactor.notebook(self.nb)
+
+    def save(self, **_: Any) -> None:
+        if self.output_path:
+            write_ipynb(self.shown(), self.output_path)
+        self.last_save_time = self.now()
+
+    def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        self._clock = time.perf_counter()
+        super().cell_start(cell, cell_index, **kwargs)
+
+    def cell_exception(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        super().cell_exception(cell, cell_index, **kwargs)
+        error = kwargs.get("exception")
+        if isinstance(error, CellExecutionError) and (error.ename, error.evalue) in (
+            ("SystemExit", ""),
+            ("SystemExit", "0"),
+        ):
+            self.ended_early = True
+        elif isinstance(error, CellExecutionError) and cell_index is not None:
+            self.reason = self.reason or self._cell_error(error.ename, error.evalue, cell, cell_index)
+
+    def cell_complete(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        failure = sys.exc_info()[1]
+        if failure is not None and not isinstance(failure, CellExecutionError):
+            # Papermill would call the cell completed.
+            super().cell_exception(cell, cell_index)
+            self.reason = self.reason or self._failure(failure, cell, cell_index)
+        self._redactor.cell(cell)
+        super().cell_complete(cell, cell_index, **kwargs)
+        assert cell_index is not None
+        self.seconds[cell_index] = time.perf_counter() - self._clock
+        failed = int(cell.metadata.papermill["status"] == self.FAILED and not self.ended_early)
+        self.progress = Progress(done=cell_index + 1, total=len(self.nb.cells), failed=failed)
+        content = self._recorder.save_executed(self.shown())
+        if self._output is not None:
+            write_atomically(self._output, content)
+        self._recorder.progress(self.progress)
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
+
+    def cells(self) -> list[dict[str, Json]]:
+        """What each cell that was reached took and how it ended."""
+        return [
+            {
+                "index": index,
+                "id": cell.get("id"),
+                "type": cell.cell_type,
+                "status": cell.metadata.papermill["status"],
+                "started": cell.metadata.papermill["start_time"],
+                "seconds": round(self.seconds[index], 6),
+                "execution_count": cell.get("execution_count"),
+            }
+            for index, cell in enumerate(self.nb.cells)
+            if index in self.seconds
+        ]
+
+    def first_error(self) -> Reason | None:
+        """The first error among the outputs, which papermill's own command takes for a failure wherever it is."""
+        for index, cell in enumerate(self.nb.cells):
+            for output in cell.get("outputs", ()):
+                if output.output_type == "error" and (output.ename, output.evalue) not in (
+                    ("SystemExit", ""),
+                    ("SystemExit", "0"),
+                ):
+                    return self._cell_error(output.ename, output.evalue, cell, index)
+        return None
+
+    def _cell_error(self, name: str, value: str, cell: Any, index: int) -> Reason:
+        traceback: list[str] = next((o.traceback for o in cell.get("outputs", ()) if o.output_type == "error"), [])
+        return Reason(
+            kind=ReasonKind.OUT_OF_MEMORY if name in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR,
+            message=plain(self._redactor.text(f"{name}: {value}" if value else name)),
+            cell=index,
+            source=self.shown().cells[index].source,
+            traceback=plain("\n".join(traceback)),
+        )
+
+    def _failure(self, failure: BaseException, cell: Any, index: int | None) -> Reason:
+        kind = ReasonKind.TIMEOUT if isinstance(failure, CellTimeoutError) else ReasonKind.ERROR
+        if isinstance(failure, CellTimeoutError):
+            message = f"cell {index} took longer than it may: {str(failure).splitlines()[0]}"
+        else:
+            message = f"{type(failure).__name__}: {failure}"
+        source = cell.source if index is None else self.shown().cells[index].source
+        return Reason(kind=kind, message=self._redactor.text(message), cell=index, source=source)
+
+
+class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
+    """Executes the cells in a kernel that was started before, and hands what outputs log to the recorder."""
+
+    kc: Any
+    km: Any
+
+    def __init__(
+        self, state: RecordingState, kernel: Kernel, recorder: Recorder, redactor: Redactor, cwd: Path, **options: Any
+    ) -> None:
+        super().__init__(state, km=kernel.manager, **options)
+        self._kernel = kernel
+        self._recorder = recorder
+        self._redactor = redactor
+        self._cwd = cwd
+        self._streamed: Counter[int] = Counter()
+
+    def connect(self) -> None:
+        """Wait until the kernel answers; ``DeadKernelError`` when it dies or takes longer than ``startup_timeout``."""
+        self.start_new_kernel_client()
+
+    def disconnect(self) -> None:
+        if self.kc is not None:
+            self.kc.stop_channels()
+            self.kc = None
+
+    def cancel(self) -> None:
+        """Give up waiting for the cell that is executing; callable from any thread. The kernel must be dead already."""
+        task = self.task_poll_for_reply
+        if task is not None and not task.done():
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    async def async_start_new_kernel_client(self) -> Any:
+        self.kc = self.km.client()
+        self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self.kc.start_channels()
+        await self._until_ready()
+        self.kc.allow_stdin = False
+        return self.kc
+
+    start_new_kernel_client = run_sync(async_start_new_kernel_client)
+
+    async def _until_ready(self) -> None:
+        """Wait for an answer on both channels. (The client's own way then listens for silence for another 0.2 s.)"""
+        deadline = time.monotonic() + self.startup_timeout
+        while True:
+            request = self.kc.kernel_info()
+            if await self._replied(request, self.kc.shell_channel, 1.0) and await self._replied(
+                request, self.kc.iopub_channel, 0.2
+            ):
+                return
+            if not self._kernel.is_alive():
+                raise DeadKernelError("Kernel died before replying to kernel_info")
+            if time.monotonic() > deadline:
+                raise DeadKernelError(f"Kernel did not respond in {self.startup_timeout:g} seconds")
+
+    async def _replied(self, request: str, channel: Any, seconds: float) -> bool:
+        try:
+            while True:
+                message = await ensure_async(channel.get_msg(timeout=seconds))
+                if message["parent_header"].get("msg_id") == request:
+                    return True
+        except Empty:
+            return False
+
+    async def _async_ask(self, expression: str) -> Json | None:
+        request = self.kc.execute("", silent=True, user_expressions={"answer": expression})
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and self._kernel.is_alive():
+            try:
+                message = await ensure_async(self.kc.shell_channel.get_msg(timeout=min(1.0, left)))
+            except Empty:
+                continue
+            if message["parent_header"].get("msg_id") == request:
+                answer = message["content"].get("user_expressions", {}).get("answer", {})
+                text = answer.get("data", {}).get("text/plain")
+                return None if text is None else json.loads(literal_eval(text))
+        return None
+
+    ask = run_sync(_async_ask)
+    """The value of a Python expression that makes JSON text, without a trace in the session; None when the kernel does
+    not say."""
+
+    def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
+        if msg["msg_type"] == "stream" and not self._within_limit(msg["content"], cell_index):
+            return None
+        out = super().output(outs, msg, display_id, cell_index)
+        if out:
+            logged = read_output(out, self._cwd)
+            self._redactor.output(out)
+            if logged:
+                self._recorder.take(logged)
+        return out
+
+    def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
+        content = msg["content"]
+        self._redactor.output({"output_type": "display_data", "data": content.get("data", {})})
+        super()._update_display_id(display_id, msg)
+
+    def _within_limit(self, content: dict[str, Any], index: int) -> bool:
+        """Whether printed text is kept; the text that passes the limit is cut there and says so."""
+        before = self._streamed[index]
+        self._streamed[index] += len(content["text"])
+        if before >= LARGEST_STREAM:
+            return False
+        if self._streamed[index] > LARGEST_STREAM:
+            rest = content["text"][: LARGEST_STREAM - before]
+            content["text"] = f"{rest}\n[what this cell printed beyond {LARGEST_STREAM:,} characters was left out]\n"
+        return True
+
+
+def plain(text: str) -> str:
+    """The text without terminal colours."""
+    return _ANSI.sub("", text)
+
+
+__all__ = ["DeadKernelError", "RecordingClient", "RecordingState", "plain"]

@@ -1,0 +1,232 @@
+"""The course of a notebook run, the same for ``jupyter mlops run`` and for papermill's own command."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nbformat
+
+from jupyter_mlops.core.errors import Conflict, InvalidValue
+from jupyter_mlops.core.records import (
+    Batch,
+    Json,
+    NewRun,
+    Param,
+    Progress,
+    Reason,
+    ReasonKind,
+    Run,
+    RunChange,
+    RunStatus,
+)
+from jupyter_mlops.core.redaction import find_secrets, redact_params
+from jupyter_mlops.core.values import param
+from jupyter_mlops.recording.cancellation import cancelled_by_signals
+from jupyter_mlops.recording.capture import Capture
+from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState
+from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
+from jupyter_mlops.recording.kernel import Kernel
+from jupyter_mlops.recording.outputs import MIME_TYPE
+from jupyter_mlops.recording.recorder import EXECUTED, Recorder, RunFolder, write_atomically
+from jupyter_mlops.recording.redactor import Redactor
+from jupyter_mlops.recording.source import Source
+from jupyter_mlops.tracker.process import this_runner
+from jupyter_mlops.tracker.protocol import Tracker
+
+
+class Execution:
+    """One notebook run: created with the object, then :meth:`run`, then :meth:`finish`."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        new: NewRun,
+        *,
+        source: Source,
+        parameters: dict[str, Json],
+        kernel: Kernel,
+        folder: RunFolder,
+        cwd: Path,
+    ) -> None:
+        """Create the run ``new``, with the parameters given and the defaults of the others; or begin it when it waits
+        as SCHEDULED. ``Conflict`` when it was begun before."""
+        assert new.run_id is not None
+        self.failure: BaseException | None = None
+        """What :meth:`run` was ended by, other than an error in a cell."""
+        self._source = source
+        self._kernel = kernel
+        self._cwd = cwd
+        self._cancelled: str | None = None
+        self._interpreter: Interpreter | None = None
+        defaults = {known.name: known.default for known in source.declared or () if known.has_default}
+        everything = {**defaults, **parameters}
+        params, large = _params(everything)
+        self._redactor = Redactor(everything)
+        self.name = _begin(tracker, new, redact_params(params), kernel.pid).name
+        self.recorder = Recorder(tracker, new.run_id, folder)
+        self.recorder.put("notebook/source.ipynb", source.content)
+        for name in large:
+            self.recorder.put(f"parameters/{name}.json", self._redactor.text(json.dumps(everything[name])).encode())
+            self.recorder.notice(f"the parameter {name!r} is long: it is recorded as the file parameters/{name}.json")
+        for index, cell in enumerate(source.cells):
+            for finding in find_secrets(cell):
+                self.recorder.notice(
+                    f"{Path(source.path).name}, cell {index}, line {finding.line}: this looks like a secret "
+                    f"({finding.what}); the notebook is recorded as it is, so better pass it as a parameter"
+                )
+
+    def run(
+        self,
+        notebook: Any,
+        *,
+        state_options: dict[str, Any],
+        client_options: dict[str, Any],
+        on_progress: Callable[[Progress], None] | None = None,
+        output: Path | None = None,
+    ) -> None:
+        """Execute the cells. However that ends, it is kept for :meth:`finish`, and what was done is in the record."""
+        self._output = output
+        self._capture = Capture(self.recorder, self._redactor, self._cwd)
+        self._state = RecordingState(
+            notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
+        )
+        self._client = RecordingClient(
+            self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
+        )
+        with cancelled_by_signals(self._cancel):
+            try:
+                self.recorder.start(self._kernel.pid)
+                self._state.notebook_start()
+                self._client.connect()
+                self._describe()
+                self._client.execute()
+            except (Exception, KeyboardInterrupt) as failure:  # noqa: BLE001 - told by status() and the reason
+                self.failure = failure
+            finally:
+                self._state.cleanup_pbar()
+                self._state.notebook_complete()
+        self._ended = time.time_ns() // 1_000_000
+
+    @property
+    def executed(self) -> Any:
+        """The executed notebook, without secrets."""
+        return self._state.shown()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a signal ended it."""
+        reason = self.reason
+        return reason is not None and reason.kind is ReasonKind.CANCELLED
+
+    def first_error(self) -> Reason | None:
+        """The first error that a cell shows, whether or not it ended the execution."""
+        return self._state.first_error()
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the run ended otherwise than well."""
+        known = self._state.reason
+        if self._cancelled is not None and (known is not None or self.failure is not None):
+            return _amended(known, Reason(kind=ReasonKind.CANCELLED, message=f"cancelled by {self._cancelled}"))
+        if isinstance(self.failure, KeyboardInterrupt):
+            return _amended(known, Reason(kind=ReasonKind.CANCELLED, message="cancelled by SIGINT"))
+        if isinstance(self.failure, DeadKernelError):
+            if self._kernel.is_alive():
+                return Reason(kind=ReasonKind.KERNEL_DIED, message=str(self.failure))
+            return _amended(known, self._kernel.why_it_died())
+        if known is None and self.failure is not None:
+            return Reason(kind=ReasonKind.ERROR, message=f"{type(self.failure).__name__}: {self.failure}")
+        return known
+
+    def finish(self, reason: Reason | None = None) -> Run:
+        """End the kernel, complete the record and return it; ``reason`` stands in where the execution found none."""
+        reason = self.reason or reason
+        files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
+        self.recorder.sample()
+        self._client.disconnect()
+        self._kernel.ask_to_end()
+        content = nbformat.writes(self.executed).encode()
+        self.recorder.put(EXECUTED, content)
+        self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
+        if self._output is not None:
+            write_atomically(self._output, content + b"\n")
+        self._capture.modules(files or ())
+        self._kernel.end()
+        if reason is None:
+            status = RunStatus.FINISHED
+        else:
+            status = RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
+        return self.recorder.finish(
+            RunChange(status=status, reason=reason, end_time=self._ended, progress=self._state.progress)
+        )
+
+    def _describe(self) -> None:
+        """Ask the kernel what it is, have that recorded, and say what is missing in it."""
+        if self._kernel.language == "python":
+            answer = self._ask(PROBE)
+            self._interpreter = None if answer is None else msgspec.convert(answer, Interpreter)
+        kernel = {
+            "name": self._kernel.name,
+            "display_name": self._kernel.spec.display_name,
+            "language": self._kernel.language,
+            "command": self._kernel.spec.argv,
+        }
+        self._capture.start(self._interpreter, kernel)
+        if self._interpreter is None:
+            self.recorder.notice(
+                f"the kernel {self._kernel.name!r} ({self._kernel.language}) is recorded from outside; to log from "
+                f"its cells, display outputs of the type {MIME_TYPE}"
+            )
+        elif not self._interpreter.logs:
+            self.recorder.notice(
+                f"the kernel {self._kernel.name!r} has no jupyter_mlops in {self._interpreter.prefix}: it is recorded "
+                "from outside; to log from its cells, install jupyter-mlops there"
+            )
+
+    def _ask(self, expression: str) -> Json | None:
+        if self._interpreter is None and expression is not PROBE:
+            return None
+        try:
+            return self._client.ask(expression)
+        except (RuntimeError, OSError):  # the connection broke; the kernel's end is noticed elsewhere
+            return None
+
+    def _cancel(self, signal_name: str) -> None:
+        self._cancelled = signal_name
+        self._kernel.kill()
+        self._client.cancel()
+
+
+def _begin(tracker: Tracker, new: NewRun, params: tuple[Param, ...], kernel_pid: int | None) -> Run:
+    runner = this_runner(kernel_pid)
+    batch = Batch(params=params, tags=new.batch.tags)
+    run = tracker.runs.create(msgspec.structs.replace(new, runner=runner, batch=batch))
+    if run.runner == runner:
+        return run
+    if run.status is not RunStatus.SCHEDULED:
+        raise Conflict(f"run {run.run_id} ({run.name}) was begun before; it is {run.status.value}")
+    tracker.runs.log(run.run_id, batch)
+    return tracker.runs.change(run.run_id, RunChange(status=RunStatus.RUNNING, runner=runner))
+
+
+def _params(values: dict[str, Json]) -> tuple[list[Param], list[str]]:
+    """The parameters that the record takes, and the names of those that are too long for it."""
+    params, large = [], []
+    for name, value in values.items():
+        try:
+            params.append(param(name, value))
+        except InvalidValue:
+            large.append(name)
+    return params, large
+
+
+def _amended(known: Reason | None, reason: Reason) -> Reason:
+    """``reason``, at the cell that is known."""
+    if known is None:
+        return reason
+    return msgspec.structs.replace(reason, cell=known.cell, source=known.source)

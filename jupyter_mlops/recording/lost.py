@@ -1,0 +1,48 @@
+"""Runs whose runner was killed: what they left is stored, their kernel ended, their end recorded."""
+
+from __future__ import annotations
+
+import contextlib
+
+from jupyter_mlops.core.errors import Conflict, NotFound
+from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
+from jupyter_mlops.recording.kernel import kill_orphan
+from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
+from jupyter_mlops.tracker.location import home
+from jupyter_mlops.tracker.process import is_alive
+from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.replay import replay_folder
+
+
+def recover(tracker: Tracker) -> list[Run]:
+    """Bring to an end the runs of this machine whose runner is gone, and return them as they are then.
+
+    A kernel that still lives is killed, but only when it is the very process that the runner started. What the run had
+    logged, and the notebook as far as it was executed, are stored first.
+    """
+    replay_folder(home() / "spool", tracker)
+    found = []
+    for run in tracker.runs.active():
+        if run.runner is None or is_alive(run.runner) is not False:
+            continue
+        if run.runner.kernel_pid is not None and run.runner.kernel_started is not None:
+            kill_orphan(run.runner.kernel_pid, run.runner.kernel_started, run.run_id)
+        found.append(_end(tracker, run))
+    return found
+
+
+def _end(tracker: Tracker, run: Run) -> Run:
+    folder = RunFolder(run.run_id)
+    refusal = replay_folder(folder.spool, tracker).refusal
+    run = tracker.runs.get(run.run_id)
+    if not run.status.ended:
+        # Another process may have recovered it, or deleted it, at the same time.
+        with contextlib.suppress(NotFound, Conflict):
+            if folder.executed.is_file():
+                tracker.artifacts.put(run.run_id, EXECUTED, folder.executed)
+            what = "runner" if run.kind is RunKind.NOTEBOOK else "process"
+            reason = Reason(kind=ReasonKind.RUNNER_LOST, message=f"the {what} of this run was killed or crashed")
+            run = tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
+    if not refusal:
+        folder.remove()
+    return run

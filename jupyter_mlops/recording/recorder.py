@@ -1,0 +1,212 @@
+"""A run while it is being recorded: takes what is learned about it and has it stored, without making anyone wait.
+
+Everything goes through the run's spool (:mod:`jupyter_mlops.tracker.spool`), in the same folder that the kernel writes
+its own to, and a thread replays that folder into the tracker each second. So a store that is away for a while delays
+the record and nothing else, and what a killed runner left is found by the next :func:`~.lost.recover`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jupyter_mlops.core.errors import Conflict, MLOpsError
+from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Tag
+from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.recording.outputs import Logged
+from jupyter_mlops.recording.usage import Usage
+from jupyter_mlops.tracker.location import home
+from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.replay import Replayer
+from jupyter_mlops.tracker.spool import Change, Entry, Log, SpoolWriter
+
+logger = logging.getLogger("jupyter_mlops")
+
+NOTICE_TAG = "mlops.notice"
+EXECUTED = "notebook/executed.ipynb"
+_TICK_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 15.0
+_SAMPLES_A_DECADE = 100
+"""Usage is sampled each second at first, then at intervals that grow with the run's age, up to half a minute."""
+_UPLOAD_SECONDS = 5.0
+
+
+class RunFolder:
+    """A running notebook's files on this machine. The folder is removed when the run has been recorded."""
+
+    def __init__(self, run_id: str) -> None:
+        self.path = home() / "runs" / run_id
+        self.spool = self.path / "spool"
+        self.scratch = self.path / "scratch"
+        """The notebook's private working space, ``mlops.run_dir()``."""
+        self.executed = self.path / "executed.ipynb"
+        """The executed notebook as far as it is."""
+        self.kernel_log = self.path / "kernel.log"
+
+    def create(self) -> None:
+        """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
+        self.spool.mkdir()
+        self.scratch.mkdir()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Recorder:
+    """Records one run, from its creation to its end. Any thread may call."""
+
+    def __init__(self, tracker: Tracker, run_id: str, folder: RunFolder) -> None:
+        self.run_id = run_id
+        self.folder = folder
+        self._tracker = tracker
+        self._spool = SpoolWriter(folder.spool)
+        self._replayer = Replayer(folder.spool)
+        self._usage: Usage | None = None
+        self._progress: Progress | None = None
+        self._notices: list[str] = []
+        self._warned = False
+        self._started = time.monotonic()
+        self._uploaded = self._started
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="mlops-recorder", daemon=True)
+
+    def start(self, kernel_pid: int | None) -> None:
+        """Begin to store what is recorded, and to watch the kernel's use of the machine."""
+        if kernel_pid is not None:
+            self._usage = Usage(kernel_pid)
+        self._thread.start()
+
+    def log(self, *, metrics: Iterable[Metric] = (), params: Iterable[Param] = (), tags: Iterable[Tag] = ()) -> None:
+        batch = Batch(metrics=tuple(metrics), params=tuple(params), tags=tuple(tags))
+        if batch != Batch():
+            self._append(Log(self.run_id, batch))
+
+    def put(self, path: str, content: bytes | Path) -> None:
+        """Store a file under the artifact path ``path``; a file given by its place is copied at once."""
+
+        def write(staged: Path) -> None:
+            if isinstance(content, Path):
+                shutil.copyfile(content, staged)
+            else:
+                staged.write_bytes(content)
+
+        try:
+            self._spool.put_file(self.run_id, path, write)
+        except MLOpsError as error:
+            self._warn(error)
+
+    def take(self, logged: Logged) -> None:
+        """Record what an output of the notebook logged."""
+        self.log(metrics=logged.metrics, params=redact_params(logged.params), tags=logged.tags)
+        for path, content in logged.artifacts.items():
+            self.put(path, content)
+        for problem in logged.problems:
+            self.notice(f"an output could not be recorded: {problem}")
+
+    def progress(self, progress: Progress) -> None:
+        """Where the run is; written at most once a second."""
+        self._progress = progress
+
+    def notice(self, text: str) -> None:
+        """Say one line to the user, and keep it with the run."""
+        if text in self._notices:
+            return
+        logger.warning(text)
+        self._notices.append(text)
+        self.log(tags=[Tag(NOTICE_TAG, "\n".join(self._notices)[:5000])])
+
+    def save_executed(self, notebook: Any) -> bytes:
+        """Keep the executed notebook as it is now: on this machine at once, in the store from time to time. Gives the
+        file's content."""
+        # Not as nbformat writes it: that is many times slower, and this happens after each cell.
+        content = json.dumps(notebook, sort_keys=True).encode()
+        write_atomically(self.folder.executed, content)
+        now = time.monotonic()
+        # The interval grows with the run's age, so that a long run leaves few superseded copies to collect.
+        if now - self._uploaded >= max(_UPLOAD_SECONDS, (now - self._started) / 10):
+            self._uploaded = now
+            self.put(EXECUTED, content)
+        return content
+
+    def sample(self) -> None:
+        """Record the kernel's use of the machine now."""
+        if self._usage is not None:
+            self.log(metrics=self._usage.sample())
+
+    def finish(self, change: RunChange) -> Run:
+        """Record the end and store everything; the kernel has ended by now, and its spools with it.
+
+        Raises
+        ------
+        MLOpsError
+            The store does not take it now. The record is complete in the run's folder, and the next ``recover`` stores
+            it.
+        """
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        try:
+            # What the kernel logged comes before the end, so that who waits for the end finds it complete.
+            refusal = self._replayer.run(self._tracker).refusal
+        finally:
+            self._spool.append(Change(self.run_id, change))
+            self._spool.close()
+        refusal = self._replayer.run(self._tracker).refusal or refusal
+        if refusal:
+            logger.warning("not all that this run logged could be stored: %s (kept in %s)", refusal, self.folder.path)
+        else:
+            self.folder.remove()
+        return self._tracker.runs.get(self.run_id)
+
+    def _append(self, entry: Entry) -> None:
+        try:
+            self._spool.append(entry)
+        except MLOpsError as error:
+            self._warn(error)
+
+    def _warn(self, error: MLOpsError) -> None:
+        """Tracking never breaks what it tracks: a failure is said once (and raised in strict mode)."""
+        if os.environ.get("MLOPS_STRICT") == "1":
+            raise error
+        if not self._warned:
+            self._warned = True
+            logger.warning("recording run %s: %s", self.run_id, error.message)
+
+    def _tick(self) -> None:
+        sampled = beat = -_HEARTBEAT_SECONDS
+        written: Progress | None = None
+        while True:
+            age = time.monotonic() - self._started
+            if age - sampled >= min(30.0, max(_TICK_SECONDS, age / _SAMPLES_A_DECADE)):
+                sampled = age
+                self.sample()
+            if self._progress != written:
+                written = self._progress
+                self._append(Change(self.run_id, RunChange(progress=written)))
+            try:
+                self._replayer.run(self._tracker)
+                if age - beat >= _HEARTBEAT_SECONDS:
+                    beat = age
+                    self._tracker.runs.heartbeat(self.run_id)
+            except MLOpsError as error:
+                self._warn(error)
+            if self._stop.wait(_TICK_SECONDS):
+                return
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``; a crash leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,84 @@
+"""Keeps a notebook run's secrets out of everything that is written about it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.redaction import redact_text, redact_value, secret_values
+from jupyter_mlops.recording.source import INJECTED_TAG
+
+
+class Redactor:
+    """Knows the secret values among a run's parameters and in the environment its kernel gets."""
+
+    def __init__(self, parameters: Mapping[str, Json]) -> None:
+        """``parameters`` are all that the run has, defaults included."""
+        self._secrets = secret_values({**os.environ, **parameters})
+        self._redacted = {name: redact_value(name, value) for name, value in parameters.items()}
+        self._changed = {name for name, value in parameters.items() if self._redacted[name] != value}
+
+    def text(self, text: str) -> str:
+        return redact_text(text, self._secrets)
+
+    def output(self, output: Any) -> None:
+        """Redact an output of a cell in place; pictures and other encoded bytes are left alone."""
+        if output["output_type"] == "stream":
+            output["text"] = self.text(_joined(output["text"]))
+        elif output["output_type"] == "error":
+            output["evalue"] = self.text(output["evalue"])
+            output["traceback"] = [self.text(line) for line in output["traceback"]]
+        else:
+            for mime, value in output.get("data", {}).items():
+                if not mime.startswith(("image/png", "image/jpeg", "application/pdf")):
+                    output["data"][mime] = self._json(value)
+
+    def cell(self, cell: Any) -> None:
+        """Redact what only shows when the cell's outputs are put together: a secret printed in two pieces."""
+        previous = None
+        for output in cell.get("outputs", ()):
+            if output["output_type"] != "stream":
+                previous = None
+                continue
+            if previous is not None and previous["name"] == output["name"]:
+                whole = previous["text"] + output["text"]
+                redacted = self.text(whole)
+                if redacted != whole:
+                    previous["text"], output["text"] = redacted, ""
+            previous = output if output["text"] else previous
+
+    def notebook(self, notebook: Any) -> Any:
+        """The notebook without the values of secret parameters; the notebook itself when there are none."""
+        given = notebook.metadata.get("papermill", {}).get("parameters", {})
+        if not self._changed & set(given):
+            return notebook
+        from papermill.translators import translate_parameters
+
+        shown = {name: self._redacted.get(name, value) for name, value in given.items()}
+        result = copy.copy(notebook)
+        result.metadata = copy.deepcopy(notebook.metadata)
+        result.metadata.papermill["parameters"] = shown
+        result.cells = list(notebook.cells)
+        language = notebook.metadata.get("language_info", {}).get("name", "python")
+        kernel = notebook.metadata.get("kernelspec", {}).get("name", "python3")
+        for index, cell in enumerate(result.cells):
+            if INJECTED_TAG in cell.metadata.get("tags", ()):
+                result.cells[index] = copy.copy(cell)
+                result.cells[index].source = translate_parameters(kernel, language, shown, "Parameters")
+        return result
+
+    def _json(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self._json(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._json(item) for key, item in value.items()}
+        return value
+
+
+def _joined(text: Any) -> str:
+    return text if isinstance(text, str) else "".join(text)
