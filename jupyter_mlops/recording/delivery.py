@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import Replayer
+from jupyter_mlops.tracker.replay import Replayer, is_refusal
 from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, Entry, SpoolWriter, target_of
 
 HEARTBEAT_SECONDS = 15.0
@@ -105,6 +105,8 @@ class Delivery:
         try:
             self._writer.put_file(run_id, path, write)
         except MLOpsError as error:
+            if is_refusal(error):  # what ``write`` cannot write is its caller's mistake
+                raise
             self.trouble(error)
         self._noticed()
 

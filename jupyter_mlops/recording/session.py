@@ -74,7 +74,7 @@ class Session:
         self.enclosing: ActiveRun | None = None
         run_id = environ.get(RUN_ID)
         if run_id:
-            self.enclosing = ActiveRun(self, _checked_id(run_id, f"the environment variable {RUN_ID}"), owned=False)
+            self.enclosing = ActiveRun(self, checked_id(run_id, f"the environment variable {RUN_ID}"), owned=False)
         self._run_dir = environ.get(RUN_DIR)
         self._spool_dir = Path(environ[SPOOL_DIR]) if environ.get(SPOOL_DIR) else None
         self._strict = environ.get(STRICT, "") not in ("", "0")
@@ -207,11 +207,11 @@ class Session:
         if name is not None:
             values.run_name(name)
         if run_id is not None and (self.enclosing is None or run_id != self.enclosing.run_id):
-            run = self._resume(_checked_id(run_id, "run_id"), name, labels)
+            run = self._resume(checked_id(run_id, "run_id"), name, labels)
         elif run_id is not None or self._is_the_enclosing(nested, parent_run_id, experiment_id):
             run = self._attach(name, labels)
         else:
-            parent = parent_run_id and _checked_id(parent_run_id, "parent_run_id")
+            parent = parent_run_id and checked_id(parent_run_id, "parent_run_id")
             outer = stack[-1] if stack else self.enclosing
             new = NewRun(
                 experiment_id=experiment_id or "",
@@ -415,7 +415,7 @@ class Session:
         self._open = {}
 
 
-def _checked_id(run_id: str, what: str) -> str:
+def checked_id(run_id: str, what: str) -> str:
     if not isinstance(run_id, str) or not is_id(run_id):
         raise InvalidValue(f"{what}: {values.short(run_id)} is no run id (32 lower-case hex digits)")
     return run_id
