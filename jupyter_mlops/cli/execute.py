@@ -11,7 +11,7 @@ import click
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
-from jupyter_mlops.cli.interrupts import orderly
+from jupyter_mlops.cli.interrupts import exit_code, orderly
 from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
 from jupyter_mlops.core.errors import InvalidValue
@@ -123,20 +123,20 @@ def _again(old: Run, declared: Sequence[Declared] | None, given: Mapping[str, Js
 
 def _record(connection: Connection, how: How, *, experiment: str, as_json: bool, **task: Any) -> None:
     """Run a task, show how it ended, and end this command with the exit code that says so."""
+    from jupyter_mlops.recording.fastimport import skip_iri_grammar
+
+    skip_iri_grammar()
     from jupyter_mlops.cli import outcome
     from jupyter_mlops.cli.progress import NotebookProgress
     from jupyter_mlops.cli.terminal import emit_json
     from jupyter_mlops.core.ids import new_id
-    from jupyter_mlops.recording.fastimport import skip_iri_grammar
-
-    skip_iri_grammar()
-    from jupyter_mlops.recording.notebook import record_notebook
+    from jupyter_mlops.recording.notebook import Launch
     from jupyter_mlops.recording.task import NotebookTask
 
-    tracker = connection.tracker
     notebook_task = NotebookTask(
         run_id=new_id(),
-        experiment_id=tracker.experiments.ensure(experiment).experiment_id,
+        # Known when the tracker is open, and that is opened while the kernel starts.
+        experiment_id="",
         tracking_url=connection.database_url,
         artifacts_url=connection.artifacts,
         name=how.name,
@@ -144,11 +144,13 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         execution_timeout=how.execution_timeout,
         **task,
     )
-    with orderly(), NotebookProgress(Path(task["notebook"]).name) as on_progress:
-        run = record_notebook(tracker, notebook_task, on_progress=on_progress)
+    with orderly(), NotebookProgress(Path(notebook_task.notebook).name) as on_progress, Launch(notebook_task) as launch:
+        tracker = connection.tracker
+        experiment_id = tracker.experiments.ensure(experiment).experiment_id
+        run = launch.record(tracker, experiment_id=experiment_id, on_progress=on_progress)
     if as_json:
         emit_json(run)
     else:
         outcome.show(run, experiment=experiment, output=notebook_task.output)
     if run.status is not RunStatus.FINISHED:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(exit_code(run))

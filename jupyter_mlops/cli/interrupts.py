@@ -9,6 +9,8 @@ from types import FrameType
 
 import click
 
+from jupyter_mlops.core.records import Run, RunStatus
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM came."""
@@ -31,3 +33,11 @@ def orderly() -> Iterator[None]:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def exit_code(run: Run) -> int:
+    """The exit code of a command whose run did not finish: 1 when it failed, the shell's when it was cancelled."""
+    if run.status is not RunStatus.KILLED:
+        return 1
+    terminated = run.reason is not None and signal.SIGTERM.name in run.reason.message
+    return 128 + (signal.SIGTERM if terminated else signal.SIGINT)

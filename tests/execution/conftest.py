@@ -1,0 +1,113 @@
+"""Small real notebooks, a store of each test's own, and the command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
+
+LONGEST_COMMAND = 120.0
+"""Seconds; far beyond what a command takes, so that a busy machine fails no test."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The embedded store's folder, for this process and those it starts."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("MLOPS_HOME", str(folder))
+    for name in ("MLOPS_TRACKING_URL", "MLOPS_ARTIFACTS_URL", "MLOPS_EXPERIMENT", "MLOPS_RUN_ID", "MLOPS_STRICT"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def tracker(home: Path) -> Iterator[Tracker]:
+    with connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Callable[..., Path]:
+    """Write a notebook of code cells; ``parameters`` is the text of its parameters cell."""
+
+    def write(*cells: str, parameters: str | None = None, name: str = "work") -> Path:
+        texts = [(cell, []) for cell in cells]
+        if parameters is not None:
+            texts.insert(0, (parameters, ["parameters"]))
+        document = {
+            "cells": [
+                {
+                    "cell_type": "code",
+                    "id": f"cell-{number}",
+                    "metadata": {"tags": tags} if tags else {},
+                    "source": text,
+                    "outputs": [],
+                    "execution_count": None,
+                }
+                for number, (text, tags) in enumerate(texts)
+            ],
+            "metadata": {
+                "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                "language_info": {"name": "python"},
+            },
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return path
+
+    return write
+
+
+class Command:
+    """``jupyter mlops`` as a process of its own."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyter_mlops", *words],
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        """Run a command, expect its exit status, and return its standard output."""
+        process = self.start(*words)
+        output, errors = process.communicate(timeout=LONGEST_COMMAND)
+        assert process.returncode == status, f"{words}: status {process.returncode}\n{output}\n{errors}"
+        self.errors = errors
+        return output
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        return json.loads(self(*words, "--json", status=status))
+
+
+@pytest.fixture
+def mlops(tmp_path: Path) -> Iterator[Command]:
+    command = Command(tmp_path)
+    yield command
+    for process in command.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -1,0 +1,166 @@
+"""``jupyter mlops run`` and ``rerun`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import processes_with, until
+
+from jupyter_mlops.core.records import ReasonKind, RunStatus
+from jupyter_mlops.tracker.protocol import Tracker
+
+pytestmark = pytest.mark.slow
+
+LOG = "import jupyter_mlops as mlops\nmlops.log_metric('area', width * height)"
+PARAMETERS = "width: float = 2.0\nheight = 3"
+
+
+def test_a_run_from_the_command_line_to_the_record(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker, tmp_path: Path
+) -> None:
+    path = notebook("print(width)", LOG, parameters=PARAMETERS, name="shapes")
+    before = path.read_bytes()
+    output = mlops(
+        "run",
+        str(path),
+        "-p",
+        "width",
+        "0.5",
+        "-p",
+        "height=4",
+        "--name",
+        "small",
+        "--tag",
+        "team=a",
+        "--output",
+        "out.ipynb",
+    )
+
+    run = tracker.runs.resolve("small")
+    assert run.status is RunStatus.FINISHED
+    assert {param.key: param.value for param in run.params} == {"width": 0.5, "height": 4}
+    assert {metric.key: metric.value for metric in run.metrics if not metric.key.startswith("system/")} == {"area": 2.0}
+    assert "a" in {tag.value for tag in run.tags if tag.key == "team"}
+    assert tracker.experiments.get(run.experiment_id).name == "shapes"
+    assert run.source == str(path)
+    assert path.read_bytes() == before
+    executed = json.loads((tmp_path / "out.ipynb").read_text())
+    assert "".join("".join(cell["outputs"][0]["text"]) for cell in executed["cells"] if cell["outputs"]) == "0.5\n"
+    # The block at the end says what it is called, where it lies, what came out and what to type next.
+    for text in ("finished", "small", run.run_id, "shapes", "area 2", str(tmp_path / "out.ipynb")):
+        assert text in output
+    for line in output.partition("Next:")[2].strip().splitlines():
+        if "VALUE" not in line:
+            mlops(*line.split()[2:])
+
+
+def test_progress_is_plain_lines_without_a_terminal(mlops: Any, notebook: Callable[..., Path]) -> None:
+    found = mlops.json("run", str(notebook("x = 1", "x = 2")))
+    assert found["status"] == "FINISHED"
+    assert "work.ipynb: 2 of 2 cells" in mlops.errors
+    assert "\x1b" not in mlops.errors
+
+
+def test_a_failed_run_shows_the_cell_and_the_traceback(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker
+) -> None:
+    path = notebook("x = 0", "y = 1\ny / x\nprint('not reached')", parameters="z = 1")
+    output = mlops("run", str(path), status=1)
+    assert "✗ failed" in output
+    assert "cell error in cell 2: ZeroDivisionError: division by zero" in output
+    assert "      1 │ y = 1\n→    2 │ y / x\n      3 │ print('not reached')\n" in output
+    assert "Traceback (most recent call last)" in output
+    assert "\x1b" not in output
+    run = tracker.runs.search().items[0]
+    assert run.status is RunStatus.FAILED
+    assert run.name in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-p", "widht", "3"], "did you mean 'width'"),
+        (["-p", "width=wide"], "parameter 'width' is declared as float"),
+        (["-k", "no-such-kernel"], "no-such-kernel"),
+        (["--tag", "team"], "'team' is not of the form KEY=VALUE"),
+        (["--execution-timeout", "0"], "execution-timeout"),
+    ],
+)
+def test_what_cannot_be_accepted_leaves_no_trace(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker, words: list[str], message: str
+) -> None:
+    mlops("run", str(notebook(LOG, parameters=PARAMETERS)), *words, status=2)
+    assert message in mlops.errors
+    assert tracker.runs.search().items == ()
+    assert tracker.experiments.search().items == ()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_being_stopped_keeps_what_was_done(
+    mlops: Any,
+    notebook: Callable[..., Path],
+    tracker: Tracker,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    path = notebook("print('kept')", "open('begun', 'w').close()\nimport time\nwhile True: time.sleep(0.01)")
+    process = mlops.start("run", str(path))
+    until((path.parent / "begun").exists, "the notebook's beginning")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == status
+    assert "■ killed" in output
+    run = tracker.runs.search().items[0]
+    assert run.status is RunStatus.KILLED
+    assert run.reason is not None
+    assert run.reason.kind is ReasonKind.CANCELLED
+    assert b"kept" in b"".join(tracker.artifacts.open(run.run_id, "notebook/executed.ipynb"))
+    assert processes_with(run.run_id) == []
+
+
+def test_rerun_takes_the_recorded_notebook_and_parameters(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker
+) -> None:
+    path = notebook("import os\nprint(os.getcwd())", LOG, parameters=PARAMETERS, name="shapes")
+    first = mlops.json("run", str(path), "-p", "width=5", "--experiment", "geometry")
+    path.write_text("no notebook any more")
+    again = mlops.json("rerun", first["name"], "-p", "height", "7", "--name", "taller")
+
+    assert again["name"] == "taller"
+    assert again["experiment_id"] == first["experiment_id"]
+    assert {param["key"]: param["value"] for param in again["params"]} == {"width": 5, "height": 7}
+    assert {tag["key"]: tag["value"] for tag in again["tags"]}["mlops.rerun.of"] == first["run_id"]
+    assert again["source"] == str(path)
+    # It ran where the original was, and keeps the source exactly.
+    executed = b"".join(tracker.artifacts.open(again["run_id"], "notebook/executed.ipynb"))
+    assert str(path.parent).encode() in executed
+    sources = [b"".join(tracker.artifacts.open(run["run_id"], "notebook/source.ipynb")) for run in (first, again)]
+    assert sources[0] == sources[1]
+
+
+def test_rerun_when_the_folder_is_gone(mlops: Any, notebook: Callable[..., Path]) -> None:
+    path = notebook(LOG, parameters=PARAMETERS)
+    first = mlops.json("run", str(path))
+    path.unlink()
+    path.parent.rmdir()
+    assert mlops.json("rerun", first["run_id"][:12])["status"] == "FINISHED"
+
+
+def test_rerun_asks_for_secrets(mlops: Any, notebook: Callable[..., Path]) -> None:
+    path = notebook("assert api_key == 'open-sesame-1'", parameters="api_key = ''\ndepth = 1")
+    first = mlops.json("run", str(path), "-p", "api_key", "open-sesame-1", "-p", "depth=2")
+    mlops("rerun", first["name"], status=2)
+    assert "-p api_key VALUE" in mlops.errors
+    again = mlops.json("rerun", first["name"], "-p", "api_key=open-sesame-1")
+    assert {param["key"]: param["value"] for param in again["params"]}["depth"] == 2
+
+
+def test_what_cannot_be_run_again_is_named(mlops: Any) -> None:
+    mlops("rerun", "nobody-knows-it", status=1)
+    assert "nobody-knows-it" in mlops.errors

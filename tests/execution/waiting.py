@@ -1,0 +1,40 @@
+"""Waiting for what other processes do, and finding them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+DEADLINE = 60.0
+"""Seconds that a condition may take to come true; far beyond what it takes, so that a busy machine fails no test."""
+
+
+def until(condition: Callable[[], T], what: str) -> T:
+    """Wait for a condition to become true and return its value."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {DEADLINE:.0f} s")
+
+
+def processes_with(text: str) -> list[psutil.Process]:
+    """Processes that have ``text`` on their command line or in their environment (as ``NAME=VALUE``), zombies not
+    counted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = [f"{name}={value}" for name, value in process.environ().items()]
+            if process.status() != psutil.STATUS_ZOMBIE and text in "\n".join([*process.cmdline(), *environment]):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.pid != os.getpid()]
