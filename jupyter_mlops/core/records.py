@@ -71,6 +71,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all records."""
 
 
+DEFAULT_PAGE = 1000
+LARGEST_PAGE = 50_000
+
+
 class Page(Record, Generic[T], frozen=True, kw_only=True):
     """One page of a listing; ``next_page_token`` is opaque and None at the end."""
 

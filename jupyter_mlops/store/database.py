@@ -1,14 +1,28 @@
-"""A database by URL: SQLite in WAL mode, or PostgreSQL; short read and write transactions."""
+"""A database by URL: SQLite, or PostgreSQL; short read and write transactions, errors in our words."""
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from jupyter_mlops.core.errors import (
+    Conflict,
+    InvalidValue,
+    MissingDependency,
+    MLOpsError,
+    StorageFull,
+    Unavailable,
+)
+from jupyter_mlops.store.filesystem import network_file_system
+from jupyter_mlops.store.turnstile import Turnstile
 
 _WRITES = "mlops_writes"
 BUSY_TIMEOUT_MS = 60_000
@@ -21,50 +35,176 @@ class Database:
     ----------
     url
         ``sqlite:////absolute/path`` or ``postgresql://user:password@host/name``.
+    mounts
+        The table of mounted file systems, for tests; the machine's own when None.
+
+    Raises
+    ------
+    InvalidValue
+        The URL is none of these.
+    MissingDependency
+        PostgreSQL without its driver, psycopg.
     """
 
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
+    def __init__(self, url: str, *, mounts: str | None = None) -> None:
+        parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.url = parsed.render_as_string(hide_password=True)
-        self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
+        self.url = parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+        self.path: Path | None = None
+        """The file, of SQLite."""
+        self.network: str | None = None
+        """The type of the network file system that the SQLite file lies on; None when it is local."""
+        self._turnstile: Turnstile | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        if self.is_sqlite:
+            self.path = Path(str(parsed.database)).absolute()
+            if not self.path.parent.is_dir():
+                raise InvalidValue(f"{self.url}: the folder {self.path.parent} does not exist")
+            parsed = parsed.set(database=str(self.path))
+            self.url = str(parsed)
+            self.network = network_file_system(self.path.parent, mounts)
+            self._turnstile = Turnstile(self.path.with_name(self.path.name + "-turn"), BUSY_TIMEOUT_MS / 1000)
+        try:
+            self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                f"{self.url}: PostgreSQL needs the package {error.name!r}: pip install 'jupyter-mlops[postgresql]'"
+            ) from error
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _configure_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+            self._set_journal()
+
+    @property
+    def journal_mode(self) -> str:
+        """What SQLite keeps its promises with: WAL where shared memory works, else a journal that every file system
+        can carry."""
+        return "WAL" if self.network is None else "DELETE"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and writes nothing."""
-        with self.engine.connect() as connection, connection.begin():
+        self.check_usable()
+        with translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A short transaction that is durable once the block has ended without an error."""
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        self.check_usable()
+        with (
+            translated(),
+            self._turnstile.turn() if self._turnstile else nullcontext(),
+            self.engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
             yield connection
 
+    def check_usable(self) -> None:
+        """Raise ``Conflict`` in a forked child and after :meth:`close`."""
+        if self._closed:
+            raise Conflict(f"{self.url} was closed; open it again with connect()")
+        if os.getpid() != self._pid:
+            raise Conflict(
+                f"{self.url} was opened by process {self._pid}, of which this process is a fork; "
+                "open a tracker of its own here with connect()"
+            )
+
     def close(self) -> None:
-        self.engine.dispose()
+        self._closed = True
+        # A forked child must leave its parent's sockets and locks alone.
+        own = os.getpid() == self._pid
+        self.engine.dispose(close=own)
+        if self._turnstile is not None and own:
+            self._turnstile.close()
+
+    def _set_journal(self) -> None:
+        # Of several processes that change the mode of a fresh file at once, SQLite turns some away without waiting.
+        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                with translated(), closing(self.engine.raw_connection()) as connection:
+                    mode = connection.cursor().execute(f"PRAGMA journal_mode = {self.journal_mode}").fetchone()[0]
+                if str(mode).upper() == self.journal_mode:
+                    return
+                raise Unavailable(f"{self.url}: the journal mode is {mode!r} and cannot become {self.journal_mode} now")
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        parsed = None
+    if parsed is not None:
+        if parsed.drivername in ("postgresql", "postgres"):
+            return parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername == "postgresql+psycopg":
+            return parsed
+        if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
+            return parsed
+    raise InvalidValue(
+        f"{masked(url)!r} is no database URL; write sqlite:////absolute/path/mlops.db or "
+        "postgresql://user:password@host/database"
+    )
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction handling would open a deferred transaction at the first write, which can fail with
     # "database is locked" at once; BEGIN is said in `_begin_sqlite` instead.
     connection.isolation_level = None
+    # SQLite's own lower() knows ASCII only.
+    connection.create_function("mlops_lower", 1, _lower, deterministic=True)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the errors of database drivers into ours."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        ours = _translate(error)
+        if ours is None:
+            raise
+        raise ours from error
+    except sa.exc.TimeoutError as error:
+        raise Unavailable(f"all database connections are busy: {error}") from error
+
+
+def _translate(error: sa.exc.DBAPIError) -> MLOpsError | None:
+    text = str(error.orig).strip()
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if "disk is full" in text or "disk I/O error" in text or state in _NO_ROOM:
+        return StorageFull(f"the database has no room to write: {text}; free some space and try again")
+    if isinstance(error, sa.exc.DataError):
+        return InvalidValue(f"the database refuses a value: {text}")
+    if isinstance(error, sa.exc.IntegrityError):
+        return Conflict(f"someone else has changed the same thing meanwhile: {text}")
+    if error.connection_invalidated or isinstance(error, sa.exc.OperationalError):
+        return Unavailable(f"the database does not answer: {text}")
+    return None
+
+
+# PostgreSQL's disk_full, and quota errors of its hosts.
+_NO_ROOM = ("53100", "53400")
 
 
 def masked(url: str) -> str:

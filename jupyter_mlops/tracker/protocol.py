@@ -22,6 +22,8 @@ from typing import BinaryIO, Protocol
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.records import (
+    DEFAULT_PAGE,
+    LARGEST_PAGE,
     Alias,
     AliasMove,
     Artifact,
@@ -42,8 +44,16 @@ from jupyter_mlops.core.records import (
     View,
 )
 
-DEFAULT_PAGE = 1000
-LARGEST_PAGE = 50_000
+__all__ = [
+    "DEFAULT_PAGE",
+    "LARGEST_PAGE",
+    "Artifacts",
+    "Datasets",
+    "Experiments",
+    "Models",
+    "Runs",
+    "Tracker",
+]
 
 
 class Experiments(Protocol):

@@ -1,0 +1,496 @@
+"""What one transaction of the group commit does: many calls to many runs as a few coalesced statements.
+
+Calls are prepared (checked, encoded, packed) in their callers' threads. A group is applied as if its calls came one
+after the other: creations, then logs, then changes, then heartbeats. Rows that other transactions may touch are written
+in the order of their keys, so that transactions never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import (
+    Batch,
+    Input,
+    Lifecycle,
+    NewRun,
+    Param,
+    RunChange,
+    RunStatus,
+    StreamPosition,
+)
+from jupyter_mlops.core.values import encode_json, short
+from jupyter_mlops.store import chunks, events, metrics, schema, streams
+from jupyter_mlops.store.groupcommit import Call
+from jupyter_mlops.store.metrics import Summary
+from jupyter_mlops.store.parameters import among
+
+Authorize = Callable[[str, str], None]
+"""Raises unless the caller may write to a thing of an owner; takes the owner and what the thing is called."""
+
+CROWD = 256
+"""Chunks that this process adds to one history before it joins the small ones."""
+EVENT_PERIOD_MS = 1000
+"""A run that is logged to all the time tells so this often."""
+_EVENTS_BETWEEN_TRIMS = 10_000
+_MOST_COUNTED = 50_000
+"""Histories whose chunks are counted; what is forgotten is merged at the end of its run."""
+
+
+class RunCall(Call):
+    """A call on one run."""
+
+    def __init__(self, run_id: str, authorize: Authorize, position: StreamPosition | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.authorize = authorize
+        self.position = position
+
+
+class Log(RunCall):
+    """Write a batch, which :func:`jupyter_mlops.core.values.check_batch` has passed."""
+
+    def __init__(self, run_id: str, batch: Batch, authorize: Authorize, position: StreamPosition | None = None) -> None:
+        super().__init__(run_id, authorize, position)
+        self.params = [_param_row(run_id, param) for param in batch.params]
+        self.tags = {(run_id, tag.key): tag.value for tag in batch.tags}
+        self.inputs = batch.inputs
+        self.summaries: dict[str, Summary] = {}
+        self.chunks: list[dict[str, Any]] = []
+        for key, points in chunks.points_of(batch.metrics).items():
+            codec, packed = chunks.pack(points)
+            self.summaries[key] = metrics.summarize(points)
+            self.chunks.append({"run_id": run_id, "key": key, "count": len(points), "codec": codec, "points": packed})
+        self.rows = len(self.params) + len(self.tags) + len(self.inputs) + 2 * len(self.chunks)
+
+
+class Create(RunCall):
+    """Create a run; ``result`` is whether there was none of that id yet."""
+
+    def __init__(
+        self,
+        run_id: str,
+        name: str,
+        user: str,
+        new: NewRun,
+        now: int,
+        authorize: Authorize,
+        position: StreamPosition | None = None,
+    ) -> None:
+        super().__init__(run_id, authorize, position)
+        self.experiment_id = new.experiment_id
+        self.parent_id = new.parent_run_id
+        self.log = Log(run_id, new.batch, authorize)
+        self.rows = 1 + self.log.rows
+        start = now if new.start_time is None else new.start_time
+        self.row = {
+            "id": run_id,
+            "experiment_id": new.experiment_id,
+            "name": name,
+            "kind": new.kind.value,
+            "created_by": user,
+            "status": new.status.value,
+            "created": now,
+            "start_time": start,
+            "end_time": now if new.status.ended else None,
+            "lifecycle": Lifecycle.ACTIVE.value,
+            "parent_id": new.parent_run_id,
+            "source": new.source,
+            "hidden_state": new.hidden_state,
+            "runner_json": _encoded(new.runner),
+            "heartbeat": now,
+        }
+
+
+class Change(RunCall):
+    """Change fields of a run. ``user`` is on record for a new name."""
+
+    def __init__(
+        self, run_id: str, change: RunChange, user: str, authorize: Authorize, position: StreamPosition | None = None
+    ) -> None:
+        super().__init__(run_id, authorize, position)
+        self.change = change
+        self.user = user
+
+
+class Heartbeat(RunCall):
+    """Note that the run's runner lives."""
+
+
+class _Facts(msgspec.Struct):
+    """What must be known of a run before it is written to."""
+
+    experiment_id: str
+    owner: str
+    active: bool
+    name: str
+
+
+_run = schema.run.c
+_param = schema.param.c
+_experiment = schema.experiment.c
+_dataset = schema.dataset.c
+
+_RUN_FACTS = (
+    sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name)
+    .join(schema.experiment, _experiment.id == _run.experiment_id)
+    .where(among(_run.id, "run_ids"))
+)
+# Shared locks: an experiment cannot be deleted between the look at it and the commit of a run in it.
+_EXPERIMENT_FACTS = (
+    sa.select(_experiment.id, _experiment.owner, _experiment.lifecycle, _experiment.name)
+    .where(among(_experiment.id, "experiment_ids"))
+    .order_by(_experiment.id)
+    .with_for_update(read=True)
+)
+_INSERT_RUN = sa.insert(schema.run)
+_PARAM_TEXTS = sa.select(_param.run_id, _param.key, _param.text).where(
+    among(_param.run_id, "run_ids"), among(_param.key, "keys")
+)
+_DATASET_IDS = sa.select(_dataset.id, _dataset.name, _dataset.digest).where(among(_dataset.digest, "digests"))
+_ENDED = [status.value for status in RunStatus if status.ended]
+_UNSUCCESSFUL = [RunStatus.FAILED.value, RunStatus.KILLED.value]
+
+
+def _given(name: str, column: sa.Column[Any]) -> Any:
+    return sa.func.coalesce(sa.bindparam(f"new_{name}", type_=column.type), column)
+
+
+def _change_statement() -> sa.Update:
+    status = sa.bindparam("new_status", type_=sa.Text)
+    end = sa.bindparam("new_end_time", type_=sa.BigInteger)
+    reason = sa.bindparam("new_reason", type_=sa.Text)
+    now = sa.bindparam("now", type_=sa.BigInteger)
+    return (
+        sa.update(schema.run)
+        .where(_run.id == sa.bindparam("run_id"))
+        .values(
+            name=_given("name", _run.name),
+            status=_given("status", _run.status),
+            # What ended before keeps its time when the same end is told again.
+            end_time=sa.case(
+                (end.is_not(None), end),
+                (status.is_(None), _run.end_time),
+                (status.not_in(_ENDED), None),
+                (_run.status.in_(_ENDED), sa.func.coalesce(_run.end_time, now)),
+                else_=now,
+            ),
+            reason_json=sa.case(
+                (reason.is_not(None), reason),
+                (sa.or_(status.is_(None), status.in_(_UNSUCCESSFUL)), _run.reason_json),
+                else_=None,
+            ),
+            hidden_state=_given("hidden_state", _run.hidden_state),
+            progress_done=_given("progress_done", _run.progress_done),
+            progress_total=_given("progress_total", _run.progress_total),
+            progress_failed=_given("progress_failed", _run.progress_failed),
+            runner_json=_given("runner", _run.runner_json),
+        )
+    )
+
+
+_CHANGE = _change_statement()
+_HEARTBEAT = sa.update(schema.run).where(_run.id == sa.bindparam("run_id")).values(heartbeat=sa.bindparam("now"))
+
+
+def _upserts(insert: Any) -> dict[str, Any]:
+    tag, run_input = insert(schema.tag), insert(schema.run_input)
+    return {
+        "param": insert(schema.param).on_conflict_do_nothing(),
+        "tag": tag.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": tag.excluded.value}),
+        "dataset": insert(schema.dataset).on_conflict_do_nothing(),
+        "input": run_input.on_conflict_do_update(
+            index_elements=["run_id", "dataset_id", "context"], set_={"tags_json": run_input.excluded.tags_json}
+        ),
+    }
+
+
+_UPSERT = {"sqlite": _upserts(sqlite.insert), "postgresql": _upserts(postgresql.insert)}
+
+
+class RunWriter:
+    """Applies groups of calls on runs; used by one thread."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._told: dict[str, int] = {}
+        """When a run last told that it changed."""
+        self._untold: dict[str, str] = {}
+        """Owners of runs that changed since then."""
+        self._chunks: dict[tuple[str, str], int] = {}
+        """Chunks added to a history since it was last merged."""
+        self._events = 0
+
+    def due(self) -> float | None:
+        """Seconds until a change must be told that was not yet."""
+        if not self._untold:
+            return None
+        first = min(self._told[run_id] for run_id in self._untold)
+        return max(0.0, (first + EVENT_PERIOD_MS - self._clock()) / 1000)
+
+    def apply(self, connection: Connection, calls: Sequence[RunCall]) -> None:
+        now = self._clock()
+        fresh = self._beyond_watermarks(connection, calls, now)
+        creates = [call for call in fresh if isinstance(call, Create)]
+        changes = [call for call in fresh if isinstance(call, Change)]
+        beats = [call for call in fresh if isinstance(call, Heartbeat)]
+        facts = _run_facts(connection, fresh)
+        created = _create(connection, creates, facts)
+        logs = [call for call in fresh if isinstance(call, Log)]
+        for call in (*logs, *changes, *beats):
+            _require_active(call, facts)
+        logs.extend(call.log for call in created)
+        _log(connection, logs, {run_id: run.experiment_id for run_id, run in facts.items()})
+        _change(connection, changes, facts, now)
+        if beats:
+            rows = [{"run_id": run_id, "now": now} for run_id in sorted({call.run_id for call in beats})]
+            connection.execute(_HEARTBEAT, rows)
+        self._merge_chunks(connection, logs, changes)
+        self._tell(connection, facts, created, logs, changes, now)
+
+    def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
+        """The calls that were not applied before; their streams are advanced."""
+        reached = streams.locked_watermarks(connection, {c.position.stream for c in calls if c.position}, now)
+        fresh = []
+        advanced = {}
+        for call in calls:
+            if call.position is not None:
+                if call.position.number <= reached[call.position.stream]:
+                    call.result = False
+                    continue
+                advanced[call.position.stream] = reached[call.position.stream] = call.position.number
+            fresh.append(call)
+        streams.advance(connection, advanced, now)
+        return fresh
+
+    def _merge_chunks(self, connection: Connection, logs: Iterable[Log], changes: Iterable[Change]) -> None:
+        for run_id in sorted({call.run_id for call in changes if call.change.status and call.change.status.ended}):
+            metrics.merge_small(connection, run_id)
+        crowded: dict[str, list[str]] = {}
+        for log in logs:
+            for key in log.summaries:
+                history = (log.run_id, key)
+                self._chunks[history] = self._chunks.get(history, 0) + 1
+                if self._chunks[history] >= CROWD:
+                    del self._chunks[history]
+                    crowded.setdefault(log.run_id, []).append(key)
+        for run_id, keys in sorted(crowded.items()):
+            metrics.merge_small(connection, run_id, keys)
+        if len(self._chunks) > _MOST_COUNTED:
+            self._chunks.clear()
+
+    def _tell(
+        self,
+        connection: Connection,
+        facts: dict[str, _Facts],
+        created: Sequence[Create],
+        logs: Sequence[Log],
+        changes: Sequence[Change],
+        now: int,
+    ) -> None:
+        """Add events: of creations and changes at once, of logging at most one a run and period."""
+        new = {call.run_id for call in created}
+        at_once = {call.run_id for call in changes}
+        self._untold.update((call.run_id, facts[call.run_id].owner) for call in logs if call.run_id not in new)
+        self._untold.update((run_id, facts[run_id].owner) for run_id in at_once)
+        told = [
+            (run_id, owner)
+            for run_id, owner in self._untold.items()
+            if run_id in at_once or now - self._told.get(run_id, 0) >= EVENT_PERIOD_MS
+        ]
+        rows = [("run.created", facts[run_id].owner, run_id, now, None) for run_id in sorted(new)]
+        rows += [("run.changed", owner, run_id, now, None) for run_id, owner in told]
+        events.add_events(connection, rows)
+        for run_id, _ in told:
+            del self._untold[run_id]
+        self._told = {run_id: at for run_id, at in self._told.items() if now - at < EVENT_PERIOD_MS}
+        self._told.update((run_id, now) for run_id, _ in told)
+        self._events += len(rows)
+        if self._events >= _EVENTS_BETWEEN_TRIMS:
+            self._events = 0
+            events.trim_events(connection, now)
+
+
+def _run_facts(connection: Connection, calls: Sequence[RunCall]) -> dict[str, _Facts]:
+    run_ids = {call.run_id for call in calls}
+    run_ids.update(call.parent_id for call in calls if isinstance(call, Create) and call.parent_id)
+    if not run_ids:
+        return {}
+    rows = connection.execute(_RUN_FACTS, {"run_ids": list(run_ids)})
+    return {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in rows}
+
+
+def _require_active(call: RunCall, facts: dict[str, _Facts]) -> None:
+    what = f"run {call.run_id}"
+    run = facts.get(call.run_id)
+    if run is None:
+        raise NotFound(f"{what} does not exist")
+    call.authorize(run.owner, what)
+    if not run.active:
+        raise Conflict(f"{what} is deleted: restore it first")
+
+
+def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _Facts]) -> list[Create]:
+    """Insert the runs that there are not yet, and return their calls; their facts are added."""
+    if not calls:
+        return []
+    bound = {"experiment_ids": list({call.experiment_id for call in calls})}
+    experiments = {row[0]: row for row in connection.execute(_EXPERIMENT_FACTS, bound)}
+    created = []
+    for call in calls:
+        what = f"experiment {call.experiment_id}"
+        experiment = experiments.get(call.experiment_id)
+        if experiment is None:
+            raise NotFound(f"{what} does not exist")
+        call.authorize(experiment[1], what)
+        existing = facts.get(call.run_id)
+        call.result = existing is None
+        if existing is not None:
+            if existing.experiment_id != call.experiment_id:
+                raise AlreadyExists(f"there is a run {call.run_id} in another experiment: choose another id")
+            continue
+        if experiment[2] != Lifecycle.ACTIVE.value:
+            raise Conflict(f"the experiment {experiment[3]!r} is deleted: restore it first")
+        if call.parent_id is not None:
+            parent = facts.get(call.parent_id)
+            if parent is None:
+                raise NotFound(f"run {call.parent_id}, the parent, does not exist")
+            call.authorize(parent.owner, f"run {call.parent_id}, the parent,")
+        facts[call.run_id] = _Facts(call.experiment_id, experiment[1], True, str(call.row["name"]))
+        created.append(call)
+    if created:
+        connection.execute(_INSERT_RUN, sorted((call.row for call in created), key=lambda row: str(row["id"])))
+    return created
+
+
+def _log(connection: Connection, logs: Sequence[Log], experiments: dict[str, str]) -> None:
+    upsert = _UPSERT[connection.dialect.name]
+    _add_params(connection, [row for log in logs for row in log.params])
+    tags = {key: value for log in logs for key, value in log.tags.items()}
+    if tags:
+        rows = [{"run_id": run_id, "key": key, "value": value} for (run_id, key), value in sorted(tags.items())]
+        connection.execute(upsert["tag"], rows)
+    _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
+    summaries: dict[tuple[str, str], Summary] = {}
+    for log in logs:
+        for key, summary in log.summaries.items():
+            present = summaries.get((log.run_id, key))
+            if present is None:
+                summaries[log.run_id, key] = msgspec.structs.replace(summary)
+            else:
+                present.merge(summary)
+    metrics.add(connection, summaries, [row for log in logs for row in log.chunks], experiments)
+
+
+def _add_params(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    wanted: dict[tuple[str, str], str] = {}
+    for row in rows:
+        _require_same(
+            row["run_id"], row["key"], wanted.setdefault((row["run_id"], row["key"]), row["text"]), row["text"]
+        )
+    ordered = sorted(rows, key=lambda row: (row["run_id"], row["key"]))
+    if connection.execute(_UPSERT[connection.dialect.name]["param"], ordered).rowcount == len(ordered):
+        return
+    # Looked at after the insertion, which waits for transactions that insert the same: theirs are seen too.
+    bound = {"run_ids": list({run_id for run_id, _ in wanted}), "keys": list({key for _, key in wanted})}
+    for run_id, key, text in connection.execute(_PARAM_TEXTS, bound):
+        _require_same(run_id, key, text, wanted.get((run_id, key), text))
+
+
+def _require_same(run_id: str, key: str, present: str, new: str) -> None:
+    if present != new:
+        raise InvalidValue(
+            f"run {run_id}: parameter {key!r} is {short(present)} already and cannot become {short(new)}; "
+            "log a changing value as a tag or a metric"
+        )
+
+
+def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> None:
+    if not inputs:
+        return
+    upsert = _UPSERT[connection.dialect.name]
+    datasets = {(item.dataset.name, item.dataset.digest): item.dataset for _, item in inputs}
+    connection.execute(
+        upsert["dataset"],
+        [
+            {
+                "id": new_id(),
+                "name": name,
+                "digest": digest,
+                "source_type": dataset.source_type,
+                "source": dataset.source,
+                "schema_json": dataset.schema,
+                "profile_json": dataset.profile,
+                "rows": dataset.rows,
+            }
+            for (name, digest), dataset in sorted(datasets.items())
+        ],
+    )
+    found = connection.execute(_DATASET_IDS, {"digests": list({digest for _, digest in datasets})})
+    ids = {(name, digest): dataset_id for dataset_id, name, digest in found}
+    rows = {}
+    for run_id, item in inputs:
+        dataset_id = ids[item.dataset.name, item.dataset.digest]
+        rows[run_id, dataset_id, item.context] = {
+            "run_id": run_id,
+            "dataset_id": dataset_id,
+            "context": item.context,
+            "tags_json": msgspec.json.encode(item.tags).decode(),
+        }
+    connection.execute(upsert["input"], [row for _, row in sorted(rows.items())])
+
+
+def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _Facts], now: int) -> None:
+    if not calls:
+        return
+    rows = []
+    for call in calls:
+        change, progress = call.change, call.change.progress
+        rows.append(
+            {
+                "run_id": call.run_id,
+                "now": now,
+                "new_name": change.name,
+                "new_status": None if change.status is None else change.status.value,
+                "new_end_time": change.end_time,
+                "new_reason": _encoded(change.reason),
+                "new_hidden_state": change.hidden_state,
+                "new_progress_done": None if progress is None else progress.done,
+                "new_progress_total": None if progress is None else progress.total,
+                "new_progress_failed": None if progress is None else progress.failed,
+                "new_runner": _encoded(change.runner),
+            }
+        )
+        old = facts[call.run_id]
+        if change.name is not None and change.name != old.name:
+            detail = {"from": old.name, "to": change.name}
+            events.add_audit(connection, call.user, "run.rename", call.run_id, now, detail)
+    # Changes of one run keep their order: sorting is stable.
+    connection.execute(_CHANGE, sorted(rows, key=lambda row: str(row["run_id"])))
+
+
+def _param_row(run_id: str, param: Param) -> dict[str, Any]:
+    value = param.value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return {
+        "run_id": run_id,
+        "key": param.key,
+        "value_json": encode_json(value),
+        "text": param.text,
+        "number": float(value) if is_number else None,
+        "redacted": param.redacted,
+    }
+
+
+def _encoded(record: msgspec.Struct | None) -> str | None:
+    return None if record is None else msgspec.json.encode(record).decode()

@@ -1,0 +1,78 @@
+"""What happened: ``event`` is an outbox for live views and webhooks, ``audit`` the permanent record of who did what.
+
+Both are written in the transaction of what they tell.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.records import AuditEntry, Json
+from jupyter_mlops.store import schema
+
+KEPT_MS = 24 * 60 * 60 * 1000
+"""How long an event stays; whoever has not read it by then starts from the present state."""
+
+_EVENT = sa.insert(schema.event)
+_AUDIT = sa.insert(schema.audit)
+
+
+def add_event(connection: Connection, kind: str, owner: str, target: str, at: int, detail: Json = None) -> None:
+    """Tell that ``target`` (an id or a name), a thing of ``owner``, changed. ``kind`` reads like ``run.created``."""
+    add_events(connection, [(kind, owner, target, at, detail)])
+
+
+def add_events(connection: Connection, events: list[tuple[str, str, str, int, Json]]) -> None:
+    """Add events given as (kind, owner, target, at, detail)."""
+    if events:
+        rows = [
+            {"kind": kind, "owner": owner, "target": target, "at": at, "detail_json": _encoded(detail)}
+            for kind, owner, target, at, detail in events
+        ]
+        connection.execute(_EVENT, rows)
+
+
+def trim_events(connection: Connection, now: int) -> None:
+    """Remove events older than :data:`KEPT_MS`."""
+    # By number, which is the key: the first event that is young enough ends what is old.
+    young = sa.select(sa.func.min(schema.event.c.id)).where(schema.event.c.at >= now - KEPT_MS)
+    first = connection.execute(young).scalar()
+    old = sa.delete(schema.event)
+    connection.execute(old if first is None else old.where(schema.event.c.id < first))
+
+
+def add_audit(connection: Connection, actor: str, action: str, target: str, at: int, detail: Json = None) -> None:
+    """Record that ``actor`` did ``action`` (such as ``run.delete``) to ``target``."""
+    connection.execute(
+        _AUDIT, {"actor": actor, "action": action, "target": target, "at": at, "detail_json": _encoded(detail)}
+    )
+
+
+def list_audit(
+    connection: Connection, *, limit: int, before: int | None = None, actor: str | None = None
+) -> tuple[AuditEntry, ...]:
+    """Entries with a number below ``before``, newest first; those of one ``actor`` when given."""
+    audit = schema.audit.c
+    query = sa.select(audit.number, audit.at, audit.actor, audit.action, audit.target, audit.detail_json)
+    if before is not None:
+        query = query.where(audit.number < before)
+    if actor is not None:
+        query = query.where(audit.actor == actor)
+    rows = connection.execute(query.order_by(audit.number.desc()).limit(limit))
+    return tuple(
+        AuditEntry(
+            number=row[0],
+            at=row[1],
+            user=row[2],
+            action=row[3],
+            target=row[4],
+            detail=None if row[5] is None else msgspec.json.decode(row[5]),
+        )
+        for row in rows
+    )
+
+
+def _encoded(detail: Json) -> str | None:
+    return None if detail is None else msgspec.json.encode(detail).decode()

@@ -1,0 +1,149 @@
+"""Group commit: one thread writes what many threads ask for, and many calls share one durable transaction.
+
+Calls that arrive while a transaction commits are applied together in the next one. A caller gets its answer only after
+the commit. When a group fails, each of its calls is applied in a transaction of its own, so that a bad call only hurts
+itself; a lone call never waits for others.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.errors import Conflict, Unavailable
+from jupyter_mlops.store.database import Database
+
+MOST_CALLS = 256
+MOST_ROWS = 4000
+"""Rows after which a group takes no more calls: some 20 ms of work."""
+
+
+class Call:
+    """One call to be applied; ``apply`` leaves its answer in ``result``."""
+
+    rows: int = 1
+    """About how many rows it writes."""
+
+    def __init__(self) -> None:
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def wait(self) -> None:
+        self._done.acquire()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self._done.release()
+
+
+C = TypeVar("C", bound=Call)
+
+
+class GroupCommit(Generic[C]):
+    """Applies calls in transactions of its own thread, which starts with the first call.
+
+    Parameters
+    ----------
+    database
+        Where to write.
+    apply
+        Applies calls in one transaction, all or (by raising) none; it may be called again with some of them.
+    due
+        Seconds until ``apply`` wants to be called although no call came; None for never.
+    """
+
+    def __init__(
+        self, database: Database, apply: Callable[[Connection, Sequence[C]], None], due: Callable[[], float | None]
+    ) -> None:
+        self._database = database
+        self._apply = apply
+        self._due = due
+        self._queue: queue.SimpleQueue[C | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, call: C) -> None:
+        """Apply ``call`` and return once it is durable; raises what made it fail."""
+        self._database.check_usable()
+        with self._lock:
+            if self._closed:
+                raise Conflict(f"{self._database.url} was closed; open it again with connect()")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
+                self._thread.start()
+            self._queue.put(call)
+        call.wait()
+        if call.error is not None:
+            raise call.error
+
+    def close(self) -> None:
+        """Write what was submitted, and end the thread."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._queue.put(None)
+            thread.join()
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            calls, ended = self._next_group()
+            if calls or self._due() is not None:
+                self._commit(calls)
+
+    def _next_group(self) -> tuple[list[C], bool]:
+        """The calls of the next transaction (none when ``apply`` is due for itself), and whether they are the last."""
+        try:
+            call = self._queue.get(timeout=self._due())
+        except queue.Empty:
+            return [], False
+        calls: list[C] = []
+        rows = 0
+        while call is not None:
+            calls.append(call)
+            rows += call.rows
+            if len(calls) >= MOST_CALLS or rows >= MOST_ROWS:
+                return calls, False
+            try:
+                call = self._queue.get_nowait()
+            except queue.Empty:
+                return calls, False
+        return calls, True
+
+    def _commit(self, calls: list[C]) -> None:
+        try:
+            self._attempt(calls)
+        except Unavailable as error:
+            for call in calls:
+                call.finish(Unavailable(error.message))
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers
+            if len(calls) == 1:
+                calls[0].finish(error)
+                return
+            for call in calls:
+                self._commit([call])
+        else:
+            for call in calls:
+                call.finish()
+
+    def _attempt(self, calls: list[C]) -> None:
+        try:
+            self._once(calls)
+        except Unavailable:
+            if self._database.is_sqlite:
+                raise
+            # A connection that was lost, perhaps in the commit, or a deadlock. Doing it again is harmless: positions in
+            # streams are known, a run is created once, and a point that is stored twice is read once.
+            self._once(calls)
+
+    def _once(self, calls: list[C]) -> None:
+        with self._database.write() as connection:
+            self._apply(connection, calls)

@@ -1,0 +1,139 @@
+"""The schema's version: create it, check it, upgrade it. Alembic is imported only for an upgrade.
+
+Revisions are numbered ``0001``, ``0002``... in ``migrations/versions``; a fresh database gets the newest schema at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.database import Database
+
+HEAD = "0001"
+"""The revision of :mod:`jupyter_mlops.store.schema`."""
+
+SCRIPTS = Path(__file__).with_name("migrations")
+
+_version = sa.Table(
+    "mlops_schema",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="mlops_schema_pkc"),
+)
+# Any number will do, as long as each process takes the same.
+_ADVISORY_LOCK = 0x6D6C6F7073
+
+logger = logging.getLogger("jupyter_mlops")
+
+
+def current(database: Database) -> str | None:
+    """The revision of the database; None when there is no schema of ours in it."""
+    with database.read() as connection:
+        return _current(connection)
+
+
+def ensure_current(database: Database, upgrade: bool) -> None:
+    """Make sure that the schema is this version's: create it in a fresh database, upgrade an older one if ``upgrade``.
+
+    Raises
+    ------
+    SchemaOutdated
+        The database is older and ``upgrade`` is False.
+    SchemaTooNew
+        A newer version of this package made it.
+    """
+    found = current(database)
+    if found is None:
+        found = _create(database)
+    if found == HEAD:
+        return
+    _refuse_newer(database, found)
+    if not upgrade:
+        raise SchemaOutdated(
+            f"{database.url} has schema {found}, this version of jupyter-mlops needs {HEAD}: run 'jupyter mlops db upgrade'"
+        )
+    _upgrade(database)
+
+
+def upgrade(database: Database) -> None:
+    """Bring the database to this version's schema; an SQLite file is copied to ``<file>.backup-<revision>-<time>``
+    first. Harmless when there is nothing to do."""
+    found = current(database)
+    if found is None:
+        _create(database)
+    elif found != HEAD:
+        _refuse_newer(database, found)
+        _upgrade(database)
+
+
+def _refuse_newer(database: Database, found: str) -> None:
+    if found > HEAD:
+        raise SchemaTooNew(
+            f"{database.url} has schema {found}, made by a newer jupyter-mlops; this version knows schemas up to {HEAD}: "
+            "upgrade the package (pip install --upgrade jupyter-mlops)"
+        )
+
+
+def _current(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table(_version.name):
+        return None
+    return connection.execute(sa.select(_version.c.version_num)).scalar()
+
+
+def _exclusive(connection: Connection) -> None:
+    """Let one process at a time change the schema; SQLite's write transactions are exclusive anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+
+
+def _create(database: Database) -> str:
+    with database.write() as connection:
+        _exclusive(connection)
+        found = _current(connection)
+        if found is not None:
+            return found
+        schema.metadata.create_all(connection, checkfirst=False)
+        _version.create(connection, checkfirst=False)
+        connection.execute(sa.insert(_version), {"version_num": HEAD})
+    if database.network is not None:
+        logger.warning(
+            "%s lies on a network file system (%s): SQLite keeps it in journal mode %s, which is safe there and slower",
+            database.path,
+            database.network,
+            database.journal_mode,
+        )
+    return HEAD
+
+
+def _upgrade(database: Database) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    with database.write() as connection:
+        _exclusive(connection)
+        found = _current(connection)
+        if found == HEAD:
+            return
+        if database.path is not None:
+            copy = _back_up(database, database.path, str(found))
+            logger.warning("%s: schema %s becomes %s; a copy is kept in %s", database.url, found, HEAD, copy)
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+        config.set_main_option("version_table", _version.name)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _back_up(database: Database, path: Path, revision: str) -> Path:
+    """A consistent copy beside the file. Its own connection reads what was committed before the write lock was taken."""
+    copy = path.with_name(f"{path.name}.backup-{revision}-{time.strftime('%Y%m%d-%H%M%S')}")
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
+    return copy

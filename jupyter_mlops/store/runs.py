@@ -1,0 +1,277 @@
+"""Runs: reading them whole, finding them by what people type, deleting, restoring, comments. Writing: ``batches``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import (
+    Comment,
+    Dataset,
+    DatasetUse,
+    Input,
+    Json,
+    Lifecycle,
+    Param,
+    Progress,
+    Reason,
+    Run,
+    RunKind,
+    Runner,
+    RunStatus,
+    Tag,
+)
+from jupyter_mlops.core.values import decode_json
+from jupyter_mlops.store import metrics, schema
+from jupyter_mlops.store.parameters import among
+
+_run = schema.run.c
+_experiment = schema.experiment.c
+_param = schema.param.c
+_tag = schema.tag.c
+_input = schema.run_input.c
+_dataset = schema.dataset.c
+_comment = schema.run_comment.c
+_version = schema.model_version.c
+
+_RUNS = sa.select(
+    _run.id,
+    _run.experiment_id,
+    _run.name,
+    _run.kind,
+    _run.created_by,
+    _run.status,
+    _run.reason_json,
+    _run.created,
+    _run.start_time,
+    _run.end_time,
+    _run.lifecycle,
+    _run.parent_id,
+    _run.source,
+    _run.hidden_state,
+    _run.progress_done,
+    _run.progress_total,
+    _run.progress_failed,
+    _run.runner_json,
+).where(among(_run.id, "run_ids"))
+_PARAMS = (
+    sa.select(_param.run_id, _param.key, _param.value_json, _param.text, _param.redacted)
+    .where(among(_param.run_id, "run_ids"))
+    .order_by(_param.run_id, _param.key)
+)
+_TAGS = (
+    sa.select(_tag.run_id, _tag.key, _tag.value).where(among(_tag.run_id, "run_ids")).order_by(_tag.run_id, _tag.key)
+)
+_DATASET_COLUMNS = (
+    _dataset.name,
+    _dataset.digest,
+    _dataset.source_type,
+    _dataset.source,
+    _dataset.schema_json,
+    _dataset.profile_json,
+    _dataset.rows,
+)
+_INPUTS = (
+    sa.select(_input.run_id, _input.context, _input.tags_json, *_DATASET_COLUMNS)
+    .join(schema.dataset, _dataset.id == _input.dataset_id)
+    .where(among(_input.run_id, "run_ids"))
+    .order_by(_input.run_id, _dataset.name, _dataset.digest, _input.context)
+)
+_OWNER = (
+    sa.select(_experiment.owner, _run.lifecycle)
+    .select_from(schema.run)
+    .join(schema.experiment, _experiment.id == _run.experiment_id)
+    .where(_run.id == sa.bindparam("run_id"))
+)
+
+_STATUS = {status.value: status for status in RunStatus}
+_KIND = {kind.value: kind for kind in RunKind}
+_LIFECYCLE = {lifecycle.value: lifecycle for lifecycle in Lifecycle}
+_tags_decoder = msgspec.json.Decoder(tuple[Tag, ...])
+_reason_decoder = msgspec.json.Decoder(Reason)
+_runner_decoder = msgspec.json.Decoder(Runner)
+
+
+def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
+    """The runs of ``run_ids``, complete, in that order, without those that do not exist. One query a table."""
+    if not run_ids:
+        return []
+    bound = {"run_ids": run_ids}
+    rows = {row[0]: row for row in connection.execute(_RUNS, bound)}
+    params: dict[str, list[Param]] = defaultdict(list)
+    for run_id, key, value, text, redacted in connection.execute(_PARAMS, bound):
+        params[run_id].append(Param(key, _json(value), text, redacted))
+    tags: dict[str, list[Tag]] = defaultdict(list)
+    for run_id, key, value in connection.execute(_TAGS, bound):
+        tags[run_id].append(Tag(key, value))
+    inputs: dict[str, list[Input]] = defaultdict(list)
+    for run_id, context, labels, *dataset in connection.execute(_INPUTS, bound):
+        inputs[run_id].append(Input(Dataset(*dataset), context, _tags_decoder.decode(labels)))
+    summaries = metrics.load(connection, run_ids)
+    return [
+        Run(
+            run_id=run_id,
+            experiment_id=row[1],
+            name=row[2],
+            kind=_KIND[row[3]],
+            user=row[4],
+            status=_STATUS[row[5]],
+            reason=None if row[6] is None else _reason_decoder.decode(row[6]),
+            created=row[7],
+            start_time=row[8],
+            end_time=row[9],
+            lifecycle=_LIFECYCLE[row[10]],
+            parent_run_id=row[11],
+            source=row[12],
+            hidden_state=row[13],
+            progress=None if row[14] is None else Progress(done=row[14], total=row[15], failed=row[16]),
+            runner=None if row[17] is None else _runner_decoder.decode(row[17]),
+            params=tuple(params.get(run_id, ())),
+            metrics=tuple(summaries.get(run_id, ())),
+            tags=tuple(tags.get(run_id, ())),
+            inputs=tuple(inputs.get(run_id, ())),
+        )
+        for run_id in run_ids
+        if (row := rows.get(run_id)) is not None
+    ]
+
+
+def owner_and_lifecycle(connection: Connection, run_id: str) -> tuple[str, Lifecycle] | None:
+    """Whose experiment the run is in, and whether it is deleted; None when there is no such run."""
+    row = connection.execute(_OWNER, {"run_id": run_id}).first()
+    return None if row is None else (row[0], _LIFECYCLE[row[1]])
+
+
+def candidates(
+    connection: Connection, text: str, owners: Sequence[str] | None, experiment_id: str | None, *, prefix: bool
+) -> list[str]:
+    """Ids of the active runs that are called ``text`` or, if ``prefix``, whose id begins with it; newest first."""
+    named = _run.name == text
+    # 'g' sorts after every hex digit.
+    matches = sa.or_(named, sa.and_(_run.id >= text, _run.id < text + "g")) if prefix else named
+    query = sa.select(_run.id).where(matches, _run.lifecycle == Lifecycle.ACTIVE.value)
+    if experiment_id is not None:
+        query = query.where(_run.experiment_id == experiment_id)
+    query = _of_owners(query, owners)
+    return list(connection.execute(query.order_by(_run.start_time.desc(), _run.id.desc()).limit(11)).scalars())
+
+
+def active_ids(connection: Connection, user: str) -> list[str]:
+    """Ids of the runs of ``user`` that have not ended, oldest first."""
+    open_status = [status.value for status in RunStatus if not status.ended]
+    query = (
+        sa.select(_run.id)
+        .where(_run.status.in_(open_status), _run.created_by == user, _run.lifecycle == Lifecycle.ACTIVE.value)
+        .order_by(_run.start_time, _run.id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def child_ids(connection: Connection, run_id: str, owners: Sequence[str] | None) -> list[str]:
+    """Ids of the active direct children, oldest first."""
+    query = sa.select(_run.id).where(_run.parent_id == run_id, _run.lifecycle == Lifecycle.ACTIVE.value)
+    return list(connection.execute(_of_owners(query, owners).order_by(_run.start_time, _run.id)).scalars())
+
+
+def delete(connection: Connection, run_id: str, now: int) -> None:
+    """Mark a run and its active descendants deleted."""
+    _mark(
+        connection,
+        run_id,
+        _run.lifecycle == Lifecycle.ACTIVE.value,
+        {"lifecycle": Lifecycle.DELETED.value, "deleted_with": run_id, "deleted_at": now},
+    )
+
+
+def restore(connection: Connection, run_id: str) -> None:
+    """Undo the deletion that took the run, for it and its descendants: what was deleted before stays deleted."""
+    taken_with = connection.execute(sa.select(_run.deleted_with).where(_run.id == run_id)).scalar()
+    _mark(
+        connection,
+        run_id,
+        _run.deleted_with == taken_with,
+        {"lifecycle": Lifecycle.ACTIVE.value, "deleted_with": None, "deleted_at": None},
+    )
+
+
+def in_deleted_experiment(connection: Connection, run_id: str) -> bool:
+    """Whether the experiment of a run is deleted."""
+    experiment = sa.select(_run.experiment_id).where(_run.id == run_id).scalar_subquery()
+    query = sa.select(_experiment.lifecycle).where(_experiment.id == experiment)
+    return connection.execute(query).scalar() == Lifecycle.DELETED.value
+
+
+def delete_tag(connection: Connection, run_id: str, key: str) -> bool:
+    """Remove a tag; False when there is none."""
+    return connection.execute(sa.delete(schema.tag).where(_tag.run_id == run_id, _tag.key == key)).rowcount > 0
+
+
+def add_comment(connection: Connection, run_id: str, user: str, text: str, now: int) -> Comment:
+    comment = Comment(comment_id=new_id(), run_id=run_id, user=user, text=text, created=now)
+    row = {"id": comment.comment_id, "run_id": run_id, "created_by": user, "text": text, "created": now}
+    connection.execute(sa.insert(schema.run_comment), row)
+    return comment
+
+
+def comments(connection: Connection, run_id: str) -> tuple[Comment, ...]:
+    """The comments on a run, oldest first."""
+    query = sa.select(_comment.id, _comment.run_id, _comment.created_by, _comment.text, _comment.created)
+    rows = connection.execute(query.where(_comment.run_id == run_id).order_by(_comment.created, _comment.id))
+    return tuple(Comment(comment_id=row[0], run_id=row[1], user=row[2], text=row[3], created=row[4]) for row in rows)
+
+
+def dataset_uses(connection: Connection, digest: str, owners: Sequence[str] | None) -> tuple[DatasetUse, ...]:
+    """The active runs that used a data set of ``digest``, newest first, with the versions registered from them."""
+    query = (
+        sa.select(_run.id, _input.context, *_DATASET_COLUMNS)
+        .select_from(schema.dataset)
+        .join(schema.run_input, _input.dataset_id == _dataset.id)
+        .join(schema.run, _run.id == _input.run_id)
+        .where(_dataset.digest == digest, _run.lifecycle == Lifecycle.ACTIVE.value)
+        .order_by(_run.start_time.desc(), _run.id.desc(), _dataset.name, _input.context)
+    )
+    rows = connection.execute(_of_owners(query, owners)).all()
+    versions: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    registered = (
+        sa.select(_version.run_id, schema.model.c.name, _version.version)
+        .join(schema.model, schema.model.c.id == _version.model_id)
+        .where(among(_version.run_id, "run_ids", list({row[0] for row in rows})))
+        .order_by(schema.model.c.name, _version.version)
+    )
+    for run_id, model, version in connection.execute(registered):
+        versions[run_id].append((model, version))
+    return tuple(
+        DatasetUse(dataset=Dataset(*row[2:]), run_id=row[0], context=row[1], versions=tuple(versions.get(row[0], ())))
+        for row in rows
+    )
+
+
+def _of_owners(query: sa.Select[Any], owners: Sequence[str] | None) -> sa.Select[Any]:
+    if owners is None:
+        return query
+    own = sa.select(_experiment.id).where(among(_experiment.owner, "owners", owners))
+    return query.where(_run.experiment_id.in_(own))
+
+
+def _mark(connection: Connection, run_id: str, which: sa.ColumnElement[bool], values: dict[str, Any]) -> None:
+    """Update a run and its descendants, those of them to which ``which`` applies."""
+    family = sa.select(sa.literal(run_id, sa.String(32)).label("id")).cte("family", recursive=True)
+    family = family.union(sa.select(_run.id).join(family, _run.parent_id == family.c.id))
+    connection.execute(sa.update(schema.run).where(_run.id.in_(sa.select(family.c.id)), which).values(**values))
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def _json(text: str) -> Json:
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        # NaN and infinities, which strict JSON lacks.
+        return decode_json(text)

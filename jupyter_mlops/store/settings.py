@@ -1,0 +1,29 @@
+"""Facts that a store keeps about itself."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.store import schema
+
+ARTIFACTS_URL = "artifacts.url"
+"""Where the files are, if that was ever said."""
+
+_setting = schema.setting.c
+_GET = sa.select(_setting.value).where(_setting.key == sa.bindparam("name"))
+_SET_FIRST = {
+    name: insert(schema.setting).on_conflict_do_nothing()
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+
+
+def get(connection: Connection, key: str) -> str | None:
+    """The value kept under ``key``."""
+    return connection.execute(_GET, {"name": key}).scalar()
+
+
+def set_first(connection: Connection, key: str, value: str) -> None:
+    """Keep ``value`` unless there is one."""
+    connection.execute(_SET_FIRST[connection.dialect.name], {"key": key, "value": value})

@@ -1,0 +1,70 @@
+"""How far each client's numbered stream was applied; see :class:`jupyter_mlops.core.records.StreamPosition`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.records import StreamPosition
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.parameters import among
+
+_stream = schema.stream.c
+_ONE = sa.select(_stream.watermark).where(_stream.id == sa.bindparam("stream"))
+_LOCKED = (
+    sa.select(_stream.id, _stream.watermark).where(among(_stream.id, "streams")).order_by(_stream.id).with_for_update()
+)
+_APPEAR = {
+    name: insert(schema.stream).on_conflict_do_nothing()
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+_ADVANCE = (
+    sa.update(schema.stream)
+    .where(_stream.id == sa.bindparam("stream"), _stream.watermark < sa.bindparam("number"))
+    .values(watermark=sa.bindparam("number"), updated=sa.bindparam("now"))
+)
+
+
+def watermark(connection: Connection, stream: str) -> int:
+    """The highest position of ``stream`` that was applied; 0 for an unknown stream."""
+    return connection.execute(_ONE, {"stream": stream}).scalar() or 0
+
+
+def locked_watermarks(connection: Connection, streams: Iterable[str], now: int) -> dict[str, int]:
+    """The watermarks of ``streams``, which no other transaction advances until this one ends."""
+    names = sorted(set(streams))
+    if not names:
+        return {}
+    found = _locked(connection, names)
+    missing = [name for name in names if name not in found]
+    if missing:
+        # A row must exist to be locked: else two replayers of a new stream would both find nothing and both apply.
+        rows = [{"id": name, "watermark": 0, "updated": now} for name in missing]
+        connection.execute(_APPEAR[connection.dialect.name], rows)
+        found.update(_locked(connection, missing))
+    return found
+
+
+def _locked(connection: Connection, names: list[str]) -> dict[str, int]:
+    return {row[0]: row[1] for row in connection.execute(_LOCKED, {"streams": names})}
+
+
+def advance(connection: Connection, reached: Mapping[str, int], now: int) -> None:
+    """Advance each stream to the number it has reached."""
+    if reached:
+        rows = [{"stream": name, "number": number, "now": now} for name, number in sorted(reached.items())]
+        connection.execute(_ADVANCE, rows)
+
+
+def claim(connection: Connection, position: StreamPosition | None, now: int) -> bool:
+    """Advance a stream to ``position`` in this transaction; False when it was applied before, so that there is nothing
+    to do. Without a position there always is."""
+    if position is None:
+        return True
+    if locked_watermarks(connection, [position.stream], now)[position.stream] >= position.number:
+        return False
+    advance(connection, {position.stream: position.number}, now)
+    return True

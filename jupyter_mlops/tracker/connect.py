@@ -1,0 +1,91 @@
+"""``connect`` picks the tracker for a URL. Imports the database layer only when called."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_mlops.core.access import Principal, local_principal
+from jupyter_mlops.core.errors import InvalidValue, NotSupported
+from jupyter_mlops.tracker import location
+from jupyter_mlops.tracker.protocol import Tracker
+
+if TYPE_CHECKING:
+    from jupyter_mlops.store.database import Database
+
+
+def connect(
+    url: str | None = None, *, artifacts: str | Path | None = None, principal: Principal | None = None
+) -> Tracker:
+    """Open the tracker at ``url``.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///path``, ``postgresql://user:password@host/database``; when None, the environment variable
+        ``MLOPS_TRACKING_URL``, else the embedded store in the user's Jupyter data directory, which is created.
+    artifacts
+        Where files go: a folder or an fsspec URL. When None: ``MLOPS_ARTIFACTS_URL``, else the location that the
+        database remembers from the first time that one was given, else ``artifacts`` beside the SQLite file, or in
+        :func:`jupyter_mlops.tracker.location.home`.
+    principal
+        Who is asking; when None, the operating system's user, who may do everything with a store they can open.
+
+    Raises
+    ------
+    InvalidValue
+        The URL is none of these, or its folder does not exist.
+    SchemaOutdated, SchemaTooNew
+        Another version made the database. An older SQLite file is upgraded instead, after a copy was made beside it.
+    Unavailable
+        The database does not answer.
+    """
+    chosen = url or location.default_url()
+    if chosen.startswith(("http://", "https://")):
+        raise NotSupported(f"{chosen}: a service over HTTP cannot be tracked to yet; give a database URL")
+    from jupyter_mlops.store import migrate
+    from jupyter_mlops.store.database import Database
+    from jupyter_mlops.tracker.embedded import EmbeddedTracker
+
+    if chosen == f"sqlite:///{location.home() / location.DATABASE_FILE}":
+        _make_private(location.home())
+    database = Database(chosen)
+    try:
+        migrate.ensure_current(database, upgrade=database.is_sqlite)
+        where = artifacts_location(database, artifacts)
+        return EmbeddedTracker(database, where, principal or local_principal(getpass.getuser()))
+    except BaseException:
+        database.close()
+        raise
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidValue(
+            f"the folder of the embedded store, {folder}, cannot be created ({error.strerror}); set "
+            f"{location.HOME} to one that can"
+        ) from error
+
+
+def artifacts_location(database: Database, given: str | Path | None) -> str:
+    """Where the files of the store in ``database`` are; see :func:`connect`."""
+    from jupyter_mlops.store import settings
+
+    chosen = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
+    if chosen and "://" not in chosen:
+        chosen = str(Path(chosen).expanduser().absolute())
+    with database.read() as connection:
+        remembered = settings.get(connection, settings.ARTIFACTS_URL)
+    if chosen:
+        if remembered is None:
+            with database.write() as connection:
+                settings.set_first(connection, settings.ARTIFACTS_URL, chosen)
+        return chosen
+    if remembered is not None:
+        return remembered
+    folder = database.path.parent if database.path is not None else location.home()
+    return str(folder / location.ARTIFACTS_FOLDER)

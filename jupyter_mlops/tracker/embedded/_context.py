@@ -1,0 +1,106 @@
+"""What the embedded tracker's nouns share: the database, the artifact location, the writer, who is asking, the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope, require
+from jupyter_mlops.core.errors import NotFound, PermissionDenied
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.records import Lifecycle
+from jupyter_mlops.store import runs
+from jupyter_mlops.store.database import Database
+
+if TYPE_CHECKING:
+    from jupyter_mlops.store.blobs import BlobStore
+    from jupyter_mlops.store.batches import RunCall
+    from jupyter_mlops.store.groupcommit import GroupCommit
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Context:
+    """Shared by the nouns of one tracker. ``clock`` gives milliseconds since the epoch."""
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts_url: str,
+        principal: Principal,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.database = database
+        self.artifacts_url = artifacts_url
+        self.principal = principal
+        self.clock = clock
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        from jupyter_mlops.store.blobs import BlobStore
+
+        return BlobStore(self.database, self.artifacts_url, self.clock)
+
+    @cached_property
+    def writer(self) -> GroupCommit[RunCall]:
+        from jupyter_mlops.store.batches import RunWriter
+        from jupyter_mlops.store.groupcommit import GroupCommit
+
+        runs = RunWriter(self.clock)
+        return GroupCommit(self.database, runs.apply, runs.due)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self.database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self.database.write() as connection:
+            yield connection
+
+    def require(self, owner: str, scope: Scope, what: str) -> None:
+        """Raise ``NotFound`` or ``PermissionDenied`` unless the principal may use ``scope`` on a thing of ``owner``."""
+        require(self.principal, owner, scope, what)
+
+    def owner_of_new(self, owner: str | None, what: str) -> str:
+        """The owner of a thing to be created: the principal unless another is asked for, who must be theirs to give."""
+        chosen = self.principal.name if owner is None else owner
+        if self.principal.scope < Scope.WRITE or not (
+            self.principal.scope >= Scope.ADMIN or self.principal.owns(chosen)
+        ):
+            raise PermissionDenied(f"{what}: {self.principal.name!r} may not create things of {chosen!r}")
+        return chosen
+
+    def run_allowed(self, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
+        """The owner and the lifecycle of a run on which the principal may use ``scope``."""
+        what = f"run {run_id}"
+        found = runs.owner_and_lifecycle(connection, run_id) if is_id(run_id) else None
+        if found is None:
+            raise NotFound(f"{what} does not exist")
+        self.require(found[0], scope, what)
+        return found
+
+    @property
+    def owners(self) -> tuple[str, ...] | None:
+        """The owners whose things the principal may see; None for all."""
+        if self.principal.scope >= Scope.ADMIN:
+            return None
+        if self.principal.scope < Scope.READ:
+            return ()
+        return (self.principal.name, *(GROUP_PREFIX + group for group in sorted(self.principal.groups)))
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database."""
+        writer = self.__dict__.get("writer")
+        if writer is not None:
+            writer.close()
+        self.database.close()

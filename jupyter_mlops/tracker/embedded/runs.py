@@ -1,0 +1,198 @@
+"""Runs: who may do what, then the store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core import values
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
+from jupyter_mlops.core.ids import is_id, new_id, new_run_name
+from jupyter_mlops.core.records import (
+    Batch,
+    Comment,
+    Lifecycle,
+    MetricPoint,
+    NewRun,
+    Page,
+    Run,
+    RunChange,
+    StreamPosition,
+    View,
+)
+from jupyter_mlops.store import batches, events, histories, runs, search, streams
+from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
+
+SHORTEST_PREFIX = 4
+
+
+class EmbeddedRuns:
+    """See :class:`jupyter_mlops.tracker.protocol.Runs`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    # --- writing ---
+
+    def create(self, new: NewRun, position: StreamPosition | None = None) -> Run:
+        context = self._context
+        run_id = new.run_id or new_id()
+        if not is_id(run_id):
+            raise InvalidValue(
+                f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
+            )
+        name = new_run_name() if new.name is None else values.run_name(new.name)
+        values.check_batch(new.batch)
+        call = batches.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
+        context.writer.submit(call)
+        return self.get(run_id)
+
+    def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
+        values.check_batch(batch)
+        self._context.writer.submit(batches.Log(run_id, batch, self._authorize, position))
+
+    def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
+        if change.name is not None:
+            values.run_name(change.name)
+        user = self._context.principal.name
+        self._context.writer.submit(batches.Change(run_id, change, user, self._authorize, position))
+        return self.get(run_id)
+
+    def heartbeat(self, run_id: str) -> None:
+        self._context.writer.submit(batches.Heartbeat(run_id, self._authorize))
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        with self._context.write() as connection:
+            owner = self._active(connection, run_id)
+            if not runs.delete_tag(connection, run_id, key):
+                raise NotFound(f"run {run_id} has no tag {values.short(key)}")
+            self._tell(connection, run_id, owner)
+
+    def delete(self, run_id: str) -> None:
+        with self._context.write() as connection:
+            owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
+            if lifecycle is Lifecycle.ACTIVE:
+                runs.delete(connection, run_id, self._context.clock())
+                self._note(connection, "run.delete", run_id, owner)
+
+    def restore(self, run_id: str) -> None:
+        with self._context.write() as connection:
+            owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
+            if lifecycle is Lifecycle.DELETED:
+                if runs.in_deleted_experiment(connection, run_id):
+                    raise Conflict(f"run {run_id} was deleted with its experiment: restore the experiment")
+                runs.restore(connection, run_id)
+                self._note(connection, "run.restore", run_id, owner)
+
+    def comment(self, run_id: str, text: str) -> Comment:
+        values.comment_text(text)
+        with self._context.write() as connection:
+            owner = self._active(connection, run_id)
+            now = self._context.clock()
+            comment = runs.add_comment(connection, run_id, self._context.principal.name, text, now)
+            self._tell(connection, run_id, owner)
+        return comment
+
+    # --- reading ---
+
+    def get(self, run_id: str) -> Run:
+        with self._context.read() as connection:
+            self._allowed(connection, run_id, Scope.READ)
+            return runs.load(connection, [run_id])[0]
+
+    def resolve(self, text: str, *, experiment_id: str | None = None) -> Run:
+        if is_id(text):
+            run = self.get(text)
+            if experiment_id is None or run.experiment_id == experiment_id:
+                return run
+            raise NotFound(f"run {text} is not in experiment {experiment_id}")
+        values.run_name(text)
+        prefix = re.fullmatch(r"[0-9a-f]{%d,31}" % SHORTEST_PREFIX, text) is not None
+        with self._context.read() as connection:
+            ids = runs.candidates(connection, text, self._context.owners, experiment_id, prefix=prefix)
+            found = runs.load(connection, ids)
+        if not found:
+            hint = "" if prefix else f"; an id can be shortened to its first digits, {SHORTEST_PREFIX} at least"
+            raise NotFound(f"no run is called {values.short(text)}, and no id begins like that{hint}")
+        if len(found) > 1:
+            listed = ", ".join(f"{run.run_id} ({run.name})" for run in found[:10])
+            more = ", ..." if len(found) > 10 else ""
+            raise InvalidValue(f"{values.short(text)} may be any of {listed}{more}: write more of the id")
+        return found[0]
+
+    def search(
+        self,
+        experiment_ids: Sequence[str] = (),
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        view: View = View.ACTIVE,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[Run]:
+        if isinstance(experiment_ids, str):
+            raise InvalidValue(f"experiment_ids is a list of ids, such as [{experiment_ids!r}], not a string")
+        query = search.Query(
+            parse_filter(filter, Entity.RUN), parse_order_by(order_by, Entity.RUN), view, limit, page_token
+        )
+        with self._context.read() as connection:
+            page = search.run_ids(connection, query, experiment_ids, self._context.owners)
+            found = runs.load(connection, page.items)
+        return Page(items=tuple(found), next_page_token=page.next_page_token)
+
+    def history(
+        self, run_id: str, key: str, *, limit: int = LARGEST_PAGE, page_token: str | None = None
+    ) -> Page[MetricPoint]:
+        with self._context.read() as connection:
+            self._allowed(connection, run_id, Scope.READ)
+            return histories.page(connection, run_id, key, limit, page_token)
+
+    def sampled(self, run_id: str, key: str, width: int) -> tuple[MetricPoint, ...]:
+        with self._context.read() as connection:
+            self._allowed(connection, run_id, Scope.READ)
+            return histories.sampled(connection, run_id, key, width)
+
+    def watermark(self, stream: str) -> int:
+        with self._context.read() as connection:
+            return streams.watermark(connection, stream)
+
+    def comments(self, run_id: str) -> tuple[Comment, ...]:
+        with self._context.read() as connection:
+            self._allowed(connection, run_id, Scope.READ)
+            return runs.comments(connection, run_id)
+
+    def active(self) -> tuple[Run, ...]:
+        with self._context.read() as connection:
+            return tuple(runs.load(connection, runs.active_ids(connection, self._context.principal.name)))
+
+    def children(self, run_id: str) -> tuple[Run, ...]:
+        with self._context.read() as connection:
+            self._allowed(connection, run_id, Scope.READ)
+            return tuple(runs.load(connection, runs.child_ids(connection, run_id, self._context.owners)))
+
+    # --- rules ---
+
+    def _authorize(self, owner: str, what: str) -> None:
+        self._context.require(owner, Scope.WRITE, what)
+
+    def _allowed(self, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
+        return self._context.run_allowed(connection, run_id, scope)
+
+    def _active(self, connection: Connection, run_id: str) -> str:
+        """The owner of a run that may be written to."""
+        owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
+        if lifecycle is Lifecycle.DELETED:
+            raise Conflict(f"run {run_id} is deleted: restore it first")
+        return owner
+
+    def _tell(self, connection: Connection, run_id: str, owner: str) -> None:
+        events.add_event(connection, "run.changed", owner, run_id, self._context.clock())
+
+    def _note(self, connection: Connection, action: str, run_id: str, owner: str) -> None:
+        self._tell(connection, run_id, owner)
+        events.add_audit(connection, self._context.principal.name, action, run_id, self._context.clock())

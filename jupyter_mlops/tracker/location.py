@@ -1,0 +1,38 @@
+"""Where things are on this machine: environment variables and the user's Jupyter data directory. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+TRACKING_URL = "MLOPS_TRACKING_URL"
+ARTIFACTS_URL = "MLOPS_ARTIFACTS_URL"
+HOME = "MLOPS_HOME"
+
+DATABASE_FILE = "mlops.db"
+ARTIFACTS_FOLDER = "artifacts"
+
+
+def home() -> Path:
+    """The folder of the embedded store: ``MLOPS_HOME``, else ``mlops`` in the user's Jupyter data directory."""
+    chosen = os.environ.get(HOME)
+    return Path(chosen).expanduser().absolute() if chosen else jupyter_data_folder() / "mlops"
+
+
+def jupyter_data_folder() -> Path:
+    """``JUPYTER_DATA_DIR``, else what ``jupyter_core`` says; worked out here where that is simple."""
+    chosen = os.environ.get("JUPYTER_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform.startswith("linux") and "JUPYTER_PLATFORM_DIRS" not in os.environ:
+        shared = os.environ.get("XDG_DATA_HOME")
+        return (Path(shared) if shared else Path.home() / ".local" / "share") / "jupyter"
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir())
+
+
+def default_url() -> str:
+    """``MLOPS_TRACKING_URL``, else the SQLite file of the embedded store."""
+    return os.environ.get(TRACKING_URL) or f"sqlite:///{home() / DATABASE_FILE}"
