@@ -7,6 +7,7 @@ in the order of their keys, so that transactions never wait for each other in a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -481,7 +482,7 @@ def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _F
 
 def _param_row(run_id: str, param: Param) -> dict[str, Any]:
     value = param.value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     return {
         "run_id": run_id,
         "key": param.key,

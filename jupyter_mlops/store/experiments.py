@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,18 +37,23 @@ _COUNTS = (
     .where(among(_run.experiment_id, "ids"), _run.lifecycle == Lifecycle.ACTIVE.value)
     .group_by(_run.experiment_id)
 )
-_UPSERT = {
-    name: {
-        "experiment": insert(schema.experiment).on_conflict_do_nothing(),
-        "tag": (tag := insert(schema.experiment_tag)).on_conflict_do_update(
-            index_elements=["experiment_id", "key"], set_={"value": tag.excluded.value}
-        ),
-    }
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
 
 
-def insert(connection: Connection, new: Experiment) -> bool:
+def _upserts(insert: Any) -> tuple[Any, Any]:
+    tag = insert(schema.experiment_tag)
+    return (
+        insert(schema.experiment).on_conflict_do_nothing(),
+        tag.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": tag.excluded.value}),
+    )
+
+
+_INSERT, _SET_TAG = (
+    {"sqlite": first, "postgresql": second}
+    for first, second in zip(_upserts(sqlite.insert), _upserts(postgresql.insert), strict=True)
+)
+
+
+def add(connection: Connection, new: Experiment) -> bool:
     """Insert an experiment with its tags; False, and nothing is written, when its owner has one of that name."""
     row = {
         "id": new.experiment_id,
@@ -57,7 +63,7 @@ def insert(connection: Connection, new: Experiment) -> bool:
         "created": new.created,
         "updated": new.updated,
     }
-    if connection.execute(_UPSERT[connection.dialect.name]["experiment"], row).rowcount == 0:
+    if connection.execute(_INSERT[connection.dialect.name], row).rowcount == 0:
         return False
     upsert_tags(connection, new.experiment_id, {tag.key: tag.value for tag in new.tags})
     return True
@@ -98,7 +104,7 @@ def rename(connection: Connection, experiment_id: str, name: str, now: int) -> N
 def upsert_tags(connection: Connection, experiment_id: str, tags: Mapping[str, str]) -> None:
     if tags:
         rows = [{"experiment_id": experiment_id, "key": key, "value": value} for key, value in sorted(tags.items())]
-        connection.execute(_UPSERT[connection.dialect.name]["tag"], rows)
+        connection.execute(_SET_TAG[connection.dialect.name], rows)
 
 
 def delete_tag(connection: Connection, experiment_id: str, key: str) -> bool:
@@ -136,9 +142,7 @@ def _update(connection: Connection, experiment_id: str, **values: object) -> Non
     connection.execute(sa.update(schema.experiment).where(_experiment.id == experiment_id).values(**values))
 
 
-def _record(
-    row: Row[tuple[str, str, str, str, int, int]], tags: Sequence[Tag], runs: int, last: int | None
-) -> Experiment:
+def _record(row: Row[str, str, str, str, int, int], tags: Sequence[Tag], runs: int, last: int | None) -> Experiment:
     return Experiment(
         experiment_id=row[0],
         name=row[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -93,7 +94,7 @@ def m4(points: Sequence[Point], width: int) -> list[Point]:
         end = begin
         while end < len(points) and (points[end][0] - start) * width // span == bucket:
             value = points[end][2]
-            if value == value:
+            if not math.isnan(value):
                 low = end if low is None or value < points[low][2] else low
                 high = end if high is None or value > points[high][2] else high
             end += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -58,7 +59,7 @@ def summarize(points: Points) -> Summary:
     else:
         same = (i for i, step in enumerate(steps) if step == last)
         latest = max(same, key=lambda i: _rank(last, timestamps[i], values[i]))
-    numbers = [value for value in values if value == value]
+    numbers = [value for value in values if not isnan(value)]
     return Summary(
         value=values[latest],
         step=last,
@@ -70,7 +71,7 @@ def summarize(points: Points) -> Summary:
 
 
 def _rank(step: int, timestamp: int, value: float) -> tuple[int, int, bool, float]:
-    return (step, timestamp, True, value) if value == value else (step, timestamp, False, 0.0)
+    return (step, timestamp, True, value) if not isnan(value) else (step, timestamp, False, 0.0)
 
 
 def _upsert(insert: Any) -> Any:
@@ -182,7 +183,7 @@ def add(
             "key": key,
             "experiment_id": experiments[run_id],
             "bits": _bits(summary.value),
-            "value": summary.value if summary.value == summary.value else None,
+            "value": None if isnan(summary.value) else summary.value,
             "step": summary.step,
             "timestamp": summary.timestamp,
             "count": summary.count,

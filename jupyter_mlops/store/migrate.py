@@ -1,6 +1,6 @@
 """The schema's version: create it, check it, upgrade it. Alembic is imported only for an upgrade.
 
-Revisions are numbered ``0001``, ``0002``... in ``migrations/versions``; a fresh database gets the newest schema at once.
+Revisions are numbered ``0001``, ``0002``... in ``migrations/versions``; a fresh database gets the newest at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def ensure_current(database: Database, upgrade: bool) -> None:
     _refuse_newer(database, found)
     if not upgrade:
         raise SchemaOutdated(
-            f"{database.url} has schema {found}, this version of jupyter-mlops needs {HEAD}: run 'jupyter mlops db upgrade'"
+            f"{database.url} has schema {found}, this version of jupyter-mlops needs {HEAD}: "
+            "run 'jupyter mlops db upgrade'"
         )
     _upgrade(database)
 
@@ -76,7 +77,7 @@ def upgrade(database: Database) -> None:
 def _refuse_newer(database: Database, found: str) -> None:
     if found > HEAD:
         raise SchemaTooNew(
-            f"{database.url} has schema {found}, made by a newer jupyter-mlops; this version knows schemas up to {HEAD}: "
+            f"{database.url} has schema {found}, made by a newer jupyter-mlops; this one knows schemas up to {HEAD}: "
             "upgrade the package (pip install --upgrade jupyter-mlops)"
         )
 
@@ -132,7 +133,7 @@ def _upgrade(database: Database) -> None:
 
 
 def _back_up(database: Database, path: Path, revision: str) -> Path:
-    """A consistent copy beside the file. Its own connection reads what was committed before the write lock was taken."""
+    """A consistent copy beside the file. Its connection reads what was committed before the write lock was taken."""
     copy = path.with_name(f"{path.name}.backup-{revision}-{time.strftime('%Y%m%d-%H%M%S')}")
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))

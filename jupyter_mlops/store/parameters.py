@@ -14,6 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 
 class _Strings(sa.types.TypeDecorator[Sequence[str]]):
@@ -37,9 +38,9 @@ class _Among(ColumnElement[bool]):
 
     type = sa.Boolean()
     inherit_cache = True
-    _traverse_internals = [
-        ("column", sa.sql.visitors.InternalTraversal.dp_clauseelement),
-        ("items", sa.sql.visitors.InternalTraversal.dp_clauseelement),
+    _traverse_internals = [  # noqa: RUF012 - SQLAlchemy declares it so
+        ("column", InternalTraversal.dp_clauseelement),
+        ("items", InternalTraversal.dp_clauseelement),
     ]
 
     def __init__(self, column: ColumnElement[str], items: ColumnElement[Any]) -> None:

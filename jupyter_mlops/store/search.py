@@ -9,7 +9,8 @@ key is a metric goes through three *segments*, one after the other: runs with a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator as operators
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -360,61 +361,53 @@ class _Listing:
             self._compare(columns[comparison.field.key], comparison),
         )
 
-    def _compare(self, column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:  # noqa: PLR0911
+    def _compare(self, column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
         operator, value = comparison.operator, comparison.value
+        if operator is Operator.IS_NULL:
+            return column.is_(None)
+        if operator is Operator.IS_NOT_NULL:
+            return column.is_not(None)
+        if isinstance(value, tuple):
+            listed = among(column, "items", value)
+            return listed if operator is Operator.IN else ~listed
+        if operator in (Operator.LIKE, Operator.ILIKE):
+            return self._like(column, str(value), operator is Operator.LIKE)
         if isinstance(value, bool):
             value = "true" if value else "false"
-        match operator:
-            case Operator.EQ:
-                return column == _typed(column, value)
-            case Operator.NE:
-                different = column != _typed(column, value)
-                # NaN, which is kept as NULL, differs from every number.
-                return sa.or_(different, column.is_(None)) if comparison.field.kind is FieldKind.METRIC else different
-            case Operator.GT:
-                return column > _typed(column, value)
-            case Operator.GE:
-                return column >= _typed(column, value)
-            case Operator.LT:
-                return column < _typed(column, value)
-            case Operator.LE:
-                return column <= _typed(column, value)
-            case Operator.LIKE:
-                # SQLite's LIKE takes no notice of case.
-                return column.op("GLOB")(_glob(str(value))) if self.is_sqlite else column.like(value, escape="")
-            case Operator.ILIKE:
-                if self.is_sqlite:
-                    return sa.func.mlops_lower(column).op("GLOB")(_glob(str(value).lower()))
-                return column.ilike(value, escape="")
-            case Operator.IN:
-                return among(column, "items", _strings(value))
-            case Operator.NOT_IN:
-                return ~among(column, "items", _strings(value))
-            case Operator.IS_NULL:
-                return column.is_(None)
-            case Operator.IS_NOT_NULL:
-                return column.is_not(None)
+        number = isinstance(value, float) and isinstance(column.type, sa.Integer)
+        # A number that is no integer is compared as such also with a column of integers.
+        compared: ColumnElement[bool] = _COMPARE[operator](column, sa.literal(value, sa.Double) if number else value)
+        if operator is Operator.NE and comparison.field.kind is FieldKind.METRIC:
+            # NaN, which is kept as NULL, differs from every number.
+            return sa.or_(compared, column.is_(None))
+        return compared
+
+    def _like(self, column: ColumnElement[Any], pattern: str, cased: bool) -> ColumnElement[bool]:
+        if self.is_sqlite:
+            # SQLite's LIKE takes no notice of case, its GLOB does; its lower() knows ASCII only.
+            if cased:
+                return column.op("GLOB", is_comparison=True)(_glob(pattern))
+            return sa.func.mlops_lower(column).op("GLOB", is_comparison=True)(_glob(pattern.lower()))
+        return column.like(pattern, escape="") if cased else column.ilike(pattern, escape="")
 
 
-def _compared_column(table: sa.Alias, field: Field, value: object) -> ColumnElement[Any]:
+_COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQ: operators.eq,
+    Operator.NE: operators.ne,
+    Operator.GT: operators.gt,
+    Operator.GE: operators.ge,
+    Operator.LT: operators.lt,
+    Operator.LE: operators.le,
+}
+
+
+def _compared_column(table: sa.FromClause, field: Field, value: object) -> ColumnElement[Any]:
     columns = table.c
     if field.kind is not FieldKind.PARAM:
         return columns.value
     if isinstance(value, bool):
         return columns.value_json
     return columns.number if isinstance(value, int | float) else columns.text
-
-
-def _typed(column: ColumnElement[Any], value: object) -> Any:
-    """A number that is no integer is compared as such also with a column of integers."""
-    if isinstance(value, float) and isinstance(column.type, sa.Integer):
-        return sa.literal(value, sa.Double)
-    return value
-
-
-def _strings(value: object) -> Sequence[str]:
-    assert isinstance(value, tuple)
-    return value
 
 
 def _glob(pattern: str) -> str:

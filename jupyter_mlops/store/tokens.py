@@ -28,7 +28,7 @@ def decode(query: str, token: str, place: type[P]) -> P:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         if data[:_BINDING] != _binding(query):
             raise InvalidValue(
-                f"page_token {token[:60]!r} is not of this query: ask on with the same filter and order, or begin without"
+                f"page_token {token[:60]!r} is of another query: repeat that one, or begin without a token"
             )
         return msgspec.msgpack.decode(data[_BINDING:], type=place)
     except (binascii.Error, UnicodeError, ValueError, msgspec.DecodeError, AttributeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Where things are on this machine: environment variables and the user's Jupyter data directory. Imports nothing heavy."""
+"""Where things are on this machine: environment variables and the user's Jupyter data directory. Light to import."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class EmbeddedExperiments:
         )
 
     def _insert(self, connection: Connection, new: Experiment) -> bool:
-        if not experiments.insert(connection, new):
+        if not experiments.add(connection, new):
             return False
         self._note(connection, "experiment.create", new, {"name": new.name})
         return True

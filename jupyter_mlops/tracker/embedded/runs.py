@@ -112,7 +112,7 @@ class EmbeddedRuns:
                 return run
             raise NotFound(f"run {text} is not in experiment {experiment_id}")
         values.run_name(text)
-        prefix = re.fullmatch(r"[0-9a-f]{%d,31}" % SHORTEST_PREFIX, text) is not None
+        prefix = re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},31}}", text) is not None
         with self._context.read() as connection:
             ids = runs.candidates(connection, text, self._context.owners, experiment_id, prefix=prefix)
             found = runs.load(connection, ids)
