@@ -1,0 +1,440 @@
+"""The registry: who may, then the store. Every change of a model locks it first; see :mod:`..store.registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core import values
+from jupyter_mlops.core.access import Scope, require_model
+from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.model_safety import MLMODEL, flavors_of, unsafe_reason
+from jupyter_mlops.core.records import (
+    Alias,
+    AliasMove,
+    Artifact,
+    Json,
+    Lifecycle,
+    ModelVersion,
+    Page,
+    RegisteredModel,
+    Tag,
+    View,
+)
+from jupyter_mlops.store import artifacts, events, registry, search
+from jupyter_mlops.store.artifacts import File
+from jupyter_mlops.store.registry import Model
+from jupyter_mlops.tracker.download import save_folder
+from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded.artifacts import require_run
+from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
+
+_LARGEST_MLMODEL = 4 << 20
+_LARGEST_VERSION = 2**31 - 1
+
+
+class EmbeddedModels:
+    """See :class:`jupyter_mlops.tracker.protocol.Models`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    # --- models ---
+
+    def create(
+        self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None, owner: str | None = None
+    ) -> RegisteredModel:
+        new = self._new(name, owner, values.description(description), _checked_tags(tags or {}))
+        with self._context.write() as connection:
+            if not self._insert(connection, new):
+                raise AlreadyExists(f"the registered model {name!r} exists already: choose another name")
+        return new
+
+    def get(self, name: str) -> RegisteredModel:
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            return registry.load(connection, [model.id])[0]
+
+    def search(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[RegisteredModel]:
+        query = _query(filter, order_by, Entity.MODEL, limit, page_token)
+        if self._context.principal.scope < Scope.READ:
+            return Page(items=())
+        with self._context.read() as connection:
+            page = search.model_ids(connection, query)
+            found = registry.load(connection, page.items)
+        return Page(items=tuple(found), next_page_token=page.next_page_token)
+
+    def update(self, name: str, *, description: str | None = None, new_name: str | None = None) -> RegisteredModel:
+        changes: dict[str, str] = {}
+        if description is not None:
+            changes["description"] = values.description(description)
+        if new_name is not None and new_name != name:
+            changes["name"] = values.model_name(new_name)
+        with self._changing(name) as (connection, model):
+            if "name" in changes:
+                if registry.find(connection, changes["name"]) is not None:
+                    raise AlreadyExists(f"the registered model {new_name!r} exists already: choose another name")
+                self._audit(connection, "model.rename", changes["name"], {"from": name, "to": new_name})
+            if changes:
+                registry.update(connection, model.id, self._context.clock(), **changes)
+                self._event(connection, "model.changed", Model(model.id, changes.get("name", name), model.owner))
+            return registry.load(connection, [model.id])[0]
+
+    def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None:
+        checked = _checked_tags(tags)
+        with self._changing(name) as (connection, model):
+            if version is None:
+                registry.set_tags(connection, model.id, checked)
+                self._touch(connection, model)
+            else:
+                version_id = _require_version(connection, model, version)
+                registry.set_version_tags(connection, version_id, checked)
+                self._touch(connection, model, version_id)
+
+    def delete_tag(self, name: str, key: str, *, version: int | None = None) -> None:
+        with self._changing(name) as (connection, model):
+            version_id = None if version is None else _require_version(connection, model, version)
+            if version_id is None:
+                deleted = registry.delete_tag(connection, model.id, key)
+            else:
+                deleted = registry.delete_version_tag(connection, version_id, key)
+            if not deleted:
+                raise NotFound(f"{_named(name, version)} has no tag {key!r}")
+            self._touch(connection, model, version_id)
+
+    def delete(self, name: str) -> None:
+        with self._changing(name) as (connection, model):
+            left = registry.aliases(connection, model.id)
+            if left:
+                raise Conflict(f"{_named(name)} still has the aliases {', '.join(left)}: delete them first")
+            registry.delete(connection, model.id)
+            self._event(connection, "model.deleted", model)
+            self._audit(connection, "model.delete", name)
+
+    # --- versions ---
+
+    def register(
+        self,
+        name: str,
+        run_id: str,
+        path: str,
+        *,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        values.model_name(name)
+        values.description(description)
+        checked = _checked_tags(tags or {})
+        if path:
+            values.artifact_path(path)
+        with self._context.read() as connection:
+            owner = self._registrable(connection, run_id)
+            model = registry.find(connection, name)
+            if model is not None:
+                self._require(model, Scope.WRITE)
+            files = _model_files(connection, run_id, path)
+        mlmodel = self._mlmodel(run_id, path, files)
+        now = self._context.clock()
+        new = ModelVersion(
+            model=name,
+            version=0,
+            description=description,
+            user=self._context.principal.name,
+            created=now,
+            updated=now,
+            run_id=run_id,
+            source=f"runs:/{run_id}/{path}",
+            digest=registry.version_digest(files),
+            size=sum(file.blob.size for file in files),
+            safe=unsafe_reason(mlmodel, [file.path for file in files]) is None,
+            flavors=flavors_of(mlmodel),
+            tags=checked,
+        )
+        created = self._new(name, owner, "", ()) if model is None else None
+        version_id = new_id()
+        with self._context.write() as connection:
+            artifacts.lock_run(connection, run_id)
+            self._registrable(connection, run_id)
+            if _model_files(connection, run_id, path) != files:
+                raise Conflict(f"{new.source} was changed while it was being registered: register it again")
+            if created is not None:
+                self._insert(connection, created)
+            model = self._allowed(connection, name, Scope.WRITE, lock=True)
+            number = registry.insert_version(connection, model.id, version_id, new, files)
+            self._event(connection, "version.created", model, {"version": number})
+            self._audit(connection, "version.create", name, {"version": number, "run_id": run_id, "path": path})
+        return msgspec.structs.replace(new, version=number)
+
+    def version(self, name: str, version: int) -> ModelVersion:
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            return registry.load_versions(connection, [_require_version(connection, model, version)])[0]
+
+    def resolve(self, name: str, reference: str) -> ModelVersion:
+        text = str(reference)
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            if text == "latest":
+                version_id = registry.find_version(connection, model.id, None)
+                if version_id is None:
+                    raise NotFound(f"{_named(name)} has no version yet")
+            elif text.startswith("@"):
+                target = registry.alias_target(connection, model.id, text[1:])
+                if target is None:
+                    raise _no_alias(connection, model, text[1:])
+                version_id = target[0]
+            elif text.isascii() and text.isdigit() and len(text) <= 10:
+                version_id = _require_version(connection, model, int(text))
+            else:
+                raise InvalidValue(
+                    f"{values.short(reference)} names no version of {name!r}: write a number, '@' and an alias such as "
+                    "'@production', or 'latest'"
+                )
+            return registry.load_versions(connection, [version_id])[0]
+
+    def versions(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        *,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[ModelVersion]:
+        query = _query(filter, order_by, Entity.VERSION, limit, page_token)
+        if self._context.principal.scope < Scope.READ:
+            return Page(items=())
+        with self._context.read() as connection:
+            page = search.version_ids(connection, query)
+            found = registry.load_versions(connection, page.items)
+        return Page(items=tuple(found), next_page_token=page.next_page_token)
+
+    def update_version(self, name: str, version: int, *, description: str) -> ModelVersion:
+        values.description(description)
+        with self._changing(name) as (connection, model):
+            version_id = _require_version(connection, model, version)
+            registry.update_version(connection, version_id, self._context.clock(), description=description)
+            self._touch(connection, model)
+            return registry.load_versions(connection, [version_id])[0]
+
+    def delete_version(self, name: str, version: int) -> None:
+        with self._changing(name) as (connection, model):
+            version_id = _require_version(connection, model, version)
+            pointing = registry.aliases(connection, model.id, version_id)
+            if pointing:
+                raise Conflict(
+                    f"the alias {pointing[0]!r} points at {_named(name, version)}: move or delete the alias first"
+                )
+            registry.delete_version(connection, version_id)
+            self._touch(connection, model)
+            self._audit(connection, "version.delete", name, {"version": version})
+
+    def files(self, name: str, version: int) -> tuple[Artifact, ...]:
+        return tuple(file.record() for file in self._files(name, version))
+
+    def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        values.artifact_path(path)
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            file = artifacts.get_file(connection, _require_version(connection, model, version), path)
+        if file is None:
+            raise NotFound(f"{_named(name, version)} has no file {path!r}")
+        return self._read(name, version, file, start, stop)
+
+    def download(self, name: str, version: int, destination: Path) -> Path:
+        files = self._files(name, version)
+        if destination.is_dir() and any(destination.iterdir()):
+            raise InvalidValue(f"{destination} is not empty: a version is written into a folder of its own")
+        openers = {file.path: lambda file=file: self._read(name, version, file) for file in files}
+        return save_folder(destination, "", openers)
+
+    # --- aliases ---
+
+    def set_alias(self, name: str, alias: str, version: int, *, reason: str = "") -> Alias:
+        values.alias_name(alias)
+        values.reason(reason)
+        with self._changing(name) as (connection, model):
+            version_id = _require_version(connection, model, version)
+            before = registry.alias_target(connection, model.id, alias)
+            if before is None or before[0] != version_id:
+                self._move(connection, model, alias, after=(version_id, version), before=before, reason=reason)
+        return Alias(alias, version)
+
+    def delete_alias(self, name: str, alias: str, *, reason: str = "") -> None:
+        values.reason(reason)
+        with self._changing(name) as (connection, model):
+            before = registry.alias_target(connection, model.id, alias)
+            if before is None:
+                raise _no_alias(connection, model, alias)
+            self._move(connection, model, alias, after=None, before=before, reason=reason)
+
+    def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            return registry.alias_moves(connection, model.id, alias)
+
+    # --- shared ---
+
+    def _move(
+        self,
+        connection: Connection,
+        model: Model,
+        alias: str,
+        *,
+        after: tuple[str, int] | None,
+        before: tuple[str, int] | None,
+        reason: str,
+    ) -> None:
+        move = AliasMove(
+            model=model.name,
+            alias=alias,
+            version=after[1] if after else None,
+            replaced=before[1] if before else None,
+            user=self._context.principal.name,
+            at=self._context.clock(),
+            reason=reason,
+        )
+        registry.move_alias(connection, model.id, after[0] if after else None, move)
+        self._touch(connection, model)
+        detail = {"alias": alias, "version": move.version, "replaced": move.replaced, "reason": reason}
+        self._audit(connection, "alias.set" if after else "alias.delete", model.name, detail)
+
+    def _new(self, name: str, owner: str | None, description: str, tags: tuple[Tag, ...]) -> RegisteredModel:
+        values.model_name(name)
+        now = self._context.clock()
+        return RegisteredModel(
+            name=name,
+            owner=self._context.owner_of_new(owner, f"registered model {name!r}"),
+            description=description,
+            created=now,
+            updated=now,
+            tags=tags,
+        )
+
+    def _insert(self, connection: Connection, new: RegisteredModel) -> bool:
+        model = Model(new_id(), new.name, new.owner)
+        if not registry.insert(connection, model.id, new):
+            return False
+        self._event(connection, "model.created", model)
+        self._audit(connection, "model.create", new.name, {"owner": new.owner})
+        return True
+
+    def _registrable(self, connection: Connection, run_id: str) -> str:
+        owner, lifecycle = require_run(self._context, connection, run_id, Scope.READ)
+        if lifecycle is Lifecycle.DELETED:
+            raise Conflict(f"run {run_id} is deleted; restore it to register a model from it")
+        return owner
+
+    def _mlmodel(self, run_id: str, path: str, files: Sequence[File]) -> Mapping[str, Any]:
+        source = f"runs:/{run_id}/{path}"
+        found = next((file for file in files if file.path == MLMODEL), None)
+        if found is None:
+            with self._context.read() as connection:
+                every = [file.path for file in artifacts.walk_files(connection, run_id)]
+            folders = [repr(each[: -len(MLMODEL) - 1]) for each in every if each.endswith(f"/{MLMODEL}")]
+            models = f"the run has models in {', '.join(folders)}" if folders else "the run has no model at all"
+            raise InvalidValue(f"{source} is no model: a model is a folder with a file {MLMODEL!r}; {models}")
+        if found.blob.size > _LARGEST_MLMODEL:
+            raise InvalidValue(f"{source}: its {MLMODEL} file has {found.blob.size} bytes, more than a description has")
+        content = b"".join(self._context.blobs.read(found.blob, f"{source}/{MLMODEL}"))
+        return _parsed(content, source)
+
+    def _files(self, name: str, version: int) -> tuple[File, ...]:
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            return artifacts.walk_files(connection, _require_version(connection, model, version))
+
+    def _read(self, name: str, version: int, file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        return self._context.blobs.read(file.blob, f"file {file.path!r} of {_named(name, version)}", start, stop)
+
+    def _require(self, model: Model, scope: Scope) -> None:
+        require_model(self._context.principal, model.owner, scope, _named(model.name))
+
+    def _allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> Model:
+        model = registry.find(connection, name, lock=lock)
+        if model is None:
+            raise NotFound(f"{_named(name)} does not exist")
+        self._require(model, scope)
+        return model
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[Connection, Model]]:
+        with self._context.write() as connection:
+            yield connection, self._allowed(connection, name, Scope.WRITE, lock=True)
+
+    def _touch(self, connection: Connection, model: Model, version_id: str | None = None) -> None:
+        now = self._context.clock()
+        if version_id is not None:
+            registry.update_version(connection, version_id, now)
+        registry.update(connection, model.id, now)
+        self._event(connection, "model.changed", model)
+
+    def _event(self, connection: Connection, kind: str, model: Model, detail: Json = None) -> None:
+        events.add_event(connection, kind, model.owner, model.name, self._context.clock(), detail)
+
+    def _audit(self, connection: Connection, action: str, name: str, detail: Json = None) -> None:
+        events.add_audit(connection, self._context.principal.name, action, name, self._context.clock(), detail)
+
+
+def _query(filter: str, order_by: Sequence[str], entity: Entity, limit: int, page_token: str | None) -> search.Query:
+    return search.Query(parse_filter(filter, entity), parse_order_by(order_by, entity), View.ALL, limit, page_token)
+
+
+def _named(name: str, version: int | None = None) -> str:
+    return f"registered model {name!r}" if version is None else f"version {version} of registered model {name!r}"
+
+
+def _require_version(connection: Connection, model: Model, version: int) -> str:
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise InvalidValue(f"a version is a whole number from 1, not {values.short(version)}")
+    found = registry.find_version(connection, model.id, version) if 1 <= version <= _LARGEST_VERSION else None
+    if found is None:
+        raise NotFound(f"{_named(model.name, version)} does not exist")
+    return found
+
+
+def _no_alias(connection: Connection, model: Model, alias: str) -> NotFound:
+    known = ", ".join(registry.aliases(connection, model.id))
+    return NotFound(f"{_named(model.name)} has no alias {alias!r} ({f'it has {known}' if known else 'it has none'})")
+
+
+def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, ...]:
+    """The files of the folder ``path`` of a run, by their path in it."""
+    start = len(path) + 1 if path else 0
+    return tuple(
+        File(file.path[start:], file.blob, file.created)
+        for file in artifacts.walk_files(connection, run_id, path)
+        if file.path != path
+    )
+
+
+def _parsed(content: bytes, source: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        # Not the faster loader in C: deep nesting overflows its stack, which ends the process.
+        parsed = yaml.load(content, yaml.SafeLoader)
+    # What it raises for a value that does not fit its own tag is not written down.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidValue(f"{source}: its {MLMODEL} file cannot be read: {values.short(str(error), 200)}") from error
+    if not isinstance(parsed, Mapping) or not flavors_of(parsed):
+        raise InvalidValue(f"{source}: its {MLMODEL} file names no flavour, so nothing could load it")
+    return parsed
+
+
+def _checked_tags(tags: Mapping[str, str]) -> tuple[Tag, ...]:
+    longest = values.LONGEST_REGISTRY_TAG
+    return tuple(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))
