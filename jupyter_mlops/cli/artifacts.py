@@ -41,7 +41,8 @@ def list_(connection: Connection, *, run: str, path: str, recursive: bool, as_js
 
 def show(files: Sequence[Artifact]) -> None:
     """Print a listing of files and folders."""
-    from jupyter_mlops.cli import formats, tables
+    from jupyter_mlops.cli import tables
+    from jupyter_mlops.core import formats
 
     now = formats.now()
     names = [tables.Cell(f"{f.path}/" if f.is_folder else f.path, "bold blue" if f.is_folder else "") for f in files]

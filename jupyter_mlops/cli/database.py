@@ -124,7 +124,7 @@ def _as_dict(collected: Collected) -> dict[str, int]:
 
 
 def _collected(collected: Collected, verb: str) -> str:
-    from jupyter_mlops.cli import formats
+    from jupyter_mlops.core import formats
 
     return (
         f"{verb} {collected.experiments} experiments, {collected.runs} runs and {collected.blobs} stored files "
@@ -157,8 +157,8 @@ def audit(connection: Connection, *, limit: int, before: int | None, as_json: bo
     if not entries:
         note("Nothing is on record.")
         return
-    from jupyter_mlops.cli import formats
     from jupyter_mlops.cli.tables import Column, cells, show
+    from jupyter_mlops.core import formats
 
     details = ["" if e.detail is None else msgspec.json.encode(e.detail).decode() for e in entries]
     show(

@@ -48,8 +48,8 @@ def list_(
 
 
 def _show(found: list[Experiment]) -> None:
-    from jupyter_mlops.cli import formats
     from jupyter_mlops.cli.tables import Column, cells, show
+    from jupyter_mlops.core import formats
 
     now = formats.now()
     last = [formats.relative(e.last_run, reference=now) if e.last_run is not None else "" for e in found]

@@ -47,8 +47,8 @@ def list_(connection: Connection, *, filter: str, limit: int, as_json: bool) -> 
 
 
 def _show_models(found: list[RegisteredModel]) -> None:
-    from jupyter_mlops.cli import formats
     from jupyter_mlops.cli.tables import Column, cells, show
+    from jupyter_mlops.core import formats
 
     now = formats.now()
     aliases = [", ".join(f"@{alias.alias} → {alias.version}" for alias in model.aliases) for model in found]
@@ -91,8 +91,8 @@ def show(connection: Connection, *, model: str, as_json: bool) -> None:
 
 
 def _show_model(tracker: Tracker, found: RegisteredModel, versions: list[ModelVersion]) -> None:
-    from jupyter_mlops.cli import formats
     from jupyter_mlops.cli.tables import Cell, Column, cells, show
+    from jupyter_mlops.core import formats
 
     now = formats.now()
     click.secho(printable(found.name), bold=True)
@@ -132,8 +132,9 @@ def _show_version(tracker: Tracker, version: ModelVersion, as_json: bool) -> Non
     if as_json:
         emit_json({"version": version, "files": files})
         return
-    from jupyter_mlops.cli import formats, tables
+    from jupyter_mlops.cli import tables
     from jupyter_mlops.cli.artifacts import show as show_files
+    from jupyter_mlops.core import formats
 
     facts = {
         "aliases": " ".join(f"@{alias}" for alias in version.aliases),
@@ -281,8 +282,8 @@ def history(connection: Connection, *, name: str, alias: str | None, as_json: bo
     if not moves:
         note(f"No alias of {name} was ever set." if alias is None else f"{name}@{alias} was never set.")
         return
-    from jupyter_mlops.cli import formats
     from jupyter_mlops.cli.tables import Cell, Column, cells, show
+    from jupyter_mlops.core import formats
 
     now = [Cell(f"version {m.version}") if m.version is not None else Cell("deleted", "red") for m in moves]
     show(

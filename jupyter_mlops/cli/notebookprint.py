@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from jupyter_mlops.cli import formats
 from jupyter_mlops.cli.terminal import console, output_text, printable
+from jupyter_mlops.core import formats
 from jupyter_mlops.core.errors import IntegrityError, NotFound
 from jupyter_mlops.core.records import Run
 

@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jupyter_mlops.cli import formats, tables
+from jupyter_mlops.cli import tables
 from jupyter_mlops.cli.terminal import console, output_text, printable
+from jupyter_mlops.core import formats
+from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.records import Reason, Run, RunStatus
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def _source(reason: Reason, short: bool) -> Iterator[Text]:
 
 
 def _metrics(run: Run) -> str:
-    keys = tables.metric_keys([run])
+    keys = metric_keys([run])
     values = {metric.key: formats.number(metric.value) for metric in run.metrics}
     more = f" and {len(keys) - MOST_METRICS} more" if len(keys) > MOST_METRICS else ""
     return "  ".join(f"{key} {values[key]}" for key in keys[:MOST_METRICS]) + more

@@ -6,9 +6,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from jupyter_mlops.cli import formats
 from jupyter_mlops.cli.outcome import print_failed_child
 from jupyter_mlops.cli.terminal import console, printable
+from jupyter_mlops.core import formats
 from jupyter_mlops.core.records import Progress, Run, RunStatus
 
 if TYPE_CHECKING:

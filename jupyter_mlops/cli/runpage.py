@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.cli import formats, tables
+from jupyter_mlops.cli import tables
 from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, output_text, put
+from jupyter_mlops.core import formats
+from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
 
 if TYPE_CHECKING:
@@ -160,8 +162,8 @@ def _children(page: RunPage, width: int) -> list[RenderableType]:
             Column(header="name", cells=[Cell(tables.run_name(run), "bold") for run in runs], least=20),
             Column(header="status", cells=[tables.status(run) for run in runs]),
             Column(header="took", cells=cells([tables.elapsed(run, now) for run in runs]), right=True, rank=9),
-            *tables.param_columns(runs, tables.differing_params(runs), rank=1),
-            *tables.metric_columns(runs, tables.metric_keys(runs), rank=2),
+            *tables.param_columns(runs, differing_params(runs), rank=1),
+            *tables.metric_columns(runs, metric_keys(runs), rank=2),
             Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=3),
         ],
         width,

@@ -123,7 +123,7 @@ def history(connection: Connection, *, run: str, metric: str, as_json: bool) -> 
     if as_json:
         emit_json([{"step": point.step, "timestamp": point.timestamp, "value": point.value} for point in points])
         return
-    from jupyter_mlops.cli import formats
+    from jupyter_mlops.core import formats
 
     for point in points:
         click.echo(f"{point.step}\t{formats.moment(point.timestamp)}\t{point.value!r}")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.cli import formats, tables
+from jupyter_mlops.cli import tables
 from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import note
+from jupyter_mlops.core import formats
+from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.records import Run
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def show(lines: Sequence[Line]) -> None:
     runs = [line.run for line in lines]
     now = formats.now()
     names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
-    params, metrics = tables.differing_params(runs), tables.metric_keys(runs)
+    params, metrics = differing_params(runs), metric_keys(runs)
     several_users = len({run.user for run in runs}) > 1
     # A name is enough to name a run, unless another has it too.
     telling = len({run.name for run in runs}) == len(runs)

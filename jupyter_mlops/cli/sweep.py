@@ -15,6 +15,7 @@ from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
 from jupyter_mlops.cli.progress import SweepProgress
 from jupyter_mlops.cli.terminal import console, emit_json, note, printable
+from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Json, Run, RunStatus
@@ -157,7 +158,7 @@ def _show(going: Sweep) -> None:
     children = going.children()
     best = ranked(children, plan)
     if plan.metric is not None and not best:
-        logged = ", ".join(tables.metric_keys(children)) or "none"
+        logged = ", ".join(metric_keys(children)) or "none"
         note(f"No run logged the metric {plan.metric!r}; logged were: {logged}")
     shown = best or [child for child in children if child.status is RunStatus.FINISHED]
     if shown:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.cli import formats
 from jupyter_mlops.cli.terminal import console, printable, put
+from jupyter_mlops.core import formats
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 
 if TYPE_CHECKING:
@@ -209,22 +209,3 @@ def metric_columns(runs: Sequence[Run], keys: Sequence[str], *, rank: int) -> It
         logged = {run.run_id: metric.value for run in runs for metric in run.metrics if metric.key == key}
         texts = formats.numbers([logged.get(run.run_id) for run in runs])
         yield Column(header=key, cells=cells(texts), group="metrics", right=True, rank=rank + 2 * place)
-
-
-def differing_params(runs: Sequence[Run]) -> list[str]:
-    """Parameters that tell the runs apart, in the order first logged; all of them where there is one run only."""
-    values: dict[str, set[str]] = {}
-    for run in runs:
-        for param in run.params:
-            values.setdefault(param.key, set()).add(param.text)
-    return [key for key, texts in values.items() if len(texts) > 1 or len(runs) == 1]
-
-
-def metric_keys(runs: Sequence[Run]) -> list[str]:
-    """Metrics of the runs, those that most have first; the system's own (``system/...``) left out."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        for metric in run.metrics:
-            if not metric.key.startswith("system/"):
-                counts[metric.key] = counts.get(metric.key, 0) + 1
-    return sorted(counts, key=lambda key: -counts[key])
