@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import struct
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ def _in_groups(rows: Iterator[Any]) -> Iterator[list[Any]]:
             group = []
     if group:
         yield group
+
+
+def _bits(value: float) -> int:
+    bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    return bits
 
 
 class Postgres:
@@ -82,10 +88,9 @@ def fill_runs(tracker: Tracker, runs: int) -> str:
     """An experiment of ours with ``runs`` runs of 5 params and 2 metrics; its id. Written table by table: through the
     API it would take longer than all that is measured."""
     from jupyter_mlops.store import schema
-    from jupyter_mlops.store.metrics import float_bits
 
     experiment_id = tracker.experiments.create(f"search-{runs}").experiment_id
-    database = tracker.database  # type: ignore[attr-defined]  # benchmarks fill embedded trackers only
+    database = tracker._context.database  # type: ignore[attr-defined]  # benchmarks fill embedded trackers only
     for group in _in_groups(_rows(runs)):
         run_rows, param_rows, metric_rows = [], [], []
         for index, kind, auc, loss in group:
@@ -108,7 +113,7 @@ def fill_runs(tracker: Tracker, runs: int) -> str:
             ]  # fmt: skip
             metric_rows += [
                 dict(
-                    run_id=run_id, key=key, experiment_id=experiment_id, bits=float_bits(value), value=value, step=0,
+                    run_id=run_id, key=key, experiment_id=experiment_id, bits=_bits(value), value=value, step=0,
                     timestamp=start, count=1, min=value, max=value,
                 )
                 for key, value in (("auc", auc), ("loss", loss))
