@@ -1,0 +1,48 @@
+"""The trackers that the contract holds for. The tests know them by their protocol only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.records import Batch, Experiment, NewRun, Run
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
+
+Opener = Callable[..., Tracker]
+
+
+@pytest.fixture
+def open_tracker(database_url: str, tmp_path: Path) -> Iterator[Opener]:
+    """Opens one more tracker on the same store, for a principal if one is given."""
+    with ExitStack() as opened:
+
+        def open_one(principal: Principal | None = None) -> Tracker:
+            return opened.enter_context(connect(database_url, artifacts=tmp_path / "artifacts", principal=principal))
+
+        yield open_one
+
+
+@pytest.fixture
+def tracker(open_tracker: Opener) -> Tracker:
+    return open_tracker()
+
+
+@pytest.fixture
+def experiment(tracker: Tracker) -> Experiment:
+    return tracker.experiments.create("churn")
+
+
+@pytest.fixture
+def start(tracker: Tracker, experiment: Experiment) -> Callable[..., Run]:
+    """Creates a run, by default in ``experiment``; keywords are those of ``NewRun``."""
+
+    def create(batch: Batch | None = None, **fields: object) -> Run:
+        fields.setdefault("experiment_id", experiment.experiment_id)
+        return tracker.runs.create(NewRun(batch=batch or Batch(), **fields))  # type: ignore[arg-type]
+
+    return create
