@@ -1,0 +1,217 @@
+"""The space of a sweep: axes as written on a command line, and the points they span.
+
+::
+
+    lr=0.01,0.1              a list; what is a number reads as one
+    depth=3:9:2              3, 5, 7, 9: start:stop[:step], both ends included
+    lr=log(1e-4,1e-1,4)      0.0001, 0.001, 0.01, 0.1: n values at equal ratios
+    name="a,b",'3:9'         quoted values are text
+    layers=[64],[64,32]      lists and dicts as JSON or Python writes them
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.parameter_types import fits
+from jupyter_mlops.core.parameters import Declared, resolve_text, type_of
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.values import check_key, short
+
+MOST_POINTS = 10_000
+"""Of a sweep, and values of one axis."""
+
+Point = dict[str, Json]
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """A parameter and the distinct values it takes, in the order written."""
+
+    name: str
+    values: tuple[Json, ...]
+
+
+def parse_axis(text: str, declared: Sequence[Declared] | None = None) -> Axis:
+    """Read one axis, ``NAME=VALUES``. Values read as on the command line (:func:`resolve_text`), with the declared type
+    where it is known: of a string parameter every value is text.
+
+    Raises
+    ------
+    InvalidValue
+        The text is no axis; the message says which value is wrong.
+    """
+    name, equals, written = text.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise InvalidValue(f"grid {short(text)}: expected NAME=VALUES, such as lr=0.01,0.1 or depth=3:9:2")
+    check_key(name, "parameter")
+    parameter = next((known for known in declared or () if known.name == name), None)
+    values: list[Json] = []
+    for number, item in enumerate(_split(written, text), 1):
+        values.extend(_item_values(item.strip(), parameter, f"grid {short(text)}: value {number}"))
+        _check_size(len(values), f"grid {short(text)}")
+    seen: set[str] = set()
+    for value in values:
+        if repr(value) in seen:
+            raise InvalidValue(f"grid {short(text)}: the value {short(value)} is there twice")
+        seen.add(repr(value))
+    return Axis(name, tuple(values))
+
+
+def parse_grid(texts: Sequence[str], declared: Sequence[Declared] | None = None) -> tuple[Axis, ...]:
+    """Read several axes (:func:`parse_axis`) of different parameters."""
+    axes: dict[str, Axis] = {}
+    for text in texts:
+        axis = parse_axis(text, declared)
+        if axis.name in axes:
+            raise InvalidValue(f"grid: {axis.name!r} is there twice; list all its values in one place, after commas")
+        axes[axis.name] = axis
+    return tuple(axes.values())
+
+
+def count(axes: Sequence[Axis]) -> int:
+    """How many points the axes span."""
+    return math.prod(len(axis.values) for axis in axes)
+
+
+def grid(axes: Sequence[Axis]) -> Iterator[Point]:
+    """All points, the last axis running fastest.
+
+    Raises
+    ------
+    InvalidValue
+        There are more than 10,000.
+    """
+    _check_size(count(axes), "grid")
+    return (_point(axes, index) for index in range(count(axes)))
+
+
+def sample(axes: Sequence[Axis], n: int, seed: int | None = None) -> Iterator[Point]:
+    """``n`` different points, drawn without replacement, in the order drawn; the same ones for the same seed.
+
+    Raises
+    ------
+    InvalidValue
+        ``n`` is less than 1 or more than 10,000, or there are fewer points.
+    """
+    total = count(axes)
+    if n < 1:
+        raise InvalidValue(f"sample: {n} points cannot be drawn; at least 1")
+    _check_size(n, "sample")
+    if n > total:
+        raise InvalidValue(f"sample: {n} different points cannot be drawn from a grid of {total}")
+    return (_point(axes, index) for index in _draw(total, n, random.Random(seed)))
+
+
+def points(axes: Sequence[Axis], n: int | None = None, seed: int | None = None) -> Iterator[Point]:
+    """The points of a sweep: the whole :func:`grid`, or ``n`` of it (:func:`sample`)."""
+    return grid(axes) if n is None else sample(axes, n, seed)
+
+
+def _draw(total: int, n: int, generator: random.Random) -> list[int]:
+    if total <= sys.maxsize:
+        return generator.sample(range(total), n)
+    drawn: dict[int, None] = {}
+    while len(drawn) < n:
+        drawn[generator.randrange(total)] = None
+    return list(drawn)
+
+
+def _point(axes: Sequence[Axis], index: int) -> Point:
+    reverse: list[tuple[str, Json]] = []
+    for axis in reversed(axes):
+        index, at = divmod(index, len(axis.values))
+        reverse.append((axis.name, axis.values[at]))
+    return dict(reversed(reverse))
+
+
+def _check_size(size: int, what: str) -> None:
+    if size > MOST_POINTS:
+        hint = "; take fewer values, or draw some points with a sample" if what != "sample" else ""
+        raise InvalidValue(f"{what}: {size} points are too many; at most {MOST_POINTS} are possible{hint}")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*:\s*({_NUMBER})\s*(?::\s*({_NUMBER})\s*)?", re.ASCII)
+_LOG = re.compile(rf"log\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*(\d{{1,9}})\s*\)", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def _split(written: str, text: str) -> Iterator[str]:
+    """The parts between commas that are in no quotes and no brackets."""
+    start, open_brackets, quote = 0, "", ""
+    for at, character in enumerate(written):
+        if quote:
+            quote = "" if character == quote and not (open_brackets and written[at - 1] == "\\") else quote
+        elif character in "'\"" and (open_brackets or not written[start:at].strip()):
+            quote = character
+        elif character in _CLOSING:
+            open_brackets += _CLOSING[character]
+        elif open_brackets and character == open_brackets[-1]:
+            open_brackets = open_brackets[:-1]
+        elif character == "," and not open_brackets:
+            yield written[start:at]
+            start = at + 1
+    if quote or open_brackets:
+        missing = quote or open_brackets[-1]
+        raise InvalidValue(f"grid {short(text)}: {missing} is missing at the end of {short(written[start:])}")
+    yield written[start:]
+
+
+def _item_values(item: str, parameter: Declared | None, what: str) -> Sequence[Json]:
+    if not item:
+        raise InvalidValue(f"{what} is empty; an empty text is written ''")
+    if item[0] in "'\"" and item[-1] == item[0] and len(item) > 1:
+        return (item[1:-1],)
+    is_text = parameter is not None and fits("", type_of(parameter)) and not fits(0, type_of(parameter))
+    found = None if is_text else _RANGE.fullmatch(item)
+    if found:
+        return _range(found[1], found[2], found[3] or "1", f"{what}, {item}")
+    found = None if is_text else _LOG.fullmatch(item)
+    if found:
+        return _log(float(found[1]), float(found[2]), int(found[3]), f"{what}, {item}")
+    if item[0] in "[{" and not is_text:
+        return (_structure(item, what),)
+    return (resolve_text(parameter, item),)
+
+
+def _range(start: str, stop: str, step: str, what: str) -> Sequence[Json]:
+    # Decimals, so that 0.1:0.5:0.1 gives 0.3 and not 0.30000000000000004, and does not lose its end.
+    first, last, width = Decimal(start), Decimal(stop), Decimal(step)
+    if width == 0:
+        raise InvalidValue(f"{what}: a step of 0 never gets from {start} to {stop}")
+    if (last - first) / width < 0:
+        raise InvalidValue(f"{what}: a step of {step} leads away from {stop}; ranges are start:stop:step")
+    size = int((last - first) / width) + 1
+    _check_size(size, what)
+    whole = all(_INTEGER.fullmatch(part) for part in (start, stop, step))
+    values = [first + index * width for index in range(size)]
+    return [int(value) if whole else float(value) for value in values]
+
+
+def _log(start: float, stop: float, size: int, what: str) -> Sequence[Json]:
+    if start <= 0 or stop <= 0 or size < 2:
+        raise InvalidValue(f"{what}: log(start,stop,n) needs two positive numbers and n of at least 2")
+    _check_size(size, what)
+    ratio = math.log(stop / start) / (size - 1)
+    # Twelve digits hide what the logarithm leaves behind the last digit that anybody meant.
+    between = [float(f"{start * math.exp(index * ratio):.12g}") for index in range(1, size - 1)]
+    return [start, *between, stop]
+
+
+def _structure(item: str, what: str) -> Json:
+    value = resolve_text(Declared("", type="list | dict", strict=True), item)
+    if isinstance(value, str):
+        raise InvalidValue(f"{what}, {short(item)}: this is no list or dict as JSON or Python writes it")
+    return value
