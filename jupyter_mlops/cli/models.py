@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import ModelName, RunName, confirm, json_option, limit_option, paged, yes_option
+from jupyter_mlops.cli.options import ModelName, RunName, confirm, json_option, limit_option, paged, quoted, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note, printable
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import ModelVersion, RegisteredModel
@@ -80,9 +80,10 @@ def show(connection: Connection, *, model: str, as_json: bool) -> None:
         _show_version(tracker, version, as_json)
         return
     found = tracker.models.get(name)
-    quoted = name.replace("'", "''")
     versions = list(
-        paged(lambda token: tracker.models.versions(f"name = '{quoted}'", ["version_number DESC"], page_token=token))
+        paged(
+            lambda token: tracker.models.versions(f"name = {quoted(name)}", ["version_number DESC"], page_token=token)
+        )
     )
     if as_json:
         emit_json({"model": found, "versions": versions})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,9 +12,10 @@ from click.shell_completion import CompletionItem
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.terminal import printable
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.records import View
 
 if TYPE_CHECKING:
-    from jupyter_mlops.core.records import Experiment, Page
+    from jupyter_mlops.core.records import Experiment, Page, Run
     from jupyter_mlops.tracker.protocol import Tracker
 
 T = TypeVar("T")
@@ -115,6 +117,28 @@ def find_experiment(tracker: Tracker, text: str) -> Experiment:
         if _is_id(text):
             return tracker.experiments.get(text)
         raise
+
+
+def find_deleted(tracker: Tracker, text: str) -> Run:
+    """The deleted run that ``text`` names, as :meth:`Runs.resolve` finds the active ones."""
+    if _is_id(text):
+        return tracker.runs.get(text)
+    filters = [f"attributes.name = {quoted(text)}"]
+    if re.fullmatch("[0-9a-f]{4,}", text):
+        filters.append(f"attributes.run_id LIKE '{text}%'")
+    pages = [tracker.runs.search((), filter, view=View.DELETED, limit=10) for filter in filters]
+    found = {run.run_id: run for page in pages for run in page.items}
+    if not found:
+        raise NotFound(f"no deleted run is called {text!r}, and no deleted run's id begins like that")
+    if len(found) > 1:
+        listed = ", ".join(f"{run.run_id} ({run.name})" for run in found.values())
+        raise InvalidValue(f"{text!r} may be any of {listed}: write more of the id")
+    return next(iter(found.values()))
+
+
+def quoted(text: str) -> str:
+    """``text`` as a string of the filter grammar."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def paged(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:

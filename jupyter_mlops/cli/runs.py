@@ -13,6 +13,7 @@ from jupyter_mlops.cli.options import (
     ExperimentName,
     RunName,
     assignments,
+    find_deleted,
     find_experiment,
     json_option,
     limit_option,
@@ -213,7 +214,7 @@ def delete(connection: Connection, *, runs: tuple[str, ...], as_json: bool) -> N
 def restore(connection: Connection, *, runs: tuple[str, ...], as_json: bool) -> None:
     """Bring back deleted runs, with the children that were deleted with them."""
     tracker = connection.tracker
-    found = [tracker.runs.resolve(run) for run in runs]
+    found = [find_deleted(tracker, run) for run in runs]
     for run in found:
         tracker.runs.restore(run.run_id)
     _report(connection, found, "Restored {name}.", as_json)

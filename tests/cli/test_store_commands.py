@@ -1,0 +1,206 @@
+"""``jupyter mlops`` experiments, artifacts, models, datasets, audit, gc and db."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from made_up_team import Mlops, Team, document
+
+from jupyter_mlops.store.migrate import HEAD
+
+# --- experiments -----------------------------------------------------------------------------------------------------
+
+
+def test_no_experiments_yet(mlops: Mlops) -> None:
+    assert "jupyter mlops run" in mlops("experiments", "list").stderr
+
+
+def test_experiments_are_listed_with_their_runs(mlops: Mlops, team: Team) -> None:
+    rows = [line.split()[:2] for line in mlops("experiments", "list").stdout.splitlines()]
+    assert rows[0] == ["name", "runs"]
+    assert sorted(rows[1:]) == [["churn", "7"], ["odd", "2"]]
+    assert [e["name"] for e in document(mlops("experiments", "list", "name = 'odd'", "--json"))] == ["odd"]
+
+
+def test_an_experiment_is_renamed_deleted_and_restored(mlops: Mlops, team: Team) -> None:
+    mlops("experiments", "rename", "odd", "even")
+    mlops("experiments", "delete", "even")
+    assert "even" not in mlops("experiments", "list").stdout
+    assert "even" in mlops("experiments", "list", "--deleted").stdout
+    mlops("experiments", "restore", "even")
+    assert document(mlops("runs", "list", "-e", "even", "--json"))
+
+
+# --- artifacts -------------------------------------------------------------------------------------------------------
+
+
+def test_artifacts_are_listed_by_folder(mlops: Mlops, team: Team) -> None:
+    top = mlops("artifacts", "list", "calm-heron-7").stdout.splitlines()[1:]
+    assert [line.split()[0] for line in top] == ["figures/", "model/", "notebook/"]
+    below = mlops("artifacts", "list", "calm-heron-7", "model/").stdout
+    assert "model/weights.bin" in below
+    assert "1.5 kB" in below
+    everything = document(mlops("artifacts", "list", "calm-heron-7", "--recursive", "--json"))
+    assert len(everything) == 5
+    assert "no files in nowhere" in mlops("artifacts", "list", "calm-heron-7", "nowhere").stderr
+
+
+def test_artifacts_are_fetched(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    place = mlops("artifacts", "get", "calm-heron-7", "figures/roc.png", "-o", "here").stdout.strip()
+    assert (tmp_path / place).read_bytes() == b"png"
+    assert mlops("artifacts", "get", "calm-heron-7", "figures/roc.png", "-o", "-").stdout_bytes == b"png"
+    mlops("artifacts", "get", "calm-heron-7", "-o", "everything")
+    assert len([path for path in (tmp_path / "everything").rglob("*") if path.is_file()]) == 5
+
+
+@pytest.mark.parametrize("output", ["-", "here"])
+def test_an_artifact_that_is_not_there_is_an_error(mlops: Mlops, team: Team, output: str) -> None:
+    assert "nothing.txt" in mlops("artifacts", "get", "calm-heron-7", "nothing.txt", "-o", output, code=1).stderr
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_models_yet(mlops: Mlops) -> None:
+    assert "models register" in mlops("models", "list").stderr
+
+
+def test_a_model_is_registered_aliased_and_fetched(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    said = mlops("models", "register", "brave-otter-418", "churn", "--alias", "production", "--reason", "best").stdout
+    assert "churn version 1" in said
+    assert "churn@production is now version 1" in said
+    mlops("models", "register", "calm-heron-7:model", "churn", "--description", "the runner-up")
+    listed = mlops("models", "list").stdout
+    assert "@production → 1" in listed
+    shown = mlops("models", "show", "churn").stdout
+    assert "brave-otter-418" in shown
+    assert "the runner-up" in shown
+    place = mlops("models", "get", "churn@production", "-o", "served").stdout.strip()
+    assert (tmp_path / place / "MLmodel").exists()
+    one = mlops("models", "show", "models:/churn/2").stdout
+    assert "weights.bin" in one
+    assert document(mlops("models", "get", "churn", "--json"))["version"]["version"] == 2
+
+
+def test_an_alias_moves_and_remembers(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production", "--reason", "first")
+    mlops("models", "register", "calm-heron-7", "churn")
+    assert "it was version 1" in mlops("models", "alias", "churn", "production", "latest", "--reason", "newer").stdout
+    mlops("models", "alias", "churn", "production", "--delete", "--reason", "none is good")
+    moves = mlops("models", "history", "churn", "production").stdout
+    assert [line.split()[-1] for line in moves.splitlines()[1:]] == ["first", "newer", "good"]
+    assert [move.get("version") for move in document(mlops("models", "history", "churn", "--json"))] == [1, 2, None]
+    assert "never set" in mlops("models", "history", "churn", "canary").stderr
+
+
+@pytest.mark.parametrize("words", [["production"], ["production", "1", "--delete"]])
+def test_an_alias_needs_a_version_or_delete(mlops: Mlops, team: Team, words: list[str]) -> None:
+    mlops("models", "register", "brave-otter-418", "churn")
+    mlops("models", "alias", "churn", *words, code=2)
+
+
+def test_a_run_with_several_models_asks_which(mlops: Mlops, team: Team) -> None:
+    team.model(team.runs["brave-otter-418"], "second")
+    said = mlops("models", "register", "brave-otter-418", "churn", code=2).stderr
+    assert "brave-otter-418:model, brave-otter-418:second" in said
+    assert "no model" in mlops("models", "register", "sad-newt-1", "churn", code=2).stderr
+
+
+def test_models_are_deleted_only_when_agreed(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn")
+    mlops("models", "register", "calm-heron-7", "churn", "--alias", "production")
+    assert "--yes" in mlops("models", "delete", "churn/1", code=1, input="n\n").stderr
+    mlops("models", "delete", "churn/1", code=1, input="")
+    mlops("models", "delete", "churn/1", input="y\n")
+    mlops("models", "delete", "churn", "--yes", code=1)
+    mlops("models", "alias", "churn", "production", "--delete")
+    mlops("models", "delete", "churn", "--yes")
+    assert document(mlops("models", "list", "--json")) == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("nothing", 1), ("nothing/1", 1), ("a/b/c", 2), ("", 2)])
+def test_an_unknown_model_is_an_error(mlops: Mlops, team: Team, name: str, code: int) -> None:
+    assert mlops("models", "show", name, code=code).stderr.startswith("Error: ")
+
+
+# --- data sets, audit, collection ------------------------------------------------------------------------------------
+
+
+def test_what_used_a_data_set(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn")
+    text = mlops("datasets", "uses", "abc123").stdout
+    assert "calm-heron-7" in text
+    assert "churn/1" in text
+    assert len(document(mlops("datasets", "uses", "abc123", "--json"))) == 2
+    assert "Nothing used" in mlops("datasets", "uses", "fff").stderr
+
+
+def test_audit_tells_who_did_what(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production")
+    entries = document(mlops("audit", "--json"))
+    assert entries[0]["number"] == max(entry["number"] for entry in entries)
+    assert entries[0]["action"] in mlops("audit", "--limit", "1").stdout
+    older = document(mlops("audit", "--json", "--before", str(entries[0]["number"])))
+    assert [entry["number"] for entry in older] == [entry["number"] for entry in entries[1:]]
+
+
+def test_gc_removes_what_was_deleted_and_nothing_else(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production")
+    mlops("runs", "delete", "brave-otter-418", "calm-heron-7")
+    would = document(mlops("gc", "--dry-run", "--json"))
+    assert would["runs"] == 2
+    assert document(mlops("gc", "--dry-run", "--older-than", "30d", "--json"))["runs"] == 0
+    assert "Would remove 0 experiments, 2 runs" in mlops("gc", code=1, input="n\n").stderr
+    assert document(mlops("gc", "--yes", "--json"))["runs"] == 2
+    assert "brave-otter-418" not in mlops("runs", "list", "--deleted").stdout
+    assert "(removed)" in mlops("models", "show", "churn").stdout
+    mlops("models", "get", "churn@production", "-o", "still-there")
+
+
+@pytest.mark.parametrize("age", ["30", "x", "-1d", "1 year"])
+def test_an_age_that_is_none_is_usage(mlops: Mlops, age: str) -> None:
+    assert "30d" in mlops("gc", "--older-than", age, "--dry-run", code=2).stderr
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
+
+
+def test_status_of_no_database_makes_none(mlops: Mlops, home: Path) -> None:
+    assert "none yet" in mlops("db", "status").stdout
+    assert not home.exists()
+
+
+def test_upgrade_makes_a_database(mlops: Mlops, home: Path) -> None:
+    assert f"now has schema {HEAD}" in mlops("db", "upgrade").stdout
+    assert "already" in mlops("db", "upgrade").stdout
+    facts = document(mlops("db", "status", "--json"))
+    assert facts["state"] == "up to date"
+    assert facts["schema"] == HEAD
+    assert facts["artifacts"] == str(home / "artifacts")
+
+
+def test_a_newer_database_is_refused_with_a_sentence(mlops: Mlops, home: Path) -> None:
+    mlops("db", "upgrade")
+    with sqlite3.connect(home / "mlops.db") as database:
+        database.execute("update mlops_schema set version_num = '9999'")
+    assert "newer" in mlops("db", "status").stdout
+    for words in (["db", "upgrade"], ["runs", "list"]):
+        said = mlops(*words, code=1).stderr
+        assert said.startswith("Error: ")
+        assert "newer" in said
+
+
+def test_the_url_option_names_another_store(mlops: Mlops, home: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/other.db"
+    mlops("--url", url, "--artifacts", str(tmp_path / "files"), "runs", "list")
+    assert (tmp_path / "other.db").exists()
+    assert not home.exists()
+    facts = document(mlops("--url", url, "db", "status", "--json"))
+    assert (facts["database"], facts["artifacts"]) == (url, str(tmp_path / "files"))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite:////no/such/folder/mlops.db"])
+def test_a_wrong_url_is_usage(mlops: Mlops, url: str) -> None:
+    assert mlops("--url", url, "runs", "list", code=2).stderr.startswith("Error: ")
