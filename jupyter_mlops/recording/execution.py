@@ -67,7 +67,10 @@ class Execution:
         everything = {**defaults, **parameters}
         params, large = _params(everything)
         self._redactor = Redactor(everything)
-        self.name = _begin(tracker, new, redact_params(params), kernel.pid).name
+        batch = Batch(params=redact_params(params), tags=new.batch.tags)
+        self.name = _begin(
+            tracker, msgspec.structs.replace(new, start_time=kernel.started_at, batch=batch), kernel
+        ).name
         self.recorder = Recorder(tracker, new.run_id, folder)
         self.recorder.put("notebook/source.ipynb", source.content)
         for name in large:
@@ -202,15 +205,14 @@ class Execution:
         self._client.cancel()
 
 
-def _begin(tracker: Tracker, new: NewRun, params: tuple[Param, ...], kernel_pid: int | None) -> Run:
-    runner = this_runner(kernel_pid)
-    batch = Batch(params=params, tags=new.batch.tags)
-    run = tracker.runs.create(msgspec.structs.replace(new, runner=runner, batch=batch))
+def _begin(tracker: Tracker, new: NewRun, kernel: Kernel) -> Run:
+    runner = this_runner(kernel.pid)
+    run = tracker.runs.create(msgspec.structs.replace(new, runner=runner))
     if run.runner == runner:
         return run
     if run.status is not RunStatus.SCHEDULED:
         raise Conflict(f"run {run.run_id} ({run.name}) was begun before; it is {run.status.value}")
-    tracker.runs.log(run.run_id, batch)
+    tracker.runs.log(run.run_id, new.batch)
     return tracker.runs.change(run.run_id, RunChange(status=RunStatus.RUNNING, runner=runner))
 
 

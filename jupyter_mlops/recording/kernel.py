@@ -56,6 +56,8 @@ class Kernel:
         self.spec = kernel_spec(name)
         self.run_id = run_id
         self.log = log
+        self.started_at = time.time_ns() // 1_000_000
+        """When it was started, in milliseconds since the epoch."""
         self._oom_kills = oom_kills()
         self._folder = connection_folder(run_id)
         self._folder.mkdir(mode=0o700)

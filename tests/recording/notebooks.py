@@ -1,0 +1,63 @@
+"""Writing notebooks, waiting for what other processes do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DEADLINE = 60.0
+"""Seconds; far beyond what anything here takes, so that a busy machine fails no test."""
+
+
+def write_notebook(
+    path: Path, *cells: Any, parameters: str | None = None, kernel: str = "python3", language: str = "python"
+) -> Path:
+    """Write code cells, each a text or a pair of text and tags; ``parameters`` is the text of a parameters cell."""
+    texts = [cell if isinstance(cell, tuple) else (cell, []) for cell in cells]
+    if parameters is not None:
+        texts.insert(0, (parameters, ["parameters"]))
+    document = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{number}",
+                "metadata": {"tags": list(tags)} if tags else {},
+                "source": text.splitlines(keepends=True),
+                "outputs": [],
+                "execution_count": None,
+            }
+            for number, (text, tags) in enumerate(texts)
+        ],
+        "metadata": {
+            "kernelspec": {"name": kernel, "display_name": kernel, "language": language},
+            "language_info": {"name": language},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first truthy value of ``condition``."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {DEADLINE:g} s")
+
+
+def printed(notebook: dict[str, Any]) -> str:
+    """All that the cells printed."""
+    return "".join(
+        "".join(output["text"])
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        if output["output_type"] == "stream"
+    )
