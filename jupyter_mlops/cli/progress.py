@@ -119,5 +119,5 @@ class SweepProgress(_Display):
         left = self._todo - self._ended
         if left and self._ended:
             seconds = (time.monotonic() - self._began) / self._ended * left
-            words.append(f"about {formats.duration(round(seconds) * 1000).removesuffix('.00 s')} left")
+            words.append(f"about {formats.duration(round(seconds) * 1000).replace('.00 s', ' s')} left")
         return ", ".join(words)

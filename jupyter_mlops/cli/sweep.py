@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -88,6 +88,8 @@ def sweep(
         going = Sweep.load(connection.tracker, parent, secrets=given.texts())
     elif notebook is None:
         raise click.UsageError("Give a NOTEBOOK, or --resume SWEEP.")
+    elif seed is not None and sample is None:
+        raise click.UsageError("--seed makes a --sample repeatable; without one it does nothing.")
     elif not grid:
         raise click.UsageError("Give at least one --grid NAME=VALUES (for a single run: jupyter mlops run).")
     else:
@@ -96,7 +98,7 @@ def sweep(
         plan = SweepPlan(
             notebook=str(notebook.absolute()),
             grid=grid,
-            points=_points(declared, grid, sample, seed, fixed=given.names),
+            points=_points(declared, grid, sample=sample, seed=seed, fixed=given.names),
             fixed=fixed,
             secrets=tuple(secrets),
             sample=sample,
@@ -124,7 +126,9 @@ def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) ->
     with orderly():
         try:
             with SweepProgress(going.plan, todo=len(going.missing)) as on_event:
-                note(f"{going.run.name}: {len(going.missing)} of {len(going.plan.points)} points to run, {jobs} at once")
+                note(
+                    f"{going.run.name}: {len(going.missing)} of {len(going.plan.points)} points to run, {jobs} at once"
+                )
                 going.execute(engine, place, jobs=jobs, on_event=on_event)
         except KeyboardInterrupt:
             note(f"Stopped. To run the rest: jupyter mlops sweep --resume {outcome.reference(going.run)}")
@@ -132,10 +136,27 @@ def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) ->
 
 
 def _points(
-    declared: Sequence[Declared] | None, grid: Sequence[str], sample: int | None, seed: int | None, *, fixed: Sequence[str]
+    declared: Sequence[Declared] | None,
+    grid: Sequence[str],
+    *,
+    sample: int | None,
+    seed: int | None,
+    fixed: Collection[str],
 ) -> tuple[dict[str, Json], ...]:
     """The points of the space, each checked against the notebook's parameters before anything is recorded."""
-    return ()
+    axes = parse_grid(grid, declared)
+    for axis in axes:
+        if axis.name in fixed:
+            raise InvalidValue(f"the parameter {axis.name!r} is given with --grid and with -p; choose one")
+        for value in axis.values:
+            check(declared, {axis.name: value})
+    found = tuple(points(axes, sample, seed))
+    _, secrets = without_secrets(found[0])
+    if secrets:
+        raise InvalidValue(
+            f"the parameter {next(iter(secrets))!r} holds secrets, which are not recorded: give one with -p"
+        )
+    return found
 
 
 def _refuse_beside_resume(ctx: click.Context) -> None:

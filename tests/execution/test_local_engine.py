@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import processes_with, until
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
@@ -18,6 +17,7 @@ from jupyter_mlops.core.records import Json, ReasonKind, RunStatus
 from jupyter_mlops.execution.engine import NotebookTask, load_engine
 from jupyter_mlops.execution.local import LocalEngine
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.waiting import processes_with, until
 
 WAIT = "import time\nwhile wait:\n    time.sleep(0.01)"
 

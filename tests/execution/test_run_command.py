@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import processes_with, until
 
 from jupyter_mlops.core.records import ReasonKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def test_a_failed_run_shows_the_cell_and_the_traceback(
     output = mlops("run", str(path), status=1)
     assert "✗ failed" in output
     assert "cell error in cell 2: ZeroDivisionError: division by zero" in output
-    assert "      1 │ y = 1\n→    2 │ y / x\n      3 │ print('not reached')\n" in output
+    assert "     1 │ y = 1\n→    2 │ y / x\n     3 │ print('not reached')\n" in output
     assert "Traceback (most recent call last)" in output
     assert "\x1b" not in output
     run = tracker.runs.search().items[0]

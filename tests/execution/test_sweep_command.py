@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import processes_with, until
 
 from jupyter_mlops.core.records import ReasonKind, Run, RunKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.waiting import processes_with, until
 
 WORK = "import jupyter_mlops as mlops\nmlops.log_metric('score', x * 10 + y)"
 PARAMETERS = "x: float = 0\ny: int = 0\nkind = 'a'"
@@ -54,7 +54,7 @@ def test_a_sweep_from_the_command_line_to_the_record(
     # The best by the metric comes first in the table, and is on record.
     best = {tag.key: tag.value for tag in parent.tags}["mlops.sweep.best"]
     assert {param.key: param.value for param in tracker.runs.get(best).params}["x"] == 1.5
-    table = [line.split()[1] for line in output.splitlines() if "plane-" in line and "jupyter" not in line]
+    table = [line.split()[0] for line in output.splitlines() if "plane-" in line and "jupyter" not in line]
     assert table == ["plane-4", "plane-3", "plane-2", "plane-1"]
     # Plain lines, since nobody looks: one an end, with the best so far.
     ends = [line for line in mlops.errors.splitlines() if line.startswith("plane-")]
@@ -80,7 +80,7 @@ def test_a_failed_point_is_shown_and_stops_nobody_and_is_resumed(
     assert found["best"]["run_id"] == found["runs"][0]["run_id"]
     name = found["sweep"]["name"]
     assert f"✗ {name}-2" in mlops.errors
-    assert "cell error in cell 1: AssertionError: not yet" in mlops.errors
+    assert "cell error in cell 2: AssertionError: not yet" in mlops.errors
     assert "→    3 │     assert" in mlops.errors
 
     # The notebook has changed since; the sweep goes on with the one it began with.
