@@ -10,28 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from jupyter_mlops.core.formats import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides, lone surrogates: whatever moves the
-# cursor, sets colours, reorders text, or cannot be encoded.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def printable(text: str, *, lines: bool = False) -> str:
-    """``text`` with every character that a terminal would obey shown as an escape instead.
-
-    With ``lines``, newlines and tabs stay. Names, parameters, notebook outputs and messages come from anywhere; shown
-    raw, an escape sequence in one could rewrite the screen or the clipboard.
-    """
-    return _UNPRINTABLE.sub(lambda match: _escaped(match[0], lines), text)
-
-
-def _escaped(character: str, lines: bool) -> str:
-    if lines and character in "\n\t":
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def output_text(text: str) -> str:

@@ -1,8 +1,9 @@
-"""Times, durations, sizes and numbers as people read them."""
+"""Times, durations, sizes, numbers and other people's text as people read them."""
 
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -144,3 +145,23 @@ def _bar(value: float, low: float, high: float) -> str:
     # Halves before the division: the range of two large floats may not be a float.
     place = (value / 2 - low / 2) / (high / 2 - low / 2)
     return _BARS[min(int(place * len(_BARS)), len(_BARS) - 1)]
+
+
+# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides, lone surrogates: whatever moves the
+# cursor, sets colours, reorders text, or cannot be encoded.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """``text`` with every character that a terminal would obey shown as an escape instead.
+
+    With ``lines``, newlines and tabs stay. Names, parameters, notebook outputs and messages come from anywhere; shown
+    raw, an escape sequence in one could rewrite the screen or the clipboard.
+    """
+    return _UNPRINTABLE.sub(lambda match: _escaped(match[0], lines), text)
+
+
+def _escaped(character: str, lines: bool) -> str:
+    if lines and character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
