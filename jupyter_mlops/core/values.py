@@ -7,7 +7,6 @@ Nothing is cut, rounded or replaced to make it fit: a value is accepted as it is
 from __future__ import annotations
 
 import json
-import math
 import operator
 import re
 import time
@@ -221,17 +220,6 @@ def reason(text: object) -> str:
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
-
-
-def number_text(value: float) -> str:
-    """A number as people read it: whole numbers whole, others with five significant digits."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
-        return str(int(value))
-    return f"{value:.5g}"
 
 
 def short(value: object, longest: int = 80) -> str:
