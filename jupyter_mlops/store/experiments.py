@@ -42,7 +42,7 @@ _COUNTS = (
 def _upserts(insert: Any) -> tuple[Any, Any]:
     tag = insert(schema.experiment_tag)
     return (
-        insert(schema.experiment).on_conflict_do_nothing(),
+        insert(schema.experiment).on_conflict_do_nothing().returning(_experiment.id),
         tag.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": tag.excluded.value}),
     )
 
@@ -63,7 +63,7 @@ def add(connection: Connection, new: Experiment) -> bool:
         "created": new.created,
         "updated": new.updated,
     }
-    if connection.execute(_INSERT[connection.dialect.name], row).rowcount == 0:
+    if connection.execute(_INSERT[connection.dialect.name], row).first() is None:
         return False
     upsert_tags(connection, new.experiment_id, {tag.key: tag.value for tag in new.tags})
     return True

@@ -58,7 +58,8 @@ def insert(connection: Connection, model_id: str, new: RegisteredModel) -> bool:
         "updated": new.updated,
         "last_version": 0,
     }
-    if connection.execute(_insert_or_ignore(connection, schema.model), row).rowcount == 0:
+    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(schema.model)
+    if connection.execute(insert.on_conflict_do_nothing().returning(_model.id), row).first() is None:
         return False
     set_tags(connection, model_id, new.tags)
     return True
@@ -309,7 +310,3 @@ def _set_tags(connection: Connection, table: sa.Table, holder: str, id: str, tag
         insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
         upsert = insert.on_conflict_do_update(index_elements=[holder, "key"], set_={"value": insert.excluded.value})
         connection.execute(upsert, rows)
-
-
-def _insert_or_ignore(connection: Connection, table: sa.Table) -> sa.Insert:
-    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table).on_conflict_do_nothing()
