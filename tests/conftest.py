@@ -42,9 +42,9 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path) -> str:
     """The URL of a database file with the schema and nothing else."""
-    path = tmp_path / "mlops.db"
+    path = tmp_path_factory.mktemp("store") / "mlops.db"
     shutil.copyfile(_sqlite_template, path)
     return f"sqlite:///{path}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +16,13 @@ Opener = Callable[..., Tracker]
 
 
 @pytest.fixture
-def open_tracker(database_url: str, tmp_path: Path) -> Iterator[Opener]:
+def open_tracker(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     """Opens one more tracker on the same store, for a principal if one is given."""
+    artifacts = tmp_path_factory.mktemp("artifacts")
     with ExitStack() as opened:
 
         def open_one(principal: Principal | None = None) -> Tracker:
-            return opened.enter_context(connect(database_url, artifacts=tmp_path / "artifacts", principal=principal))
+            return opened.enter_context(connect(database_url, artifacts=artifacts, principal=principal))
 
         yield open_one
 
