@@ -197,6 +197,7 @@ class _Parser:
             raise FilterError(f"{what}: expected a string, found {type(text).__name__}")
         self.text = text
         self.entity = entity
+        self.thing = f"{'an' if entity is Entity.EXPERIMENT else 'a'} {entity.value}"
         self.what = what
         self.at = 0
         if len(text) > LONGEST_FILTER:
@@ -370,15 +371,13 @@ class _Parser:
         if kind not in kinds:
             spelled = ", ".join(f"{known.value}." for known in kinds)
             hint = did_you_mean(prefix, [name for name, known in PREFIXES.items() if known in kinds])
-            raise self.error(
-                f"{_short(prefix + dot)} is no kind of field of a {self.entity.value}: {spelled}{hint}", start
-            )
+            raise self.error(f"{_short(prefix + dot)} is no kind of field of {self.thing}: {spelled}{hint}", start)
         if kind is FieldKind.ATTRIBUTE:
             attribute = find_attribute(self.entity, key)
             if attribute is None:
                 known = ", ".join(attribute.name for attribute in ATTRIBUTES[self.entity])
                 hint = did_you_mean(key, attribute_names(self.entity))
-                raise self.error(f"a {self.entity.value} has no attribute {_short(key)} (it has {known}){hint}", start)
+                raise self.error(f"{self.thing} has no attribute {_short(key)} (it has {known}){hint}", start)
             return Field(kind, attribute.name)
         if not key:
             raise self.error(f"the key after {_short(prefix + dot)} is missing", start)
