@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,14 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
             return value
         time.sleep(0.02)
     raise AssertionError(f"{what} did not happen within {DEADLINE:g} s")
+
+
+def files_with(text: str, *places: Path) -> list[str]:
+    """The files in these places whose bytes hold ``text``. Another process reads them: SQLite loses its locks on a file
+    that its own process closes."""
+    found = subprocess.run(["grep", "-rlF", "--", text, *map(str, places)], capture_output=True, text=True, check=False)
+    assert found.returncode in (0, 1), found.stderr
+    return found.stdout.splitlines()
 
 
 def printed(notebook: dict[str, Any]) -> str:

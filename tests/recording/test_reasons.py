@@ -1,0 +1,203 @@
+"""How runs end otherwise than well, and what their records say."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from notebooks import files_with, printed, wait_for, write_notebook
+
+from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
+from jupyter_mlops.recording.kernel import kill_orphan, oom_kills
+from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.tracker.process import start_time
+from jupyter_mlops.tracker.protocol import Tracker
+
+RUNNER = """
+import sys, msgspec
+from jupyter_mlops.recording.notebook import record_notebook
+from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.tracker.connect import connect
+task = msgspec.json.decode(sys.argv[1], type=NotebookTask)
+with connect() as tracker:
+    print(record_notebook(tracker, task).status.value)
+"""
+BUSY = """
+import os, subprocess, sys, time
+import jupyter_mlops as mlops
+print("begun", flush=True)
+for step in range(3):
+    mlops.log_metric("loss", 1.0 / (step + 1), step=step)
+child = "import os, time; os.setsid(); open('grandchild', 'w').write(str(os.getpid())); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", child])
+while not os.path.exists("grandchild") or not open("grandchild").read():
+    time.sleep(0.01)
+open("kernel.tmp", "w").write(str(os.getpid()))
+os.rename("kernel.tmp", "kernel")
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def runner(task: Callable[..., NotebookTask], tmp_path: Path) -> Any:
+    """Starts a process that runs a busy notebook; gives it once the last cell is busy, with its task."""
+
+    def start() -> tuple[subprocess.Popen[str], NotebookTask]:
+        import msgspec
+
+        work = task(write_notebook(tmp_path / "busy.ipynb", "print('before')", BUSY))
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, msgspec.json.encode(work).decode()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for((tmp_path / "kernel").exists, "the start of the busy cell")
+        return process, work
+
+    return start
+
+
+@pytest.mark.slow
+def test_an_error_in_a_cell(record: Callable[..., Run], executed: Callable[..., Any]) -> None:
+    run = record("x = 1", "def f():\n    return 1 / 0\nf()", "print('not reached')")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.cell) == (ReasonKind.CELL_ERROR, 1)
+    assert run.reason.message == "ZeroDivisionError: division by zero"
+    assert run.reason.source == "def f():\n    return 1 / 0\nf()"
+    assert run.reason.traceback is not None
+    assert "\x1b" not in run.reason.traceback
+    assert "return 1 / 0" in run.reason.traceback
+    assert run.progress is not None
+    assert (run.progress.done, run.progress.failed) == (2, 1)
+    assert "not reached" not in printed(executed(run))
+
+
+@pytest.mark.slow
+def test_a_secret_in_an_error_is_redacted(record: Callable[..., Run], home: Path) -> None:
+    run = record("raise ValueError('bad ' + token)", parameters="token = ''", given={"token": "swordfish99"})
+    assert run.reason is not None
+    assert run.reason.message == "ValueError: bad [redacted]"
+    assert files_with("swordfish99", home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["import sys\nsys.exit()", "import sys\nsys.exit(0)"])
+def test_leaving_early_is_no_failure(record: Callable[..., Run], code: str) -> None:
+    run = record(code, "1 / 0")
+    assert (run.status, run.reason) == (RunStatus.FINISHED, None)
+
+
+@pytest.mark.slow
+def test_an_expected_error_is_no_failure(record: Callable[..., Run], executed: Callable[..., Any]) -> None:
+    run = record(("1 / 0", ["raises-exception"]), "print('reached')")
+    assert (run.status, run.reason) == (RunStatus.FINISHED, None)
+    assert printed(executed(run)) == "reached\n"
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies(record: Callable[..., Run], executed: Callable[..., Any]) -> None:
+    run = record("print('before', flush=True)", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.cell) == (ReasonKind.KERNEL_DIED, 1)
+    assert "SIGSEGV" in run.reason.message
+    assert printed(executed(run)) == "before\n"
+
+
+@pytest.mark.slow
+def test_a_kernel_that_leaves(record: Callable[..., Run]) -> None:
+    run = record("import os\nos._exit(3)")
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.message) == (ReasonKind.KERNEL_DIED, "the kernel died with exit code 3")
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out(record: Callable[..., Run]) -> None:
+    run = record("x = bytearray(1 << 60)")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.cell) == (ReasonKind.OUT_OF_MEMORY, 0)
+
+
+@pytest.mark.slow
+def test_a_cell_that_takes_too_long(record: Callable[..., Run], read: Callable[..., bytes]) -> None:
+    run = record("x = 1", "import time\nwhile True: time.sleep(0.01)", execution_timeout=0.5)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.cell) == (ReasonKind.TIMEOUT, 1)
+    assert "0.5 s" in run.reason.message
+    assert [cell["status"] for cell in json.loads(read(run, "notebook/cells.json"))] == ["completed", "failed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_ends_everything_and_keeps_what_was_done(
+    runner: Any, tracker: Tracker, executed: Callable[..., Any], tmp_path: Path, number: signal.Signals, home: Path
+) -> None:
+    process, work = runner()
+    pids = [int((tmp_path / name).read_text()) for name in ("kernel", "grandchild")]
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert output == "KILLED\n", errors
+    assert not [pid for pid in pids if start_time(pid) is not None]
+    run = tracker.runs.get(work.run_id)
+    assert run.status is RunStatus.KILLED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.cell) == (ReasonKind.CANCELLED, 1)
+    assert number.name in run.reason.message
+    assert printed(executed(run)) == "before\nbegun\n"
+    assert not (home / "runs" / run.run_id).exists()
+
+
+@pytest.mark.slow
+def test_a_killed_runner_is_found_by_the_next_command(
+    runner: Any, tracker: Tracker, executed: Callable[..., Any], tmp_path: Path, home: Path
+) -> None:
+    from jupyter_mlops.recording.lost import recover
+
+    process, work = runner()
+    kernel, grandchild = (int((tmp_path / name).read_text()) for name in ("kernel", "grandchild"))
+    process.kill()
+    process.communicate(timeout=60)
+    assert [run.run_id for run in recover(tracker)] == [work.run_id]
+    assert [start_time(kernel), start_time(grandchild)] == [None, None]
+    run = tracker.runs.get(work.run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.kind is ReasonKind.RUNNER_LOST
+    assert printed(executed(run)).startswith("before\n")
+    assert [point.step for point in tracker.runs.history(run.run_id, "loss").items] == [0, 1, 2]
+    assert {artifact.path for artifact in tracker.artifacts.walk(run.run_id)} >= {"notebook/source.ipynb"}
+    assert not (home / "runs" / run.run_id).exists()
+    assert recover(tracker) == []
+
+
+def test_only_the_process_that_was_started_is_killed() -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    started = start_time(sleeper.pid)
+    assert started is not None
+    assert not kill_orphan(sleeper.pid, started - 100, "0" * 32)
+    assert sleeper.poll() is None
+    assert kill_orphan(sleeper.pid, started, "0" * 32)
+    assert sleeper.wait(10) == -signal.SIGKILL
+
+
+def test_the_systems_out_of_memory_kills_are_counted(tmp_path: Path) -> None:
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (cgroups / "user.slice").mkdir(parents=True)
+    assert oom_kills(proc, cgroups) == 0
+    (proc / "vmstat").write_text("nr_free_pages 7\noom_kill 5\n")
+    assert oom_kills(proc, cgroups) == 5
+    (proc / "self" / "cgroup").write_text("0::/user.slice\n")
+    (cgroups / "user.slice" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    assert oom_kills(proc, cgroups) == 2
