@@ -10,8 +10,9 @@ import click
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import RunName, json_option
-from jupyter_mlops.cli.terminal import emit_json, note, printable
+from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Artifact
 
 

@@ -9,7 +9,8 @@ import click
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import confirm, json_option, limit_option, yes_option
-from jupyter_mlops.cli.terminal import emit_json, note, printable
+from jupyter_mlops.cli.terminal import emit_json, note
+from jupyter_mlops.core.formats import printable
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Collected

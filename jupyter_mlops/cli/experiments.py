@@ -8,7 +8,8 @@ import click
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import ExperimentName, find_experiment, json_option, limit_option, paged
-from jupyter_mlops.cli.terminal import emit_json, note, printable
+from jupyter_mlops.cli.terminal import emit_json, note
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Experiment, View
 
 

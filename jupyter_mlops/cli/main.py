@@ -60,7 +60,7 @@ class Failure(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
-        from jupyter_mlops.cli.terminal import printable
+        from jupyter_mlops.core.formats import printable
 
         click.echo(f"Error: {printable(self.message, lines=True)}", file=file or sys.stderr)
 

@@ -11,8 +11,9 @@ import click
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import ModelName, RunName, confirm, json_option, limit_option, paged, quoted, yes_option
-from jupyter_mlops.cli.terminal import emit_json, note, printable
+from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import ModelVersion, RegisteredModel
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from jupyter_mlops.cli.terminal import console, output_text, printable
+from jupyter_mlops.cli.terminal import console, output_text, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.errors import IntegrityError, NotFound
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Run
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def show(notebook: Notebook) -> None:
             to.print(heading)
         source = output_text(joined(cell.get("source", "")))
         if source:
-            to.print(Padding(_coloured(source, language, cell, to.is_terminal), (0, 0, 0, 2), expand=False))
+            put(to, Padding(_coloured(source, language, cell, to.is_terminal), (0, 0, 0, 2), expand=False))
         for output in _outputs(cell):
-            to.print(Padding(output, (1, 0, 0, 2), expand=False))
+            to.print()
+            put(to, Padding(output, (0, 0, 0, 2), expand=False))
         to.print()
 
 

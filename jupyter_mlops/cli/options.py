@@ -10,8 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.terminal import printable
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import View
 
 if TYPE_CHECKING:

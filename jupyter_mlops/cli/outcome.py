@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli import tables
-from jupyter_mlops.cli.terminal import console, output_text, printable
+from jupyter_mlops.cli.terminal import console, output_text
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Reason, Run, RunStatus
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli.outcome import print_failed_child
-from jupyter_mlops.cli.terminal import console, printable
+from jupyter_mlops.cli.terminal import console
 from jupyter_mlops.core import formats
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Progress, Run, RunStatus
 
 if TYPE_CHECKING:
@@ -119,5 +120,5 @@ class SweepProgress(_Display):
         left = self._todo - self._ended
         if left and self._ended:
             seconds = (time.monotonic() - self._began) / self._ended * left
-            words.append(f"about {formats.duration(round(seconds) * 1000).replace('.00 s', ' s')} left")
+            words.append(f"about {seconds:.0f} s left" if seconds < 60 else f"about {seconds / 60:.0f} min left")
         return ", ".join(words)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jupyter_mlops.cli import tables
+from jupyter_mlops.cli.outcome import failure, reference
 from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, output_text, put
 from jupyter_mlops.core import formats
@@ -23,8 +24,18 @@ NOTES = "mlflow.note.content"
 """The tag that holds a run's notes."""
 CURVE = 24
 """Cells of a metric's curve."""
+SLOWEST = 3
+"""Cells named as the slowest."""
+CELLS = "notebook/cells.json"
 FILES = 20
 """Artifacts shown before the rest is only counted."""
+
+
+class CellTime(msgspec.Struct, frozen=True):
+    """What is shown of an entry of ``notebook/cells.json``."""
+
+    index: int
+    seconds: float
 
 
 class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -36,18 +47,25 @@ class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     children: tuple[Run, ...] = ()
     comments: tuple[Comment, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    cells: tuple[CellTime, ...] = ()
+    """How long each cell took that was reached."""
     curves: dict[str, list[float]] = {}
     """Values by step, thinned; of the metrics with more than one point."""
 
 
 def collect(tracker: Tracker, run: Run) -> RunPage:
+    files = tracker.artifacts.walk(run.run_id)
+    timed = any(file.path == CELLS for file in files)
     return RunPage(
         run=run,
         experiment=tracker.experiments.get(run.experiment_id),
         parent=tracker.runs.get(run.parent_run_id) if run.parent_run_id is not None else None,
         children=tracker.runs.children(run.run_id),
         comments=tracker.runs.comments(run.run_id),
-        artifacts=tracker.artifacts.walk(run.run_id),
+        artifacts=files,
+        cells=msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, CELLS)), type=tuple[CellTime, ...])
+        if timed
+        else (),
         curves={
             metric.key: [point.value for point in tracker.runs.sampled(run.run_id, metric.key, CURVE)]
             for metric in run.metrics
@@ -87,7 +105,7 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
         if page.parent
         else "",
         "by": run.user,
-        "started": f"{formats.moment(run.start_time)} ({formats.relative(run.start_time, reference=now)})",
+        "started": _when(run.start_time, now),
         "took": tables.elapsed(run, now) if run.status.ended else f"{tables.elapsed(run, now)} so far",
         "state": "deleted" if run.lifecycle.value == "deleted" else "",
         "kernel": ", ".join(tags[key] for key in ("mlops.kernel", "mlops.python") if tags.get(key)),
@@ -96,21 +114,28 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
     return [tables.pairs({key: value for key, value in facts.items() if value}, width)]
 
 
+def _when(at: int, now: int) -> str:
+    exact, relative = formats.moment(at), formats.relative(at, reference=now)
+    return exact if exact.startswith(relative) else f"{exact} ({relative})"
+
+
 def _hidden_state(page: RunPage, _width: int) -> list[RenderableType]:
     return [_words(page.run.hidden_state, "yellow")] if page.run.hidden_state else []
 
 
 def _reason(page: RunPage, _width: int) -> list[RenderableType]:
-    reason = page.run.reason
-    if reason is None:
-        return []
-    where = f" in cell {reason.cell}" if reason.cell is not None else ""
-    parts = [_words(f"{reason.kind.value}{where}: {reason.message}", "red")]
-    if reason.source:
-        parts.append(_quoted(reason.source))
-    if reason.traceback:
-        parts.append(_words(reason.traceback, "dim"))
-    return parts
+    return list(failure(page.run.reason)) if page.run.reason is not None else []
+
+
+def _notices(page: RunPage, _width: int) -> list[RenderableType]:
+    from jupyter_mlops.recording.recorder import NOTICE_TAG
+    from jupyter_mlops.tracker.replay import DROPPED_TAG
+
+    tags = {tag.key: tag.value for tag in page.run.tags}
+    notices = [_words(tags[NOTICE_TAG], "yellow")] if NOTICE_TAG in tags else []
+    if DROPPED_TAG in tags:
+        notices.append(_words(f"{tags[DROPPED_TAG]} logging calls were lost: there was no room to keep them", "yellow"))
+    return notices
 
 
 def _params(page: RunPage, width: int) -> list[RenderableType]:
@@ -171,6 +196,16 @@ def _children(page: RunPage, width: int) -> list[RenderableType]:
     return [table]
 
 
+def _cells(page: RunPage, _width: int) -> list[RenderableType]:
+    timed = [cell for cell in page.cells if cell.seconds > 0]
+    if not timed:
+        return []
+    total = formats.duration(1000 * sum(cell.seconds for cell in timed))
+    slowest = sorted(timed, key=lambda cell: -cell.seconds)[:SLOWEST]
+    named = ", ".join(f"cell {cell.index} {formats.duration(1000 * cell.seconds)}" for cell in slowest)
+    return [_words(f"{len(timed)} ran in {total}; the slowest: {named}")]
+
+
 def _inputs(page: RunPage, width: int) -> list[RenderableType]:
     inputs = page.run.inputs
     if not inputs:
@@ -210,7 +245,11 @@ def _artifacts(page: RunPage, width: int) -> list[RenderableType]:
     )
     table.show_header = False
     rest = len(page.artifacts) - len(files)
-    more = [_words(f"and {rest} more: jupyter mlops artifacts list {page.run.name} --recursive", "dim")] if rest else []
+    more = (
+        [_words(f"and {rest} more: jupyter mlops artifacts list {reference(page.run)} --recursive", "dim")]
+        if rest
+        else []
+    )
     return [table, *more]
 
 
@@ -230,9 +269,11 @@ SECTIONS: dict[str, Callable[[RunPage, int], list[RenderableType]]] = {
     "": _about,
     "Depends on state that is not in the record ⚠": _hidden_state,
     "Why it ended": _reason,
+    "Notices": _notices,
     "Parameters": _params,
     "Metrics": _metrics,
     "Runs": _children,
+    "Cells": _cells,
     "Inputs": _inputs,
     "Tags": _tags,
     "Artifacts": _artifacts,
@@ -245,9 +286,3 @@ def _words(text: str, style: str = "") -> RenderableType:
     from rich.text import Text
 
     return Text(output_text(text), style=style, overflow="fold")
-
-
-def _quoted(source: str) -> RenderableType:
-    from rich.text import Text
-
-    return Text("\n".join(f"│ {line}" for line in output_text(source).split("\n")), overflow="fold")

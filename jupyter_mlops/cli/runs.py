@@ -19,9 +19,11 @@ from jupyter_mlops.cli.options import (
     limit_option,
     paged,
 )
+from jupyter_mlops.cli.outcome import reference
 from jupyter_mlops.cli.runpage import NOTES
-from jupyter_mlops.cli.terminal import console, emit_json, json_text, note, printable
+from jupyter_mlops.cli.terminal import console, emit_json, json_text, note
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Run, RunChange, Tag, View
 
 FIRST_STEP = "No runs yet. Record a notebook with: jupyter mlops run NOTEBOOK.ipynb"
@@ -131,6 +133,28 @@ def history(connection: Connection, *, run: str, metric: str, as_json: bool) -> 
 
 
 @runs.command()
+@some_runs
+@json_option
+@click.pass_obj
+def compare(connection: Connection, *, runs: tuple[str, ...], as_json: bool) -> None:
+    """Show what differs between runs, side by side, and what is the same in all of them.
+
+    A sweep stands for its runs. Installed packages are compared where every run recorded them.
+    """
+    from jupyter_mlops.cli import comparison
+
+    tracker = connection.tracker
+    found = comparison.expanded(tracker, [tracker.runs.resolve(run) for run in runs])
+    if len(found) < 2:
+        raise click.UsageError("Comparing takes two runs or more, or a sweep.")
+    compared = comparison.compare(tracker, found)
+    if as_json:
+        emit_json(compared.as_document())
+    else:
+        comparison.show(compared)
+
+
+@runs.command()
 @run_argument
 @click.option("--source", is_flag=True, help="The exact source instead of the executed copy.")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Save the notebook as this file.")
@@ -204,7 +228,7 @@ def delete(connection: Connection, *, runs: tuple[str, ...], as_json: bool) -> N
     found = [tracker.runs.resolve(run) for run in runs]
     for run in found:
         tracker.runs.delete(run.run_id)
-    _report(connection, found, "Deleted {name}. To bring it back: jupyter mlops runs restore {id}", as_json)
+    _report(connection, found, "Deleted {name}. To bring it back: jupyter mlops runs restore {reference}", as_json)
 
 
 @runs.command()
@@ -295,4 +319,4 @@ def _report(connection: Connection, changed: list[Run], sentence: str, as_json: 
         emit_json([connection.tracker.runs.get(run.run_id) for run in changed])
         return
     for run in changed:
-        click.echo(printable(sentence.format(name=run.name, id=run.run_id[:12])))
+        click.echo(printable(sentence.format(name=run.name, reference=reference(run))))

@@ -13,7 +13,7 @@ from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import note
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
-from jupyter_mlops.core.records import Run
+from jupyter_mlops.core.records import Run, RunKind
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -81,7 +81,9 @@ def show(lines: Sequence[Line]) -> None:
     runs = [line.run for line in lines]
     now = formats.now()
     names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
-    params, metrics = differing_params(runs), metric_keys(runs)
+    # A sweep itself has no parameters; lacking them does not tell its runs apart.
+    params = differing_params([run for run in runs if run.kind is not RunKind.SWEEP])
+    metrics = metric_keys(runs)
     several_users = len({run.user for run in runs}) > 1
     # A name is enough to name a run, unless another has it too.
     telling = len({run.name for run in runs}) == len(runs)

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import click
 
-from jupyter_mlops.cli import outcome, runtable, tables
+from jupyter_mlops.cli import outcome, tables
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
 from jupyter_mlops.cli.interrupts import orderly
 from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
 from jupyter_mlops.cli.progress import SweepProgress
-from jupyter_mlops.cli.terminal import console, emit_json, note, printable
+from jupyter_mlops.cli.tables import Column, cells
+from jupyter_mlops.cli.terminal import console, emit_json, note
+from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Json, Run, RunStatus
 from jupyter_mlops.core.spaces import parse_grid, points
@@ -184,10 +187,26 @@ def _show(going: Sweep) -> None:
     shown = best or [child for child in children if child.status is RunStatus.FINISHED]
     if shown:
         to.print()
-        runtable.show(runtable.flat(shown[:MOST_SHOWN]))
+        _show_table(shown[:MOST_SHOWN], plan)
+        if len(shown) > MOST_SHOWN:
+            note(f"\nThe best {MOST_SHOWN} of {len(shown)} finished runs; all: jupyter mlops runs list --children")
     to.print("\nNext:")
     for command in _next(going, shown):
         to.print(f"  {command}", soft_wrap=True)
+
+
+def _show_table(runs: Sequence[Run], plan: SweepPlan) -> None:
+    swept = list(plan.points[0])
+    metrics = sorted(metric_keys(runs), key=lambda key: key != plan.metric)
+    now = formats.now()
+    tables.show(
+        [
+            Column(header="name", cells=cells([run.name for run in runs], "bold")),
+            *tables.param_columns(runs, swept, rank=1),
+            *tables.metric_columns(runs, metrics, rank=2),
+            Column(header="took", cells=cells([tables.elapsed(run, now) for run in runs]), right=True, rank=40),
+        ]
+    )
 
 
 def _next(going: Sweep, shown: Sequence[Run]) -> Iterator[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.cli.terminal import console, printable, put
+from jupyter_mlops.cli.terminal import console, put
 from jupyter_mlops.core import formats
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 
 if TYPE_CHECKING:

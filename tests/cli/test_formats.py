@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlops.cli.terminal import json_text, output_text, printable
+from jupyter_mlops.cli.terminal import json_text, output_text
 from jupyter_mlops.core import formats
+from jupyter_mlops.core.formats import printable
 
 NOW = 1_740_000_000_000
 
