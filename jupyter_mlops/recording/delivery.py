@@ -142,7 +142,7 @@ class Delivery:
         """Store all that was logged until now. A storage failure warns once, or raises in strict mode."""
         try:
             self._deliver()
-        except MLOpsError as error:
+        except (MLOpsError, OSError) as error:
             self.trouble(error)
 
     def nudge(self) -> None:

@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class Session:
         if self.delivery.live:
             try:
                 self.experiment()
-            except MLOpsError as error:
+            except (MLOpsError, OSError) as error:
                 self._storage_trouble(error)
         return LoggedExperiment(name, lambda: self.delivery.tracker.experiments.ensure(name))
 
@@ -317,7 +318,7 @@ class Session:
     def _resume(self, run_id: str, name: str | None, labels: tuple[Tag, ...]) -> ActiveRun:
         try:
             found = self.reader().runs.get(run_id)
-        except MLOpsError as error:
+        except (MLOpsError, OSError) as error:
             self._storage_trouble(error)
         else:
             if found.lifecycle.value != "active":
@@ -339,7 +340,7 @@ class Session:
                 placed = self._placed(new)
                 self.delivery.tracker.runs.create(placed)
                 created = True
-            except MLOpsError as error:
+            except (MLOpsError, OSError) as error:
                 self._storage_trouble(error)
         if not created:
             # Without a name, the replayer takes the experiment of the parent.
@@ -385,9 +386,9 @@ class Session:
                 )
         known.update({param.key: param.text for param in params})
 
-    def _storage_trouble(self, error: MLOpsError) -> None:
+    def _storage_trouble(self, error: MLOpsError | OSError) -> None:
         """Raise what is the caller's mistake; a storage failure only warns."""
-        if is_refusal(error):
+        if isinstance(error, MLOpsError) and is_refusal(error):
             raise error
         self.delivery.trouble(error)
 
@@ -482,6 +483,18 @@ def current() -> Session:
                 _current = Session()
                 atexit.register(_current.close)
     return _current
+
+
+@contextmanager
+def using(session: Session) -> Iterator[Session]:
+    """Have this process record by ``session`` for the time of a block, then close it."""
+    global _current  # noqa: PLW0603 - the one session of the process
+    before, _current = _current, session
+    try:
+        yield session
+    finally:
+        _current = before
+        session.close()
 
 
 def _after_fork_in_child() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -132,6 +133,9 @@ class Database:
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise
+            except sqlite3.OperationalError as error:  # a raw connection's errors are the driver's own
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise Unavailable(f"{self.url}: {error}") from error
             time.sleep(0.01)
 
 
