@@ -22,11 +22,11 @@ _ANIMALS = (
 
 
 def new_id() -> str:
-    """A new identifier: 48 bits of milliseconds, then random bits, so that ids sort by creation to the millisecond."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
+    """A new identifier: 48 bits of milliseconds, 12 bits of their fraction (the RFC's method 3), then random bits; so
+    that ids of one machine sort by their creation."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (nanoseconds << 12) // 1_000_000 << 64
+    value |= 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
     return f"{value:032x}"
 
 

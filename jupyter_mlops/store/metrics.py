@@ -182,7 +182,7 @@ def add(
             "run_id": run_id,
             "key": key,
             "experiment_id": experiments[run_id],
-            "bits": _bits(summary.value),
+            "bits": float_bits(summary.value),
             "value": None if isnan(summary.value) else summary.value,
             "step": summary.step,
             "timestamp": summary.timestamp,
@@ -261,7 +261,8 @@ def _join(connection: Connection, bound: dict[str, Any], group: Sequence[int]) -
     connection.execute(_REPLACE, {"chunk": group[0], "size": len(points), "how": codec, "packed": packed})
 
 
-def _bits(value: float) -> int:
+def float_bits(value: float) -> int:
+    """The IEEE 754 pattern of ``value`` as a signed integer."""
     bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
     return bits
 

@@ -38,6 +38,7 @@ class EmbeddedTracker:
     def __init__(self, database: Database, artifacts_url: str, principal: Principal) -> None:
         self.principal = principal
         self.url = database.url
+        self.database = database
         self._context = Context(database, artifacts_url, principal)
         self.experiments = EmbeddedExperiments(self._context)
         self.runs = EmbeddedRuns(self._context)

@@ -47,16 +47,22 @@ class EmbeddedRuns:
                 f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
             )
         name = new_run_name() if new.name is None else values.run_name(new.name)
+        if not is_id(new.experiment_id):
+            raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
+        if new.parent_run_id is not None:
+            _check_id(new.parent_run_id)
         values.check_batch(new.batch)
         call = batches.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
         context.writer.submit(call)
         return self.get(run_id)
 
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
+        _check_id(run_id)
         values.check_batch(batch)
         self._context.writer.submit(batches.Log(run_id, batch, self._authorize, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
+        _check_id(run_id)
         if change.name is not None:
             values.run_name(change.name)
         user = self._context.principal.name
@@ -64,6 +70,7 @@ class EmbeddedRuns:
         return self.get(run_id)
 
     def heartbeat(self, run_id: str) -> None:
+        _check_id(run_id)
         self._context.writer.submit(batches.Heartbeat(run_id, self._authorize))
 
     def delete_tag(self, run_id: str, key: str) -> None:
@@ -196,3 +203,8 @@ class EmbeddedRuns:
     def _note(self, connection: Connection, action: str, run_id: str, owner: str) -> None:
         self._tell(connection, run_id, owner)
         events.add_audit(connection, self._context.principal.name, action, run_id, self._context.clock())
+
+
+def _check_id(run_id: str) -> None:
+    if not is_id(run_id):
+        raise NotFound(f"run {values.short(run_id)} does not exist")
