@@ -42,7 +42,9 @@ def do(command: str, *, why: str) -> None:
 
 def ask(command: str) -> list[dict[str, object]]:
     """The JSON answer of a command."""
-    ended = subprocess.run(shlex.split(command), cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE)
+    ended = subprocess.run(shlex.split(command), cwd=ROOT, env=ENVIRONMENT, check=False, capture_output=True)
+    if ended.returncode != 0:
+        sys.exit(f"{command}\n{ended.stderr.decode()}")
     found: list[dict[str, object]] = json.loads(ended.stdout)
     return found
 
@@ -50,7 +52,7 @@ def ask(command: str) -> list[dict[str, object]]:
 def main() -> None:
     do(f"jupyter mlops run {NOTEBOOK}", why="1. Run a notebook as an experiment")
     do(
-        f"jupyter mlops sweep {NOTEBOOK} --grid learning_rate=0.001,0.003,0.01,0.03 --grid hidden_units=4,16,64 "
+        f"jupyter mlops sweep {NOTEBOOK} --grid learning_rate=0.001,0.002,0.005,0.02 --grid hidden_units=4,16,64 "
         "--metric valid_loss --minimize",
         why="2. Sweep two of its parameters: 12 points",
     )
