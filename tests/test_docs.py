@@ -70,12 +70,12 @@ def test_the_reference_is_what_the_commands_say() -> None:
         assert f"### `jupyter mlops {words}`" in page
 
 
-@pytest.mark.parametrize(("words", "command"), commands())
-def test_a_command_explains_itself_and_speaks_json(words: str, command: click.Command) -> None:
-    assert command.help
-    options = [param for param in command.params if isinstance(param, click.Option)]
-    assert not [option.opts for option in options if not option.help]
-    assert words == "completion" or any("--json" in option.opts for option in options)
+def test_every_command_explains_itself_and_speaks_json() -> None:
+    for words, command in commands():
+        assert command.help, words
+        options = [param for param in command.params if isinstance(param, click.Option)]
+        assert not [option.opts for option in options if not option.help], words
+        assert words == "completion" or any("--json" in option.opts for option in options), words
 
 
 @pytest.mark.parametrize("snippet", snippets("bash"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,6 +105,8 @@ def confirm(question: str, yes: bool) -> None:
     try:
         agreed = click.confirm(printable(question), err=True)
     except click.Abort:
+        if sys.stdin.isatty():
+            raise
         agreed = False
     if not agreed:
         raise click.ClickException("not confirmed, so nothing was done; --yes goes ahead without asking")

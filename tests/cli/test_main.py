@@ -1,0 +1,192 @@
+"""The command line as a program: errors, exit codes, interrupts, pipes, completion."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from made_up_team import Mlops, Team, document
+
+from jupyter_mlops.cli.main import COMPLETE_VARIABLE, SCRIPT, failures, root
+from jupyter_mlops.core import errors
+
+
+def offered(*words: str) -> list[str]:
+    """What a shell offers for the last word."""
+    completion = ShellComplete(root, {}, SCRIPT, COMPLETE_VARIABLE)
+    return [item.value for item in completion.get_completions(list(words[:-1]), words[-1])]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.InvalidValue("no such value"), 2),
+        (errors.FilterError("no such filter"), 2),
+        (errors.NotFound("nothing there"), 1),
+        (errors.Unavailable("the database sleeps"), 1),
+        (errors.RunFailed("the run failed", "abc"), 1),
+        (PermissionError(13, "Permission denied", "/root/x"), 1),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_errors_become_exit_codes(error: BaseException, code: int) -> None:
+    with pytest.raises(click.ClickException) as raised, failures():
+        raise error
+    assert raised.value.exit_code == code
+
+
+def test_an_error_is_one_harmless_line(mlops: Mlops) -> None:
+    said = mlops("runs", "show", "ab\x1b[2Jcd", code=2).stderr
+    assert said.startswith("Error: ")
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+
+
+def test_a_bug_is_not_hidden(mlops: Mlops) -> None:
+    with pytest.raises(ZeroDivisionError), failures():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["runs", "nonsense"], ["runs", "list", "--nonsense"], ["runs", "show"]]
+)
+def test_what_does_not_exist_is_usage(mlops: Mlops, words: list[str]) -> None:
+    assert "Usage: jupyter mlops" in mlops(*words, code=2).stderr
+
+
+def test_an_unknown_notebook_file_is_an_error(mlops: Mlops, team: Team) -> None:
+    said = mlops("runs", "notebook", "calm-heron-7", "-o", "no/such/folder/x.ipynb", code=1).stderr
+    assert "no/such/folder" in said
+
+
+def test_completion_offers_commands_and_names(team: Team) -> None:
+    assert offered("ru") == ["run", "runs"]
+    assert offered("runs", "show", "calm") == ["calm-heron-7"]
+    assert "calm-heron-7" in offered("runs", "compare", "depth-3", "")
+    run = team.runs["calm-heron-7"].run_id
+    assert run in offered("runs", "show", run[:4])
+    assert offered("runs", "list", "--experiment", "ch") == ["churn"]
+    assert "--children" in offered("runs", "list", "--ch")
+
+
+def test_completion_offers_nothing_hostile(team: Team) -> None:
+    assert not [name for name in offered("runs", "show", "") if name.startswith("evil")]
+
+
+def test_completion_without_a_store_is_silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_TRACKING_URL", "mysql://nowhere/x")
+    assert offered("runs", "show", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_program(mlops: Mlops, shell: str) -> None:
+    script = mlops("completion", shell).stdout
+    assert f"{COMPLETE_VARIABLE}={shell}_complete" in script
+    assert SCRIPT in script
+
+
+def test_completion_of_an_unknown_shell_is_usage(mlops: Mlops) -> None:
+    mlops("completion", "cmd", code=2)
+
+
+def test_lost_runs_are_told_and_marked(mlops: Mlops, team: Team) -> None:
+    from jupyter_mlops.core.records import RunChange, RunStatus
+    from jupyter_mlops.tracker.process import start_time, this_runner
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = start_time(ended.pid)
+    ended.wait()
+    runner = this_runner()
+    lost = type(runner)(host=runner.host, boot_id=runner.boot_id, pid=ended.pid, started=started or 0.0)
+    run = team.run("left-alone", status=RunStatus.RUNNING)
+    team.tracker.runs.change(run.run_id, RunChange(runner=lost))
+    result = mlops("runs", "list", "--json")
+    assert "left-alone" in result.stderr
+    listed = next(found for found in document(result) if found["name"] == "left-alone")
+    assert (listed["status"], listed["reason"]["kind"]) == ("FAILED", "runner lost")
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+def jupyter() -> list[str]:
+    return [sys.executable, "-m", "jupyter", "mlops"]
+
+
+@pytest.mark.slow
+def test_jupyter_finds_the_command(home: Path) -> None:
+    script = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{script}{os.pathsep}{os.environ['PATH']}"}
+    ended = subprocess.run([*jupyter(), "--version"], env=environment, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"jupyter-mlops, version \d+\..*\n", ended.stdout)
+    module = subprocess.run(
+        [sys.executable, "-m", "jupyter_mlops", "--help"], capture_output=True, text=True, check=True
+    )
+    assert module.stdout.startswith("Usage: jupyter mlops")
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_seen_enough_is_no_error(team: Team) -> None:
+    for number in range(60):
+        team.run(f"run-{number}-" + "x" * 200)
+    command = [sys.executable, "-m", "jupyter_mlops", "runs", "list", "--limit", "100", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130(team: Team) -> None:
+    command = [sys.executable, "-m", "jupyter_mlops", "models", "delete", "churn", "--json"]
+    team.tracker.models.register("churn", team.runs["calm-heron-7"].run_id, "model")
+    mother, child = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=child, stdout=subprocess.PIPE, stderr=child, start_new_session=True
+    ) as process:
+        os.close(child)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(mother, 1000)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    os.close(mother)
+    assert process.returncode == 130
+    assert team.tracker.models.get("churn").latest_version == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_and_width_on_a_terminal(team: Team, variables: dict[str, str], coloured: bool) -> None:
+    mother, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60", **variables}
+    environment.pop("NO_COLOR", None) if coloured else None
+    with subprocess.Popen(
+        [sys.executable, "-m", "jupyter_mlops", "runs", "list"], stdout=child, stderr=child, env=environment
+    ) as process:
+        os.close(child)
+        said = b""
+        try:
+            while piece := os.read(mother, 65536):
+                said += piece
+        except OSError:  # Linux says EIO when the last writer has gone
+            pass
+        assert process.wait(30) == 0
+    os.close(mother)
+    text = said.decode()
+    assert ("\x1b[32m" in text) == coloured
+    table = re.sub(r"\x1b\[[0-9;]*m", "", text).split("\r\n\r\n")[0]
+    assert all(len(line) <= 60 for line in table.splitlines())
+    assert "Not shown, for want of room" in text
