@@ -3,20 +3,26 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact, NewRun, Run, StreamPosition
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.together import together
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture
@@ -37,21 +43,6 @@ def read(tracker: Tracker, run: Run, path: str, **range: int) -> bytes:
     return b"".join(tracker.artifacts.open(run.run_id, path, **range))
 
 
-def together(*calls: Callable[[], Any]) -> list[Any]:
-    """Make the calls at the same moment, each in a thread; gives what each returned or raised."""
-    barrier = threading.Barrier(len(calls))
-
-    def work(call: Callable[[], Any]) -> Any:
-        barrier.wait()
-        try:
-            return call()
-        except MLOpsError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(work, calls))
-
-
 def paths(tracker: Tracker, run: Run, path: str = "") -> list[str]:
     return [artifact.path for artifact in tracker.artifacts.walk(run.run_id, path)]
 
@@ -70,14 +61,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 # --- put and read ----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_comes_back_as_it_was(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_file_comes_back_as_it_was(tracker: Tracker, run: Run, folder: Path) -> None:
     artifact = put(tracker, run, "notebook/source.ipynb", b"{}")
     assert (artifact.path, artifact.size, artifact.is_folder) == ("notebook/source.ipynb", 2, False)
     assert artifact.digest == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert artifact.created is not None
     assert read(tracker, run, "notebook/source.ipynb") == b"{}"
-    (tmp_path / "local.txt").write_bytes(b"from a path")
-    tracker.artifacts.put(run.run_id, "copy.txt", tmp_path / "local.txt")
+    (folder / "local.txt").write_bytes(b"from a path")
+    tracker.artifacts.put(run.run_id, "copy.txt", folder / "local.txt")
     assert read(tracker, run, "copy.txt") == b"from a path"
     assert read(tracker, run, "copy.txt", start=5, stop=8) == b"a p"
 
@@ -125,15 +116,15 @@ def test_a_put_that_fails_leaves_what_was_there(tracker: Tracker, run: Run) -> N
 
 
 @pytest.mark.parametrize("make", [lambda p: p / "none", lambda p: p, lambda p: io.StringIO("text"), lambda p: 5])
-def test_what_cannot_be_read_is_refused(tracker: Tracker, run: Run, tmp_path: Path, make) -> None:
+def test_what_cannot_be_read_is_refused(tracker: Tracker, run: Run, folder: Path, make) -> None:
     with pytest.raises(InvalidValue):
-        tracker.artifacts.put(run.run_id, "a.txt", make(tmp_path))
+        tracker.artifacts.put(run.run_id, "a.txt", make(folder))
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tracker: Tracker, run: Run, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
+def test_a_pipe_is_refused_and_not_waited_for(tracker: Tracker, run: Run, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
     with pytest.raises(InvalidValue, match="no regular file"):
-        tracker.artifacts.put(run.run_id, "a.txt", tmp_path / "pipe")
+        tracker.artifacts.put(run.run_id, "a.txt", folder / "pipe")
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
@@ -163,7 +154,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_a_hostile_path_is_refused_everywhere(tracker: Tracker, run: Run, tmp_path: Path, path: str) -> None:
+def test_a_hostile_path_is_refused_everywhere(tracker: Tracker, run: Run, folder: Path, path: str) -> None:
     with pytest.raises(InvalidValue):
         put(tracker, run, path)
     with pytest.raises(InvalidValue):
@@ -176,21 +167,21 @@ def test_a_hostile_path_is_refused_everywhere(tracker: Tracker, run: Run, tmp_pa
         with pytest.raises(InvalidValue):
             tracker.artifacts.walk(run.run_id, path)
         with pytest.raises(InvalidValue):
-            tracker.artifacts.put_folder(run.run_id, tmp_path, path)
+            tracker.artifacts.put_folder(run.run_id, folder, path)
         with pytest.raises(InvalidValue):
-            tracker.artifacts.download(run.run_id, path, tmp_path / "out")
+            tracker.artifacts.download(run.run_id, path, folder / "out")
     assert paths(tracker, run) == []
 
 
 @pytest.mark.parametrize(
     "path", ["x" * 255, "é" * 127, "résumé/图.png", "a b/c'd\"e.txt", "-rf", "%2e%2e/x", "...", "a/..b/c", "😀", "~/x"]
 )
-def test_an_unusual_path_is_a_path(tracker: Tracker, run: Run, tmp_path: Path, path: str) -> None:
+def test_an_unusual_path_is_a_path(tracker: Tracker, run: Run, folder: Path, path: str) -> None:
     put(tracker, run, path, path.encode())
     assert read(tracker, run, path) == path.encode()
-    place = tracker.artifacts.download(run.run_id, path, tmp_path / "out")
-    assert place == tmp_path / "out" / path
-    assert tree(tmp_path / "out") == {path: path.encode()}
+    place = tracker.artifacts.download(run.run_id, path, folder / "out")
+    assert place == folder / "out" / path
+    assert tree(folder / "out") == {path: path.encode()}
 
 
 ODD_PATHS = st.text(st.characters(codec=None), max_size=12) | st.lists(
@@ -200,8 +191,8 @@ ODD_PATHS = st.text(st.characters(codec=None), max_size=12) | st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=ODD_PATHS)
-def test_a_path_is_kept_as_it_is_or_refused(tracker: Tracker, run: Run, tmp_path: Path, path: str) -> None:
-    destination = tmp_path / new_id()
+def test_a_path_is_kept_as_it_is_or_refused(tracker: Tracker, run: Run, folder: Path, path: str) -> None:
+    destination = folder / new_id()
     try:
         put(tracker, run, path)
     except InvalidValue:
@@ -224,14 +215,14 @@ def test_a_path_is_a_file_or_a_folder(tracker: Tracker, run: Run, first: str, se
     assert len(paths(tracker, run)) == 6
 
 
-def test_a_folder_cannot_bring_a_file_where_there_is_a_folder(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_folder_cannot_bring_a_file_where_there_is_a_folder(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "model/data/weights")
-    make_tree(tmp_path, {"data": b"a file", "other": b"fine"})
+    make_tree(folder, {"data": b"a file", "other": b"fine"})
     with pytest.raises(InvalidValue, match="'model/data' is a folder"):
-        tracker.artifacts.put_folder(run.run_id, tmp_path, "model")
+        tracker.artifacts.put_folder(run.run_id, folder, "model")
     put(tracker, run, "plain")
     with pytest.raises(InvalidValue, match="'plain' is a file"):
-        tracker.artifacts.put_folder(run.run_id, tmp_path, "plain")
+        tracker.artifacts.put_folder(run.run_id, folder, "plain")
     assert paths(tracker, run) == ["model/data/weights", "plain"]
 
 
@@ -247,37 +238,37 @@ def test_two_at_once_cannot_make_a_file_a_folder(tracker: Tracker) -> None:
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_goes_in_and_out(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_folder_goes_in_and_out(tracker: Tracker, run: Run, folder: Path) -> None:
     files = {"MLmodel": b"flavors: {}", "data/w.bin": bytes(1000), "data/deep/er/x": b"", "same": b"flavors: {}"}
-    source = make_tree(tmp_path / "source", files)
+    source = make_tree(folder / "source", files)
     (source / "empty").mkdir()
     (source / "link").symlink_to("/etc/passwd")
     (source / "loop").symlink_to(source, target_is_directory=True)
     stored = tracker.artifacts.put_folder(run.run_id, source, "model")
     assert [artifact.path for artifact in stored] == sorted(f"model/{name}" for name in files)
     assert stored == tracker.artifacts.walk(run.run_id)
-    assert tracker.artifacts.download(run.run_id, "model", tmp_path / "out") == tmp_path / "out" / "model"
-    assert tree(tmp_path / "out" / "model") == files
-    assert tracker.artifacts.download(run.run_id, "", tmp_path / "all") == tmp_path / "all"
-    assert tree(tmp_path / "all" / "model") == files
+    assert tracker.artifacts.download(run.run_id, "model", folder / "out") == folder / "out" / "model"
+    assert tree(folder / "out" / "model") == files
+    assert tracker.artifacts.download(run.run_id, "", folder / "all") == folder / "all"
+    assert tree(folder / "all" / "model") == files
     tracker.artifacts.put_folder(run.run_id, source)
     assert len(paths(tracker, run)) == 8
 
 
-def test_a_folder_that_cannot_be_stored_whole_is_not_stored(tracker: Tracker, run: Run, tmp_path: Path) -> None:
-    make_tree(tmp_path / "odd", {"a": b"1", "b\nc": b"2"})
+def test_a_folder_that_cannot_be_stored_whole_is_not_stored(tracker: Tracker, run: Run, folder: Path) -> None:
+    make_tree(folder / "odd", {"a": b"1", "b\nc": b"2"})
     with pytest.raises(InvalidValue, match="b"):
-        tracker.artifacts.put_folder(run.run_id, tmp_path / "odd")
-    for folder in (tmp_path / "none", tmp_path / "odd" / "a"):
+        tracker.artifacts.put_folder(run.run_id, folder / "odd")
+    for none in (folder / "none", folder / "odd" / "a"):
         with pytest.raises(InvalidValue, match="folder"):
-            tracker.artifacts.put_folder(run.run_id, folder)
+            tracker.artifacts.put_folder(run.run_id, none)
     assert paths(tracker, run) == []
-    (tmp_path / "empty").mkdir()
-    assert tracker.artifacts.put_folder(run.run_id, tmp_path / "empty") == ()
+    (folder / "empty").mkdir()
+    assert tracker.artifacts.put_folder(run.run_id, folder / "empty") == ()
 
 
-def test_a_folder_becomes_visible_at_once(tracker: Tracker, run: Run, tmp_path: Path) -> None:
-    make_tree(tmp_path, {f"{number:03}": b"x" * number for number in range(100)})
+def test_a_folder_becomes_visible_at_once(tracker: Tracker, run: Run, folder: Path) -> None:
+    make_tree(folder, {f"{number:03}": b"x" * number for number in range(100)})
     counts: set[int] = set()
     done = threading.Event()
 
@@ -287,7 +278,7 @@ def test_a_folder_becomes_visible_at_once(tracker: Tracker, run: Run, tmp_path: 
 
     thread = threading.Thread(target=look)
     thread.start()
-    tracker.artifacts.put_folder(run.run_id, tmp_path)
+    tracker.artifacts.put_folder(run.run_id, folder)
     done.set()
     thread.join()
     assert counts <= {0, 100}
@@ -325,21 +316,21 @@ def test_deleting_a_file_or_a_folder(tracker: Tracker, run: Run) -> None:
 # --- download --------------------------------------------------------------------------------------------------------
 
 
-def test_a_download_replaces_and_leaves_other_files_alone(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_download_replaces_and_leaves_other_files_alone(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "f/a", b"new")
     put(tracker, run, "f/d/b", b"b")
-    make_tree(tmp_path, {"f/a": b"old", "f/mine": b"mine"})
-    tracker.artifacts.download(run.run_id, "f", tmp_path)
-    assert tree(tmp_path) == {"f/a": b"new", "f/d/b": b"b", "f/mine": b"mine"}
-    tracker.artifacts.download(run.run_id, "f/a", tmp_path)
-    assert tree(tmp_path) == {"f/a": b"new", "f/d/b": b"b", "f/mine": b"mine"}
+    make_tree(folder, {"f/a": b"old", "f/mine": b"mine"})
+    tracker.artifacts.download(run.run_id, "f", folder)
+    assert tree(folder) == {"f/a": b"new", "f/d/b": b"b", "f/mine": b"mine"}
+    tracker.artifacts.download(run.run_id, "f/a", folder)
+    assert tree(folder) == {"f/a": b"new", "f/d/b": b"b", "f/mine": b"mine"}
 
 
-def test_a_download_does_not_leave_its_destination(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_download_does_not_leave_its_destination(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "f/d/a", b"new")
-    outside = make_tree(tmp_path / "outside", {"d/a": b"mine"})
+    outside = make_tree(folder / "outside", {"d/a": b"mine"})
     for link in ("f", "f/d"):
-        destination = tmp_path / link.replace("/", "-")
+        destination = folder / link.replace("/", "-")
         (destination / link).parent.mkdir(parents=True)
         (destination / link).symlink_to(outside if link == "f" else outside / "d", target_is_directory=True)
         for path in ("f/d/a", "f/d", "f", ""):
@@ -348,52 +339,52 @@ def test_a_download_does_not_leave_its_destination(tracker: Tracker, run: Run, t
     assert tree(outside) == {"d/a": b"mine"}
 
 
-def test_a_download_that_cannot_be_written_says_where(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_download_that_cannot_be_written_says_where(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "f/a", b"new")
-    (tmp_path / "f").write_text("a file")
+    (folder / "f").write_text("a file")
     for path in ("f/a", "f", ""):
-        with pytest.raises(InvalidValue, match=str(tmp_path)):
-            tracker.artifacts.download(run.run_id, path, tmp_path)
-    assert tree(tmp_path) == {"f": b"a file"}
+        with pytest.raises(InvalidValue, match=str(folder)):
+            tracker.artifacts.download(run.run_id, path, folder)
+    assert tree(folder) == {"f": b"a file"}
 
 
-def test_a_run_without_files_is_an_empty_folder(tracker: Tracker, run: Run, tmp_path: Path) -> None:
-    assert tracker.artifacts.download(run.run_id, "", tmp_path / "out") == tmp_path / "out"
-    assert tree(tmp_path / "out") == {}
+def test_a_run_without_files_is_an_empty_folder(tracker: Tracker, run: Run, folder: Path) -> None:
+    assert tracker.artifacts.download(run.run_id, "", folder / "out") == folder / "out"
+    assert tree(folder / "out") == {}
 
 
 # --- runs and their states -------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_is_not_found(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_what_is_not_there_is_not_found(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "folder/file")
     for path in ("none", "folder/none", "folder"):
         with pytest.raises(NotFound, match=path):
             read(tracker, run, path)
     with pytest.raises(NotFound, match="none"):
-        tracker.artifacts.download(run.run_id, "none", tmp_path)
+        tracker.artifacts.download(run.run_id, "none", folder)
     unknown = new_id()
     for call in (
         lambda: tracker.artifacts.put(unknown, "a", io.BytesIO()),
-        lambda: tracker.artifacts.put_folder(unknown, tmp_path),
+        lambda: tracker.artifacts.put_folder(unknown, folder),
         lambda: tracker.artifacts.list(unknown),
         lambda: tracker.artifacts.walk(unknown),
         lambda: tracker.artifacts.open(unknown, "a"),
-        lambda: tracker.artifacts.download(unknown, "", tmp_path),
+        lambda: tracker.artifacts.download(unknown, "", folder),
         lambda: tracker.artifacts.delete(unknown, "a"),
     ):
         with pytest.raises(NotFound, match=unknown):
             call()
 
 
-def test_a_deleted_run_can_be_read_and_not_changed(tracker: Tracker, run: Run, tmp_path: Path) -> None:
+def test_a_deleted_run_can_be_read_and_not_changed(tracker: Tracker, run: Run, folder: Path) -> None:
     put(tracker, run, "a", b"kept")
     tracker.runs.delete(run.run_id)
     assert read(tracker, run, "a") == b"kept"
     with pytest.raises(Conflict, match="deleted"):
         put(tracker, run, "b")
     with pytest.raises(Conflict, match="deleted"):
-        tracker.artifacts.put_folder(run.run_id, tmp_path)
+        tracker.artifacts.put_folder(run.run_id, folder)
     with pytest.raises(Conflict, match="deleted"):
         tracker.artifacts.delete(run.run_id, "a")
     tracker.runs.restore(run.run_id)
@@ -411,9 +402,9 @@ def test_many_threads_put_into_one_run(tracker: Tracker, run: Run) -> None:
     assert {read(tracker, run, f"{number}/3") for number in range(5)} == {b"content 3"}
 
 
-def test_folders_of_the_same_contents_in_other_orders_do_not_block_each_other(tracker: Tracker, tmp_path: Path) -> None:
+def test_folders_of_the_same_contents_in_other_orders_do_not_block_each_other(tracker: Tracker, folder: Path) -> None:
     folders = [
-        make_tree(tmp_path / str(flip), {f"{number:02}": bytes([number ^ flip]) for number in range(32)})
+        make_tree(folder / str(flip), {f"{number:02}": bytes([number ^ flip]) for number in range(32)})
         for flip in (0, 31)
     ]
     runs = [new_run(tracker) for _ in folders]
