@@ -33,11 +33,10 @@ OTHER_DEFAULTS = {("search_runs", "output_format"), ("log_image", "artifact_file
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+def session(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLOPS_TRACKING_URL", raising=False)
     monkeypatch.delenv("MLOPS_ARTIFACTS_URL", raising=False)
-    with using(Session({"MLOPS_STRICT": "1"})) as session:
+    with using(Session({"MLOPS_STRICT": "1"}, url=sqlite_url)) as session:
         yield session
 
 
