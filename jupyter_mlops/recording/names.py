@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 from collections.abc import Iterator
 
@@ -31,7 +32,9 @@ class Names(msgspec.Struct, frozen=True):
 
 
 def names_in(code: str) -> Names:
-    """What ``code`` does with global names; nothing when it does not parse, because then it did nothing."""
+    """What ``code`` does with global names; nothing when it does not parse, because then it did nothing. Lines of
+    magics are passed over, unless they were turned into calls."""
+    code = _MAGIC_LINE.sub(r"\1pass", code)
     try:
         tree = ast.parse(code)
         table = symtable.symtable(code, "<cell>", "exec")
@@ -47,7 +50,7 @@ def names_in(code: str) -> Names:
     read = (read | (first.read & bound)) - (first.bound - _function_reads(table))
     return Names(
         read=frozenset(read).union(*(names.read - bound for names in inner)),
-        bound=frozenset(bound).union(*(names.bound for names in inner)),
+        bound=frozenset(bound | scan.bound).union(*(names.bound for names in inner)),
         changed=frozenset(scan.changed - scan.imported).union(*(names.changed for names in inner)),
         opaque=scan.opaque or any(names.opaque for names in inner),
     )
@@ -57,6 +60,8 @@ _MUTATORS = frozenset(
     "add append appendleft clear discard extend fit fit_transform insert load_state_dict partial_fit pop popitem "
     "remove reverse setdefault shuffle sort step update zero_grad".split()
 )
+_MAGIC_LINE = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
+_GIVEN = re.compile(r"(?:^|\s)(?:-p|--parameters)\s+([^\W\d]\w*)")
 _RUNS_ITS_CELL = frozenset("time timeit capture prun mlops debug".split())
 _ALTERS_NAMESPACE = frozenset("run store load_ext reset reset_selective pylab macro recall rerun".split()) - {
     "load_ext"
@@ -67,6 +72,7 @@ class _Scan(ast.NodeVisitor):
     def __init__(self) -> None:
         self.changed: set[str] = set()
         self.imported: set[str] = set()
+        self.bound: set[str] = set()
         self.nested: list[str] = []
         self.opaque = False
 
@@ -111,6 +117,8 @@ class _Scan(ast.NodeVisitor):
             self.opaque |= bool(words)
         elif words[0] in _RUNS_ITS_CELL:
             self.nested.append(words[-1])
+            if words[0] == "mlops" and len(words) == 3:
+                self.bound.update(_GIVEN.findall(words[1]))
 
     def _change(self, node: ast.expr) -> None:
         while isinstance(node, (ast.Attribute, ast.Subscript)):

@@ -67,6 +67,13 @@ NAMES = [
     ("with open(p) as f:\n    s = f.read()", {"open", "p"}, {"f", "s"}, set()),
     ("get_ipython().run_cell_magic('time', '', 'y = x')", {"get_ipython", "x"}, {"y"}, set()),
     ("get_ipython().run_line_magic('time', 'y = x')", {"get_ipython", "x"}, {"y"}, set()),
+    (
+        "get_ipython().run_cell_magic('mlops', 'run a -p lr 0.1 -p n=2', '%mlops log x\\ny = lr')",
+        {"get_ipython", "lr"},
+        {"y", "lr", "n"},
+        set(),
+    ),
+    ("%timeit f\nx = 1\n!ls", set(), {"x"}, set()),
     ("lambda: q", {"q"}, set(), set()),
     ("this is no python", set(), set(), set()),
     ("nul\0", set(), set(), set()),
