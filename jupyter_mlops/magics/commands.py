@@ -8,10 +8,10 @@ from typing import Any
 from jupyter_mlops.core import values
 from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.filter_names import did_you_mean
 from jupyter_mlops.core.formats import duration, now, number, numbers, printable, relative
 from jupyter_mlops.core.records import Batch, Metric, Param, Run
 from jupyter_mlops.core.redaction import redact_url
+from jupyter_mlops.core.suggestions import did_you_mean
 from jupyter_mlops.magics.html import Row, Table
 from jupyter_mlops.magics.words import Arguments, expressions
 from jupyter_mlops.recording.entities import ActiveRun
