@@ -43,7 +43,7 @@ class MLOpsEngine:
 
         from jupyter_mlops.core.ids import new_id
         from jupyter_mlops.core.parameters import check
-        from jupyter_mlops.core.records import NewRun, RunKind
+        from jupyter_mlops.core.records import NewRun, RunKind, RunStatus
         from jupyter_mlops.recording.notebook import start_kernel
         from jupyter_mlops.recording.recorder import RunFolder
         from jupyter_mlops.tracker.location import default_url
@@ -97,8 +97,8 @@ class MLOpsEngine:
                 )
                 # Papermill fails where any cell shows an error, also one that was expected.
                 run = execution.finish(execution.first_error())
-        if execution.cancelled:
-            raise KeyboardInterrupt(run.reason.message if run.reason else "")
+        if run.status is RunStatus.KILLED:
+            raise KeyboardInterrupt
         if execution.failure is not None:
             raise execution.failure
         return execution.executed
@@ -119,15 +119,16 @@ class MLOpsEngine:
 def _source(nb: Any, input_path: Any) -> Any:
     """The source notebook: the file papermill read, or where it was none of this machine, what papermill made of it."""
     import nbformat
-    from papermill.iorw import local_handler, papermill_io
+    from papermill.iorw import papermill_io
 
     from jupyter_mlops.recording.source import INJECTED_TAG, parse_source
 
+    local_handler = papermill_io.get_handler("local")
     if isinstance(input_path, str) and papermill_io.get_handler(input_path) is local_handler:
         # Papermill resolves names against the folder it was started in, though it works in --cwd by now.
         base = local_handler.cwd(None)
         local_handler.cwd(base)
-        path = Path(base or ".", input_path).absolute()
+        path = Path(base or ".", input_path).resolve()
         return parse_source(path.read_bytes(), str(path))
     plain = nbformat.from_dict(nb)
     plain.cells = [cell for cell in nb.cells if INJECTED_TAG not in cell.metadata.get("tags", ())]

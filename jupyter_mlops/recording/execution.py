@@ -120,19 +120,12 @@ class Execution:
         """The executed notebook, without secrets."""
         return self._state.shown()
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether a signal ended it."""
-        reason = self.reason
-        return reason is not None and reason.kind is ReasonKind.CANCELLED
-
     def first_error(self) -> Reason | None:
         """The first error that a cell shows, whether or not it ended the execution."""
         return self._state.first_error()
 
-    @property
-    def reason(self) -> Reason | None:
-        """Why the run ended otherwise than well."""
+    def _reason(self) -> Reason | None:
+        """Why the execution ended otherwise than well."""
         known = self._state.reason
         if self._cancelled is not None and (known is not None or self.failure is not None):
             return _amended(known, Reason(kind=ReasonKind.CANCELLED, message=f"cancelled by {self._cancelled}"))
@@ -148,7 +141,7 @@ class Execution:
 
     def finish(self, reason: Reason | None = None) -> Run:
         """End the kernel, complete the record and return it; ``reason`` stands in where the execution found none."""
-        reason = self.reason or reason
+        reason = self._reason() or reason
         files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
         self.recorder.sample()
         self._client.disconnect()

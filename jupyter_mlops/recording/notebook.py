@@ -62,7 +62,7 @@ class Launch:
         self.cwd = _working_directory(task)
         self.output = None if task.output is None else _output(task.output, task.notebook)
         self.folder = RunFolder(task.run_id)
-        if self.source.language != "python":
+        if self.source.language.lower() != "python":
             # Which other languages parameters can be written in, papermill knows.
             from jupyter_mlops.recording.source import executable
 

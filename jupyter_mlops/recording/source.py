@@ -29,7 +29,7 @@ class Source(msgspec.Struct, frozen=True):
     kernel: str
     """The kernel its metadata names; ``python3`` when they name none."""
     language: str
-    """Lower case; ``python`` when the metadata name none."""
+    """As the metadata write it; ``python`` when they name none."""
     declared: tuple[Declared, ...] | None
     """What its ``parameters`` cell declares; None when the cell is in a language whose parameters cannot be read."""
     cells: tuple[str, ...]
@@ -71,8 +71,8 @@ def parse_source(content: bytes, path: str) -> Source:
         path=path,
         content=content,
         kernel=spec.get("name") or DEFAULT_KERNEL,
-        language=str(language).lower(),
-        declared=_declared(cells, str(language).lower()),
+        language=str(language),
+        declared=_declared(cells, str(language)),
         cells=tuple(_text(cell) for cell in cells),
     )
 
@@ -95,7 +95,9 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     with warnings.catch_warnings():
         # Cells without ids, as older tools write them, are given some.
         warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
-        notebook = load_notebook_node(nbformat.reads(source.content.decode("utf-8"), as_version=4))
+        # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
+        notebook = nbformat.reads(source.content.decode("utf-8"), as_version=4)
+        notebook = load_notebook_node(nbformat.from_dict(notebook))
     if parameters:
         try:
             notebook = parameterize_notebook(
@@ -134,7 +136,7 @@ def _parse(content: bytes, path: str) -> dict[str, Any]:
 def _declared(cells: list[dict[str, Any]], language: str) -> tuple[Declared, ...] | None:
     for cell in cells:
         if PARAMETERS_TAG in (cell.get("metadata") or {}).get("tags", ()):
-            return declared(_text(cell)) if language == "python" else None
+            return declared(_text(cell)) if language.lower() == "python" else None
     return ()
 
 
