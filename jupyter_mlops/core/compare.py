@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.filter_names import did_you_mean
 from jupyter_mlops.core.records import MetricSummary, Param, Run
+from jupyter_mlops.core.suggestions import did_you_mean
 
 SYSTEM_METRICS = "system/"
 """What metrics that the recorder itself logs begin with."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
@@ -103,12 +101,3 @@ def find_attribute(entity: Entity, name: str) -> Attribute | None:
 def attribute_names(entity: Entity) -> tuple[str, ...]:
     """Every accepted spelling of the attributes of ``entity``."""
     return tuple(_BY_NAME[entity])
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the closest of ``known``, or nothing when none is close."""
-    by_fold: dict[str, str] = {}
-    for name in known:
-        by_fold.setdefault(name.casefold(), name)
-    close = difflib.get_close_matches(given.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"; did you mean {by_fold[close[0]]!r}?" if close else ""

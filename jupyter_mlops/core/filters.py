@@ -35,9 +35,9 @@ from jupyter_mlops.core.filter_names import (
     Entity,
     FieldKind,
     attribute_names,
-    did_you_mean,
     find_attribute,
 )
+from jupyter_mlops.core.suggestions import did_you_mean
 
 __all__ = [
     "Comparison",

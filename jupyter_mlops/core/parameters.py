@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core.errors import ParameterTypeError, UnknownParameter
-from jupyter_mlops.core.filter_names import did_you_mean
 from jupyter_mlops.core.parameter_types import ANY, ParameterType, example, fits, parse_type, type_schema
 from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.suggestions import closest
 from jupyter_mlops.core.values import short
 
 
@@ -171,11 +171,14 @@ def _is_standard_json(value: Json) -> bool:
 
 
 def _unknown_message(unknown: list[str], known: list[str]) -> str:
-    if not known:
-        names = ", ".join(map(repr, unknown))
-        return f"unknown parameter {names}: the notebook declares none; tag the cell that sets defaults 'parameters'"
-    hints = ", ".join(f"{name!r}{did_you_mean(name, known)}" for name in unknown)
-    return f"unknown parameter{'s' * (len(unknown) > 1)} {hints} (the notebook has {', '.join(known)})"
+    hints = [
+        f"{name!r} (did you mean {close!r}?)" if (close := closest(name, known)) else repr(name) for name in unknown
+    ]
+    if known:
+        has = f"the notebook has {', '.join(known)}"
+    else:
+        has = "the notebook declares none; tag the cell that sets the defaults with 'parameters'"
+    return f"unknown parameter{'s' * (len(unknown) > 1)} {', '.join(hints)}: {has}"
 
 
 def _type_message(parameter: Declared, value: Json) -> str:
