@@ -24,6 +24,18 @@ from jupyter_mlops.store.parameters import among
 _artifact = schema.artifact
 
 
+def _upsert(insert: Any) -> Any:
+    statement = insert(_artifact)
+    return statement.on_conflict_do_update(
+        index_elements=["holder", "path"],
+        set_={"blob_id": statement.excluded.blob_id, "created": statement.excluded.created},
+    )
+
+
+_LOCK_RUN = sa.select(schema.run.c.id).where(schema.run.c.id == sa.bindparam("run")).with_for_update(key_share=True)
+_UPSERT = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
+
+
 class File(msgspec.Struct, frozen=True):
     """A file and where its bytes are."""
 
@@ -37,8 +49,7 @@ class File(msgspec.Struct, frozen=True):
 
 def lock_run(connection: Connection, run_id: str) -> None:
     """Let no other transaction change the files of the run until this one ends. Logging to the run goes on."""
-    query = sa.select(schema.run.c.id).where(schema.run.c.id == run_id)
-    connection.execute(query.with_for_update(key_share=True))
+    connection.execute(_LOCK_RUN, {"run": run_id})
 
 
 def get_file(connection: Connection, holder: str, path: str) -> File | None:
@@ -78,15 +89,9 @@ def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], no
     if not files:
         return ()
     _check_layout(connection, holder, files.keys())
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(_artifact)
-    upsert = insert.on_conflict_do_update(
-        index_elements=[_artifact.c.holder, _artifact.c.path],
-        set_={"blob_id": insert.excluded.blob_id, "created": insert.excluded.created},
-    )
     written = [File(path, files[path], now) for path in sorted(files)]
-    connection.execute(
-        upsert, [{"holder": holder, "path": file.path, "blob_id": file.blob.id, "created": now} for file in written]
-    )
+    rows = [{"holder": holder, "path": file.path, "blob_id": file.blob.id, "created": now} for file in written]
+    connection.execute(_UPSERT[connection.dialect.name], rows)
     return tuple(file.record() for file in written)
 
 

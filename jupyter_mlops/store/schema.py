@@ -194,7 +194,7 @@ blob = Table(
     Column("created", BigInteger, nullable=False),
 )
 
-# Uploads in flight. While one is open, nothing that it may have found stored already is collected.
+# Leases of long uploads: `id` is the key of an object that has no row yet and is not collected until `lease_until`.
 upload = Table(
     "upload",
     metadata,

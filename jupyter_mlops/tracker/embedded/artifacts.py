@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.records import Artifact, Lifecycle, StreamPosition
 from jupyter_mlops.core.values import artifact_path
-from jupyter_mlops.store import artifacts, events, schema, streams
+from jupyter_mlops.store import artifacts, events, streams
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
 from jupyter_mlops.tracker.download import save_file, save_folder
@@ -96,7 +95,7 @@ class EmbeddedArtifacts:
             if not artifacts.delete_files(connection, run_id, path):
                 raise _missing(run_id, path)
             now = self._context.clock()
-            events.add_event(connection, "run.artifacts", owner, run_id, now)
+            events.add_event(connection, "run.changed", owner, run_id, now)
             events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
 
     def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
@@ -104,7 +103,7 @@ class EmbeddedArtifacts:
         now = self._context.clock()
         written = artifacts.put_files(connection, run_id, files, now)
         if written:
-            events.add_event(connection, "run.artifacts", owner, run_id, now)
+            events.add_event(connection, "run.changed", owner, run_id, now)
         return written
 
     def _applied(self, connection: Connection, run_id: str, path: str) -> Artifact:
@@ -120,29 +119,14 @@ class EmbeddedArtifacts:
         if path:
             artifact_path(path)
         with self._context.read() as connection:
-            require_run(self._context, connection, run_id, Scope.READ)
+            self._context.run_allowed(connection, run_id, Scope.READ)
             yield connection
 
     def _require_writable(self, connection: Connection, run_id: str) -> str:
-        owner, lifecycle = require_run(self._context, connection, run_id, Scope.WRITE)
+        owner, lifecycle = self._context.run_allowed(connection, run_id, Scope.WRITE)
         if lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted; restore it to change its artifacts")
         return owner
-
-
-def require_run(context: Context, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
-    """The owner and the lifecycle of a run that the principal may use with ``scope``; ``NotFound`` or
-    ``PermissionDenied`` otherwise."""
-    query = (
-        sa.select(schema.experiment.c.owner, schema.run.c.lifecycle)
-        .join(schema.experiment, schema.experiment.c.id == schema.run.c.experiment_id)
-        .where(schema.run.c.id == run_id)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFound(f"run {run_id!r} does not exist")
-    context.require(row.owner, scope, f"run {run_id!r}")
-    return row.owner, Lifecycle(row.lifecycle)
 
 
 def _missing(run_id: str, path: str, why: str | None = None) -> NotFound:

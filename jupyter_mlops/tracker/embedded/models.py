@@ -33,7 +33,6 @@ from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.download import save_folder
 from jupyter_mlops.tracker.embedded._context import Context
-from jupyter_mlops.tracker.embedded.artifacts import require_run
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
 _LARGEST_MLMODEL = 4 << 20
@@ -333,7 +332,7 @@ class EmbeddedModels:
         return True
 
     def _registrable(self, connection: Connection, run_id: str) -> str:
-        owner, lifecycle = require_run(self._context, connection, run_id, Scope.READ)
+        owner, lifecycle = self._context.run_allowed(connection, run_id, Scope.READ)
         if lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted; restore it to register a model from it")
         return owner
