@@ -33,6 +33,7 @@ NOTEBOOK = "notebook/source.ipynb"
 
 _TAGS = {"mlops.kernel": "kernel", "mlops.python": "python", "mlops.git.commit": "commit"}
 
+_DIGEST = re.compile("[0-9a-f]{32,}")
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
 _EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
 
@@ -64,25 +65,25 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(tracker: Tracker, runs: Sequence[Run]) -> Comparison:
-    rows = [
-        _row("run", "status", (run.status.value for run in runs)),
-        _row("run", "source", (run.source for run in runs)),
-        _row("run", "user", (run.user for run in runs)),
-        _row("run", "took (s)", ((run.end_time - run.start_time) / 1000 if run.end_time else None for run in runs)),
-    ]
-    tags = [{tag.key: tag.value for tag in run.tags} for run in runs]
-    rows += [_row("run", name, (of_run.get(key) for of_run in tags)) for key, name in _TAGS.items()]
-    digests = [{file.path: file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)} for run in runs]
-    rows.append(_row("run", SOURCE_ROW, (_cut(of_run.get(NOTEBOOK)) for of_run in digests)))
-    inputs = [{i.dataset.name: i.dataset.digest for i in run.inputs} for run in runs]
-    rows += [_row("inputs", name, (of_run.get(name) for of_run in inputs)) for name in _keys(inputs)]
     params = [{param.key: param.value for param in run.params} for run in runs]
-    rows += [_row("params", name, (of_run.get(name) for of_run in params)) for name in _keys(params)]
     metrics = [{metric.key: metric.value for metric in run.metrics} for run in runs]
-    rows += [_row("metrics", name, (of_run.get(name) for of_run in metrics)) for name in metric_keys(runs)]
+    inputs = [{i.dataset.name: i.dataset.digest for i in run.inputs} for run in runs]
+    tags = [{tag.key: tag.value for tag in run.tags} for run in runs]
+    sources = [{file.path: file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)} for run in runs]
     packages = [_packages(tracker, run) for run in runs]
-    if all(packages):
-        rows += [_row("packages", name, (of_run.get(name) for of_run in packages)) for name in sorted(_keys(packages))]
+    rows = [
+        *_rows("params", params, _keys(params)),
+        *_rows("metrics", metrics, metric_keys(runs)),
+        *_rows("inputs", inputs, _keys(inputs)),
+        _row("run", "status", (run.status.value for run in runs)),
+        _row("run", "took (s)", ((run.end_time - run.start_time) / 1000 if run.end_time else None for run in runs)),
+        _row("run", "source", (run.source for run in runs)),
+        _row("run", SOURCE_ROW, (of_run.get(NOTEBOOK) for of_run in sources)),
+        *(_row("run", name, (of_run.get(key) for of_run in tags)) for key, name in _TAGS.items()),
+        _row("run", "user", (run.user for run in runs)),
+        # A run that recorded no packages tells nothing about which it had.
+        *(_rows("packages", packages, sorted(_keys(packages))) if all(packages) else ()),
+    ]
     return Comparison(runs=tuple(runs), rows=tuple(row for row in rows if any(v is not None for v in row.values)))
 
 
@@ -98,12 +99,12 @@ def _row(group: str, name: str, values: Iterable[Json]) -> Row:
     return Row(group=group, name=name, values=tuple(values))
 
 
+def _rows(group: str, of_runs: Sequence[dict[str, Json]], names: Iterable[str]) -> list[Row]:
+    return [_row(group, name, (of_run.get(name) for of_run in of_runs)) for name in names]
+
+
 def _keys(mappings: Sequence[dict[str, Json]]) -> list[str]:
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
-
-
-def _cut(digest: str | None) -> str | None:
-    return digest[:SHORT_DIGEST] if digest is not None else None
 
 
 def _packages(tracker: Tracker, run: Run) -> dict[str, Json]:
@@ -141,8 +142,9 @@ def show(comparison: Comparison) -> None:
         columns = _one_a_line(comparison.runs, [row for row in differing if row.group != "packages"])
     table, left_out = tables.fit(columns, to.width)
     put(to, table)
-    for remark in _remarks(comparison, left_out, packages):
-        note(remark)
+    remarks = list(_remarks(comparison, left_out, packages))
+    if remarks:
+        note("\n" + "\n".join(remarks))
 
 
 def _listed(rows: Iterable[Row]) -> str:
@@ -210,8 +212,13 @@ def _numeric(row: Row) -> bool:
 
 def _texts(row: Row) -> list[str]:
     if not _numeric(row):
-        return ["" if value is None else printable(str(value)) for value in row.values]
+        return ["" if value is None else _text(value) for value in row.values]
     return (formats.numbers if row.group == "metrics" else formats.shortened)(row.values)
+
+
+def _text(value: Json) -> str:
+    text = printable(str(value))
+    return text[:SHORT_DIGEST] if _DIGEST.fullmatch(text) else text
 
 
 def _change(row: Row) -> str:

@@ -108,7 +108,8 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
         "started": _when(run.start_time, now),
         "took": tables.elapsed(run, now) if run.status.ended else f"{tables.elapsed(run, now)} so far",
         "state": "deleted" if run.lifecycle.value == "deleted" else "",
-        "kernel": ", ".join(tags[key] for key in ("mlops.kernel", "mlops.python") if tags.get(key)),
+        "kernel": tags.get("mlops.kernel", ""),
+        "python": tags.get("mlops.python", ""),
         "commit": commit,
     }
     return [tables.pairs({key: value for key, value in facts.items() if value}, width)]
@@ -213,7 +214,7 @@ def _inputs(page: RunPage, width: int) -> list[RenderableType]:
     table, _ = tables.fit(
         [
             Column(header="data set", cells=cells([i.dataset.name for i in inputs], "cyan"), least=16),
-            Column(header="digest", cells=cells([i.dataset.digest for i in inputs])),
+            Column(header="digest", cells=cells([i.dataset.digest for i in inputs]), least=16),
             Column(header="used for", cells=cells([i.context for i in inputs]), rank=1),
             Column(header="rows", cells=cells([_count(i.dataset.rows) for i in inputs]), right=True, rank=2),
             Column(header="source", cells=cells([i.dataset.source for i in inputs], "dim"), least=20, rank=3),

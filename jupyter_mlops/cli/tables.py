@@ -10,7 +10,7 @@ import msgspec
 from jupyter_mlops.cli.terminal import console, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
+from jupyter_mlops.core.records import ReasonKind, Run, RunKind, RunStatus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -151,10 +151,14 @@ def status(run: Run) -> Cell:
     """A run's status as a symbol and a word, with how far it is."""
     words, style = _STATUS[run.status]
     progress = run.progress
-    if progress is not None and (not run.status.ended or progress.done < progress.total):
+    if progress is None:
+        return Cell(words, style)
+    if not run.status.ended:
         words += f" {progress.done}/{progress.total}"
-    if progress is not None and progress.failed:
-        words += f" ✗{progress.failed}"
+        if progress.failed:
+            words += f" ✗{progress.failed}"
+    elif run.kind is RunKind.SWEEP and progress.failed:
+        words += f" ({progress.failed} of {progress.total})"
     return Cell(words, style)
 
 

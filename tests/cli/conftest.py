@@ -87,7 +87,9 @@ def record_team(tracker: Tracker, uploads: Path) -> Team:
     )
     made.run("evil\u202egnp", experiment="odd", params={"word": HOSTILE}, hidden_state="cell 3 was edited after it ran")
     made.run("odd-values", experiment="odd", metrics={"nan": [math.nan], "inf": [math.inf, -math.inf]})
-    sweep = made.run("grid-search", kind=RunKind.SWEEP, progress=Progress(done=3, total=3, failed=1))
+    sweep = made.run(
+        "grid-search", kind=RunKind.SWEEP, status=RunStatus.FAILED, progress=Progress(done=3, total=3, failed=1)
+    )
     for depth in (3, 5, 7):
         failed = depth == 7
         made.run(

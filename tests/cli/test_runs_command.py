@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,7 @@ def test_list_shows_what_tells_runs_apart(mlops: Mlops, team: Team) -> None:
 def test_list_folds_sweeps_and_unfolds_them(mlops: Mlops, team: Team) -> None:
     result = mlops("runs", "list")
     assert "grid-search ▸3" in result.stdout
+    assert "✗ failed (1 of 3)" in result.stdout
     assert "depth-3" not in result.stdout
     unfolded = lines(mlops("runs", "list", "--children").stdout)
     place = next(i for i, line in enumerate(unfolded) if line.startswith("grid-search"))
@@ -167,6 +170,70 @@ def test_a_name_that_fits_several_runs_is_usage(mlops: Mlops, team: Team) -> Non
     second = team.run("calm-heron-7")
     result = mlops("runs", "show", "calm-heron-7", code=2)
     assert second.run_id in result.stderr
+
+
+def test_show_says_how_long_cells_took(mlops: Mlops, team: Team) -> None:
+    times = [{"index": 1, "seconds": 0.5, "id": "b"}, {"index": 2, "seconds": 2.0, "status": "completed"}]
+    team.file(team.runs["calm-heron-7"], "notebook/cells.json", json.dumps(times).encode())
+    text = mlops("runs", "show", "calm-heron-7").stdout
+    assert "2 ran in 2.50 s; the slowest: cell 2 2.00 s, cell 1 0.50 s" in text
+
+
+def test_notices_are_shown(mlops: Mlops, team: Team) -> None:
+    team.run("noted", tags={"mlops.notice": "the kernel has no jupyter_mlops", "mlops.dropped": "7"})
+    text = mlops("runs", "show", "noted").stdout
+    assert "the kernel has no jupyter_mlops" in text
+    assert "7 logging calls were lost" in text
+
+
+def test_compare_parts_what_is_the_same_from_what_differs(mlops: Mlops, team: Team) -> None:
+    for name, version in (("calm-heron-7", "1.26"), ("brave-otter-418", "2.1")):
+        lock = f"# CPython 3.11\nnumpy=={version}\npandas==2.2\n-e file:///src  # mine\nother @ git+https://x/y@abc\n"
+        team.file(team.runs[name], "environment/requirements.txt", lock.encode())
+    text = mlops("runs", "compare", "calm-heron-7", "brave-otter-418").stdout
+    same, differs = text.split("\n\n", 1)
+    assert "kind rf, seed 42" in same
+    assert "churn-march abc123" in same
+    rows = {line.split()[0]: line.split()[1:] for line in lines(differs)}
+    assert rows["lr"] == ["0.1", "0.01"]
+    assert rows["auc"] == ["0.9100", "0.9700", "+0.06"]
+    assert rows["numpy"] == ["1.26", "2.1"]
+    assert "pandas" not in text
+    found = document(mlops("runs", "compare", "calm-heron-7", "brave-otter-418", "--json"))
+    assert found["differs"]["params.lr"] == [0.1, 0.01]
+    assert found["same"]["packages.mine"] == "file:///src"
+    assert [run["name"] for run in found["runs"]] == ["calm-heron-7", "brave-otter-418"]
+
+
+def test_compare_says_where_the_notebooks_differ(mlops: Mlops, team: Team) -> None:
+    assert "notebooks differ" not in mlops("runs", "compare", "calm-heron-7", "brave-otter-418").stderr
+    team.file(team.runs["calm-heron-7"], "notebook/source.ipynb", notebook(0.6))
+    said = mlops("runs", "compare", "calm-heron-7", "brave-otter-418").stderr
+    words = said.strip().rpartition("jupyter mlops ")[2].split()
+    assert "lr = 0.6" in mlops(*words).stdout
+
+
+def test_a_sweep_stands_for_its_runs(mlops: Mlops, team: Team) -> None:
+    found = document(mlops("runs", "compare", "grid-search", "--json"))
+    assert found["differs"]["params.depth"] == [3, 5, 7]
+    assert found["differs"]["metrics.auc"] == [pytest.approx(0.83), pytest.approx(0.85), None]
+    mlops("runs", "compare", "calm-heron-7", code=2)
+
+
+def test_many_runs_are_compared_one_a_line(mlops: Mlops, team: Team) -> None:
+    sweep = team.runs["grid-search"]
+    for depth in range(10, 20):
+        team.run(f"depth-{depth}", parent=sweep, params={"depth": depth}, metrics={"auc": [0.5 + depth / 100]})
+    text = mlops("runs", "compare", "grid-search").stdout
+    assert [line.split()[:2] for line in lines(text) if line.startswith("depth-1")] == [
+        [f"depth-{depth}", str(depth)] for depth in range(10, 20)
+    ]
+
+
+def test_equal_runs_do_not_differ(mlops: Mlops, team: Team) -> None:
+    for name in ("twin-1", "twin-2"):
+        team.run(name, metrics={"nan": [math.nan], "zero": [0.0]}, params={"x": 1})
+    assert "Nothing differs" in mlops("runs", "compare", "twin-1", "twin-2").stderr
 
 
 def test_history_prints_points_as_logged(mlops: Mlops, team: Team) -> None:
