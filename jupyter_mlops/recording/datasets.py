@@ -160,7 +160,7 @@ def _from_mlflow(data: Any) -> Dataset:
         name=fields["name"],
         digest=fields["digest"],
         source_type=fields["source_type"],
-        source=fields["source"],
+        source=_source(fields["source"]),
         schema=fields.get("schema"),
         profile=fields.get("profile"),
         rows=rows if type(rows) is int else None,

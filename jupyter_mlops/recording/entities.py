@@ -236,12 +236,14 @@ def outcome_of(error: BaseException | None) -> tuple[RunStatus, Reason | None]:
         return RunStatus.FINISHED, None
     if isinstance(error, KeyboardInterrupt):
         return RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted")
+    from jupyter_mlops.core.redaction import redact_text
+
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     if len(text) > _LONGEST_TRACEBACK:
         half = _LONGEST_TRACEBACK // 2
         text = f"{text[:half]}\n... ({len(text) - 2 * half:,} characters left out) ...\n{text[-half:]}"
     message = traceback.format_exception_only(type(error), error)[-1].strip()
-    return RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message, traceback=text)
+    return RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=redact_text(message), traceback=redact_text(text))
 
 
 def now() -> int:

@@ -86,7 +86,7 @@ def delete_experiment(experiment_id: str) -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def start_run(  # noqa: PLR0917 - as in MLflow
+def start_run(
     run_id: str | None = None,
     experiment_id: str | None = None,
     run_name: str | None = None,
@@ -201,7 +201,7 @@ def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_i
     _wait(session, synchronous)
 
 
-def log_metric(  # noqa: PLR0917 - as in MLflow
+def log_metric(
     key: str,
     value: float,
     step: int | None = None,

@@ -67,7 +67,7 @@ def search_experiments(
     return [LoggedExperiment.of(found) for found in _all(page, max_results)]
 
 
-def search_runs(  # noqa: PLR0917 - as in MLflow
+def search_runs(
     experiment_ids: Sequence[str] | None = None,
     filter_string: str = "",
     run_view_type: int | View = 1,

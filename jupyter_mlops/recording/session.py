@@ -78,7 +78,7 @@ class Session:
             self.enclosing = ActiveRun(self, checked_id(run_id, f"the environment variable {RUN_ID}"), owned=False)
         self._run_dir = environ.get(RUN_DIR)
         self._spool_dir = Path(environ[SPOOL_DIR]) if environ.get(SPOOL_DIR) else None
-        self._strict = environ.get(STRICT, "") not in ("", "0")
+        self._strict = environ.get(STRICT) == "1"
         self._spool_limit = _limit(environ.get(SPOOL_LIMIT))
         # In a notebook run, the experiment is that of the run.
         self._experiment_name = (environ.get(EXPERIMENT) or None) if self.enclosing is None else None

@@ -113,8 +113,8 @@ class Replayer:
         Raises
         ------
         MLOpsError
-            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``, ...), or a spool has a
-            newer format: all that was not applied is kept for the next time.
+            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), or a spool cannot be
+            read or has a newer format: all that was not applied is kept for the next time.
         """
         result = Replayed()
         with self._lock:
@@ -139,6 +139,9 @@ class Replayer:
                 stream = _open_stream(self._folder / name)
             except Unavailable as error:
                 unreadable = error
+                continue
+            except OSError as error:
+                unreadable = Unavailable(f"cannot read the spool {self._folder / name}: {error.strerror}")
                 continue
             if stream is not None:
                 self._streams[name] = stream

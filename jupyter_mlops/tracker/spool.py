@@ -26,7 +26,7 @@ from zlib import crc32
 
 import msgspec
 
-from jupyter_mlops.core.errors import MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, Runner
 from jupyter_mlops.tracker.process import this_runner
@@ -116,7 +116,9 @@ def target_of(url: str) -> str:
 
 
 def frame(payload: bytes) -> bytes:
-    """``payload`` as it is written to the file."""
+    """``payload`` as it is written to the file; ``InvalidValue`` when it is too large to be read back."""
+    if len(payload) > _LARGEST_FRAME:
+        raise InvalidValue(f"{len(payload):,} bytes in one call are too many; log them in several")
     return _FRAME.pack(len(payload), crc32(payload)) + payload
 
 

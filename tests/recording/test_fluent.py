@@ -477,3 +477,8 @@ class TestInputs:
     def test_what_cannot_be_described_is_said(self, frame: Any, options: dict[str, Any], message: str) -> None:
         with pytest.raises(InvalidValue, match=message):
             mlops.data.from_pandas(frame, **options)
+
+
+def test_every_name_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in mlops.__all__ if name not in page and name != "__version__"] == []
