@@ -7,6 +7,7 @@ accepted; 130 after Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,8 @@ def root(ctx: click.Context, url: str | None, artifacts: str | None) -> None:
     A run is named by its name or by any unique prefix of its id (4 characters or more). Every command that prints
     something takes --json.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
     ctx.obj = Connection(url, artifacts)
     ctx.call_on_close(ctx.obj.close)
 

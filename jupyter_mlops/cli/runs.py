@@ -190,8 +190,9 @@ def notebook(
     if as_json:
         emit_json({"before": found.run_id, "after": second.run_id, "changes": changes})
     elif changes:
+        to = console()
         click.secho(printable(f"- {found.name}\n+ {second.name}", lines=True), bold=True)
-        click.echo(notebookdiff.as_text(parsed, changes, colour=console().is_terminal), nl=False)
+        click.echo(notebookdiff.as_text(parsed, changes, colour=to.is_terminal and not to.no_color), nl=False)
     else:
         click.echo(printable(f"The cells of {found.name} and {second.name} have the same sources."))
 
