@@ -1,7 +1,7 @@
 """The main job, end to end, with the commands a person would type: run, sweep, compare, register, use.
 
-Everything is kept in ``.demo`` beside this repository's files, so that it can be looked at and thrown away. It can be
-repeated: runs and model versions are added.
+Everything is kept in ``.demo`` beside this repository's files (or in the folder given as argument), so that it can be
+looked at and thrown away. It can be repeated: runs and model versions are added.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = ROOT / ".demo"
+HOME = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else ROOT / ".demo"
 NOTEBOOK = "examples/breast-cancer.ipynb"
 MODEL = "breast-cancer"
 ENVIRONMENT = {
