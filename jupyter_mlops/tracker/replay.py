@@ -113,8 +113,8 @@ class Replayer:
         Raises
         ------
         MLOpsError
-            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), or a spool cannot be
-            read or has a newer format: all that was not applied is kept for the next time.
+            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), or a spool has a
+            newer format or cannot be read: all that was not applied is kept for the next time.
         """
         result = Replayed()
         with self._lock:

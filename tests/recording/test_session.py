@@ -213,6 +213,8 @@ class TestLive:
         }
         assert run.tags["password"] == "[redacted]"
         session.close()
+        with pytest.raises(ValueError, match="db"), begin().start_run():
+            raise ValueError("postgresql://ann:hunter2-hunter2@db/x")
         everything = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
         assert b"hunter2" not in everything
         assert b"s3cr3t" not in everything

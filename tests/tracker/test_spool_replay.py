@@ -392,6 +392,14 @@ def test_a_newer_format_is_said_and_others_are_applied(tracker: Tracker, run_id:
     assert path.exists()
 
 
+def test_a_file_that_cannot_be_read_is_said_and_others_are_applied(tracker: Tracker, run_id: str, folder: Path) -> None:
+    foreign(folder, gone(), points(run_id, 1))
+    (folder / f"{new_id()}.spool").mkdir()
+    with pytest.raises(Unavailable, match="cannot read the spool"):
+        replay_folder(folder, tracker)
+    assert steps(tracker, run_id) == [1]
+
+
 def test_an_unknown_kind_of_entry_is_a_dead_letter(tracker: Tracker, run_id: str, folder: Path) -> None:
     strange = {"type": "hologram", "run_id": run_id}
     foreign(folder, gone(), strange, points(run_id, 0))  # type: ignore[arg-type]
