@@ -190,7 +190,7 @@ class Upload:
         if self._leased:
             leases = connection.execute(schema.upload.delete().where(self._own_leases())).rowcount
         self._require_safe(leases, unleased=self._added.keys() - self._leased)
-        found = insert_blobs(connection, self._added.values(), self._store.clock())
+        found = _insert_blobs(connection, self._added.values(), self._store.clock())
         self._kept = {blob.id for blob in found.values()} & self._added.keys()
         return found
 
@@ -221,7 +221,7 @@ class Upload:
             raise Unavailable("the upload was suspended for too long, its bytes may be gone; upload again")
 
 
-def insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dict[str, Blob]:
+def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dict[str, Blob]:
     """The stored blob for the content of each, by digest, inserting those that are not there.
 
     They are taken in the order of their digests, and stay until the transaction ends: a collection passes over them.

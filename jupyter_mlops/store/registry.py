@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import Alias, AliasMove, ModelVersion, RegisteredModel, Tag
 from jupyter_mlops.store import schema
-from jupyter_mlops.store.artifacts import File
+from jupyter_mlops.store.artifacts import File, delete_files
 from jupyter_mlops.store.parameters import among
 
 _model = schema.model.c
@@ -231,7 +231,7 @@ def delete_version_tag(connection: Connection, version_id: str, key: str) -> boo
 
 def delete_version(connection: Connection, version_id: str) -> None:
     """Delete a version that no alias points at, with its files."""
-    connection.execute(schema.artifact.delete().where(_artifact.holder == version_id))
+    delete_files(connection, version_id)
     connection.execute(schema.model_version.delete().where(_version.id == version_id))
 
 
