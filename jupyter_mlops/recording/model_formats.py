@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import types
 import warnings
@@ -189,6 +190,12 @@ def load_model(folder: Path, *, flavor: str | None = None, allow_unsafe: bool = 
         return module.load_model(str(folder))
 
 
+def infer_signature(model_input: Any, model_output: Any) -> Any:
+    """MLflow's ``ModelSignature`` for data like these."""
+    with _mlflow():
+        return import_module("mlflow.models").infer_signature(model_input, model_output)
+
+
 def read_mlmodel(folder: Path) -> dict[str, Any]:
     """The content of the folder's ``MLmodel`` file."""
     import yaml
@@ -238,7 +245,7 @@ def _save_sklearn(module: Any, model: Any, folder: Path, serialization: str | No
 def _skops_types(model: Any) -> list[str]:
     """The types in ``model`` that skops must be told to trust, all of them trustworthy."""
     try:
-        skops = import_module("skops.io")
+        skops = _skops_io()
     except ImportError as error:
         raise MissingDependency("skops, the safe format of scikit-learn models, needs: " + _INSTALL) from error
     try:
@@ -251,8 +258,23 @@ def _skops_types(model: Any) -> list[str]:
     return names
 
 
+_TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
+
+
+def _skops_io() -> Any:
+    """``skops.io``. Importing it lists scikit-learn's estimators, by a walk through all of its packages that would also
+    enter its adapter for PyTorch and so import PyTorch, for seconds."""
+    if "torch" in sys.modules or _TORCH_ADAPTER in sys.modules:
+        return import_module("skops.io")
+    sys.modules[_TORCH_ADAPTER] = None  # type: ignore[assignment]
+    try:
+        return import_module("skops.io")
+    finally:
+        del sys.modules[_TORCH_ADAPTER]
+
+
 def _check_skops(file: Path) -> None:
-    foreign = [name for name in import_module("skops.io").get_untrusted_types(file=file) if not _is_trusted(name)]
+    foreign = [name for name in _skops_io().get_untrusted_types(file=file) if not _is_trusted(name)]
     if foreign:
         raise UnsafeModel(f"{file.name} contains {', '.join(foreign)}, which is not part of scikit-learn")
 
@@ -346,6 +368,7 @@ def _mlflow(*, allow_pickle: bool = True) -> Iterator[None]:
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", module=r"mlflow\.")
+                    warnings.filterwarnings("ignore", message=r".*Add type hints to the `predict` method")
                     yield
             except exceptions.MlflowException as error:
                 raise InvalidValue(f"MLflow refuses this model: {error.message}") from error
