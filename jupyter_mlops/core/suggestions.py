@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that is most like ``given``, whatever the case; None when none is close."""
+    # Only those who erred wait for it.
+    import difflib
+
     by_fold: dict[str, str] = {}
     for name in known:
         by_fold.setdefault(name.casefold(), name)
