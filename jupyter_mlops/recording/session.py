@@ -37,6 +37,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.recording.delivery import Delivery
 from jupyter_mlops.recording.entities import NOTES_TAG, ActiveRun, LoggedExperiment, now, outcome_of
+from jupyter_mlops.recording.surroundings import after_each_cell, executed, in_ipython
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import is_refusal
@@ -93,7 +94,8 @@ class Session:
         self.last: ActiveRun | None = None
         """The run that was active last."""
         self.delivery = self._new_delivery(url)
-        _watch_cells(self)
+        reference = weakref.ref(self)
+        after_each_cell(lambda: _nudge(reference()))
         _sessions.add(self)
 
     def _new_delivery(self, url: str | None) -> Delivery:
@@ -221,7 +223,7 @@ class Session:
                 name=name or new_run_name(),
                 start_time=now(),
                 parent_run_id=parent or (outer.run_id if outer else None),
-                source=_source() if source is None else source,
+                source=executed() if source is None else source,
                 hidden_state=hidden_state,
                 runner=this_runner(),
                 batch=self._redacted(Batch(tags=labels)),
@@ -282,7 +284,7 @@ class Session:
 
     def close(self) -> None:
         """End the runs that this process began and is still in, and deliver what was logged."""
-        status, reason = outcome_of(None if _in_ipython() else getattr(sys, "last_value", None))
+        status, reason = outcome_of(None if in_ipython() else getattr(sys, "last_value", None))
         for run in reversed(list(self._open.values())):
             self._end(run, status, reason)
         self.delivery.close()
@@ -430,43 +432,16 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
+def _nudge(session: Session | None) -> None:
+    if session is not None:
+        session.delivery.nudge()
+
+
 def _labels(tags: Mapping[str, Any] | None, description: str | None) -> tuple[Tag, ...]:
     labels = [values.tag(key, value) for key, value in (tags or {}).items()]
     if description is not None:
         labels.append(values.tag(NOTES_TAG, description))
     return tuple(labels)
-
-
-def _source() -> str:
-    """What is being executed, as its user knows it: the notebook where the server says, else the script."""
-    if _in_ipython():
-        return os.environ.get("JPY_SESSION_NAME", "")
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return str(Path(file).absolute()) if file else ""
-
-
-def _in_ipython() -> bool:
-    return _shell() is not None
-
-
-def _shell() -> Any:
-    module = sys.modules.get("IPython")
-    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
-
-
-def _watch_cells(session: Session) -> None:
-    """Deliver at the end of each cell."""
-    shell = _shell()
-    if shell is None:
-        return
-    reference = weakref.ref(session)
-
-    def after_cell(*_: object) -> None:
-        found = reference()
-        if found is not None:
-            found.delivery.nudge()
-
-    shell.events.register("post_run_cell", after_cell)
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
