@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli import tables
@@ -120,11 +120,12 @@ def _next(run: Run) -> Iterator[str]:
         yield f"jupyter mlops rerun {name}"
 
 
-def print_failed_child(to: Console, run: Run) -> None:
-    """One child of a sweep that did not finish: short, since there may be many."""
+def print_failed_child(to: Console, run: Run, swept: Sequence[str]) -> None:
+    """One child of a sweep that did not finish, with the parameters that tell it from others: short, since there may be
+    many."""
     from rich.text import Text
 
-    values = "  ".join(f"{param.key}={param.text}" for param in run.params)
+    values = "  ".join(f"{param.key}={param.text}" for param in run.params if param.key in swept)
     to.print(Text(f"✗ {printable(run.name)}  {printable(values)}", style="red"), soft_wrap=True)
     if run.reason is not None:
         for line in failure(run.reason, short=True):

@@ -99,14 +99,13 @@ class SweepProgress(_Display):
     def __call__(self, standing: Standing, child: Run | None) -> None:
         if child is not None:
             self._ended += 1
-            if child.status is not RunStatus.FINISHED:
-                print_failed_child(self.bars.console if self.bars is not None else self.console, child)
         if self.bars is not None:
             self.bars.update(self._task, completed=standing.fraction, told=self._told(standing))
         elif child is not None:
-            self.console.print(
-                f"{printable(child.name)} {child.status.value.lower()}: {self._told(standing)}", soft_wrap=True
-            )
+            line = f"{printable(child.name)} {child.status.value.lower()}: {self._told(standing)}"
+            self.console.print(line, soft_wrap=True)
+        if child is not None and child.status is not RunStatus.FINISHED:
+            print_failed_child(self.console, child, list(self._plan.points[0]))
 
     def _told(self, standing: Standing) -> str:
         words = [f"{standing.ended} of {standing.total} done"]

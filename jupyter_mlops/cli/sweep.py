@@ -45,8 +45,8 @@ BESIDE_RESUME = frozenset(
     "-g",
     multiple=True,
     metavar="NAME=VALUES",
-    help="Values of one parameter: a list (lr=0.01,0.1) or a range with both ends (depth=3:9:2). Repeatable: "
-    "every combination is a point.",
+    help="Values of one parameter: a list (lr=0.01,0.1), a range with both ends (depth=3:9:2) or equal ratios "
+    "(lr=log(1e-4,1e-1,4)). Repeatable: every combination is a point.",
 )
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Take N of the combinations, at random.")
 @click.option("--seed", type=int, metavar="N", help="Makes --sample repeatable.")
