@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from jupyter_mlops.core.errors import (
     Conflict,
+    IntegrityError,
     InvalidValue,
     MissingDependency,
     MLOpsError,
@@ -27,6 +28,10 @@ from jupyter_mlops.store.turnstile import Turnstile
 
 _WRITES = "mlops_writes"
 BUSY_TIMEOUT_MS = 60_000
+CONNECT_TIMEOUT = 10
+"""Seconds to wait for a PostgreSQL server."""
+CACHE_KIB = 32 * 1024
+"""Memory that a SQLite connection may use for pages of the file."""
 
 
 class Database:
@@ -67,7 +72,11 @@ class Database:
             self.network = network_file_system(self.path.parent, mounts)
             self._turnstile = Turnstile(self.path.with_name(self.path.name + "-turn"), BUSY_TIMEOUT_MS / 1000)
         try:
-            self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
+            self.engine: Engine = sa.create_engine(
+                parsed,
+                pool_pre_ping=not self.is_sqlite,
+                connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
+            )
         except ModuleNotFoundError as error:
             raise MissingDependency(
                 f"{self.url}: PostgreSQL needs the package {error.name!r}: pip install 'jupyter-mlops[postgresql]'"
@@ -76,6 +85,8 @@ class Database:
             sa.event.listen(self.engine, "connect", _configure_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
             self._set_journal()
+        else:
+            sa.event.listen(self.engine, "connect", _configure_postgresql)
 
     @property
     def journal_mode(self) -> str:
@@ -167,7 +178,15 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.close()
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    # A plan that is made for any value of a search's parameters can be a thousand times slower than the right one.
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_custom_plan")
+    connection.commit()
 
 
 def _lower(text: str | None) -> str | None:
@@ -189,26 +208,36 @@ def translated() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"a text cannot be stored: {error}") from error
     except sa.exc.TimeoutError as error:
         raise Unavailable(f"all database connections are busy: {error}") from error
 
 
 def _translate(error: sa.exc.DBAPIError) -> MLOpsError | None:
     text = str(error.orig).strip()
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if "disk is full" in text or "disk I/O error" in text or state in _NO_ROOM:
-        return StorageFull(f"the database has no room to write: {text}; free some space and try again")
     if isinstance(error, sa.exc.DataError):
         return InvalidValue(f"the database refuses a value: {text}")
     if isinstance(error, sa.exc.IntegrityError):
         return Conflict(f"someone else has changed the same thing meanwhile: {text}")
+    state = getattr(error.orig, "sqlstate", None)
+    if "database or disk is full" in text or state in _NO_ROOM:
+        return StorageFull(f"the database has no room to write: {text}; free some space and try again")
+    if "is not a database" in text:
+        return InvalidValue(f"this is no SQLite database: {text}")
+    if "malformed" in text:
+        return IntegrityError(f"the database is damaged: {text}; restore a copy of it")
+    if isinstance(error.orig, sqlite3.Error):
+        # SQLite has one class for what may pass and for mistakes in statements.
+        return Unavailable(f"the database does not answer: {text}") if _PASSING.search(text) else None
     if error.connection_invalidated or isinstance(error, sa.exc.OperationalError):
         return Unavailable(f"the database does not answer: {text}")
     return None
 
 
-# PostgreSQL's disk_full, and quota errors of its hosts.
+# PostgreSQL's disk_full, and what its hosts say when a quota is reached.
 _NO_ROOM = ("53100", "53400")
+_PASSING = re.compile("locked|busy|unable to open|readonly|read-only|disk I/O error|interrupted")
 
 
 def masked(url: str) -> str:

@@ -38,6 +38,8 @@ class _Among(ColumnElement[bool]):
 
     type = sa.Boolean()
     inherit_cache = True
+    # Else SQLite's dialect would write `= 1` behind it, and SQLite would not use an index.
+    _is_implicitly_boolean = True
     _traverse_internals = [  # noqa: RUF012 - SQLAlchemy declares it so
         ("column", InternalTraversal.dp_clauseelement),
         ("items", InternalTraversal.dp_clauseelement),
@@ -51,13 +53,13 @@ class _Among(ColumnElement[bool]):
 @compiles(_Among, "sqlite")
 def _sqlite_among(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, items = compiler.process(element.column, **options), compiler.process(element.items, **options)
-    return f"{column} IN (SELECT value FROM json_each({items}))"
+    return f"({column} IN (SELECT value FROM json_each({items})))"
 
 
 @compiles(_Among, "postgresql")
 def _postgresql_among(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, items = compiler.process(element.column, **options), compiler.process(element.items, **options)
-    return f"{column} = ANY ({items})"
+    return f"({column} = ANY ({items}))"
 
 
 def among(column: ColumnElement[Any], name: str, values: Sequence[str] | None = None) -> ColumnElement[bool]:

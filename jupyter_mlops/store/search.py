@@ -151,8 +151,8 @@ def run_ids(
         best = _Term(_metric.value, first.descending, text=False)
         rest = query.order[1:]
         segments = [
-            listing.segment(summary, [*here, _metric.value.is_not(None)], rest, best),
-            listing.segment(summary, [*here, _metric.value.is_(None)], rest),
+            listing.segment(summary, [*here, _metric.value.is_not(None)], rest, best, _metric.run_id),
+            listing.segment(summary, [*here, _metric.value.is_(None)], rest, None, _metric.run_id),
             listing.segment(schema.run, [scope[0], *conditions, lacking], rest),
         ]
     return listing.page(segments, ",".join(sorted(experiment_ids)))
@@ -229,7 +229,6 @@ class _Listing:
         self.entity = entity
         self.query = query
         self.is_sqlite = connection.dialect.name == "sqlite"
-        self.filter = [self._condition(comparison) for comparison in query.filter]
 
     # --- ordering and paging ---
 
@@ -239,9 +238,15 @@ class _Listing:
         conditions: Sequence[ColumnElement[bool]],
         order: Sequence[OrderKey],
         first: _Term | None = None,
+        id_column: sa.Column[str] | None = None,
     ) -> _Segment:
-        """Things of ``source`` for which ``conditions`` and the filter hold, ordered by ``first``, then ``order``."""
-        segment = _Segment(source, [*conditions, *self.filter], [] if first is None else [first])
+        """Things of ``source`` for which ``conditions`` and the filter hold, ordered by ``first``, then ``order``.
+
+        ``id_column`` is where their id is read from first, if not from their own table.
+        """
+        owner = self.entity.id if id_column is None else id_column
+        chosen = [*conditions, *(self._condition(comparison, owner) for comparison in self.query.filter)]
+        segment = _Segment(source, chosen, [] if first is None else [first])
         for key in order:
             self._add_terms(segment, key)
         ordered = {id(term.value) for term in segment.terms}
@@ -336,44 +341,43 @@ class _Listing:
 
     # --- filtering ---
 
-    def _condition(self, comparison: Comparison) -> ColumnElement[bool]:
+    def _condition(self, comparison: Comparison, owner: sa.Column[str]) -> ColumnElement[bool]:
         field, operator = comparison.field, comparison.operator
         if field.kind is FieldKind.ATTRIBUTE:
             return self._compare(self.entity.attributes[field.key], comparison)
         if field.kind is FieldKind.DATASET:
-            return self._dataset_condition(comparison)
+            return self._dataset_condition(comparison, owner)
         table = {FieldKind.METRIC: schema.metric, FieldKind.PARAM: schema.param, FieldKind.TAG: self.entity.tags}[
             field.kind
         ].alias()
-        present = sa.exists().where(next(iter(table.c)) == self.entity.id, table.c.key == field.key)
+        present = sa.exists().where(next(iter(table.c)) == owner, table.c.key == field.key)
         if operator is Operator.IS_NULL:
             return ~present
         if operator is Operator.IS_NOT_NULL:
             return present
         return present.where(self._compare(_compared_column(table, field, comparison.value), comparison))
 
-    def _dataset_condition(self, comparison: Comparison) -> ColumnElement[bool]:
+    def _dataset_condition(self, comparison: Comparison, owner: sa.Column[str]) -> ColumnElement[bool]:
         used, dataset = schema.run_input.c, schema.dataset.c
         columns = {"name": dataset.name, "digest": dataset.digest, "context": used.context}
         return sa.exists().where(
-            used.run_id == self.entity.id,
+            used.run_id == owner,
             dataset.id == used.dataset_id,
             self._compare(columns[comparison.field.key], comparison),
         )
 
     def _compare(self, column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
         operator, value = comparison.operator, comparison.value
-        if operator is Operator.IS_NULL:
-            return column.is_(None)
-        if operator is Operator.IS_NOT_NULL:
-            return column.is_not(None)
+        if operator in (Operator.IS_NULL, Operator.IS_NOT_NULL):
+            return column.is_(None) if operator is Operator.IS_NULL else column.is_not(None)
         if isinstance(value, tuple):
             listed = among(column, "items", value)
             return listed if operator is Operator.IN else ~listed
         if operator in (Operator.LIKE, Operator.ILIKE):
             return self._like(column, str(value), operator is Operator.LIKE)
         if isinstance(value, bool):
-            value = "true" if value else "false"
+            # Among booleans, to differ from the one is to be the other; what is no boolean is neither.
+            return column == ("true" if value is (operator is Operator.EQ) else "false")
         number = isinstance(value, float) and isinstance(column.type, sa.Integer)
         # A number that is no integer is compared as such also with a column of integers.
         compared: ColumnElement[bool] = _COMPARE[operator](column, sa.literal(value, sa.Double) if number else value)
