@@ -42,7 +42,7 @@ class Capture:
         root = None if self._checkout is None else Path(self._checkout.root)
         cwd = Path(self._interpreter.cwd)
         base = (root or cwd).resolve()
-        for path in git.local_modules(files, cwd=cwd, root=root, prefix=self._interpreter.prefix):
+        for path in git.local_modules(files, cwd=cwd, root=root):
             text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
             self._recorder.put(f"environment/modules/{path.relative_to(base).as_posix()}", text.encode())
 

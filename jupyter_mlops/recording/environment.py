@@ -26,10 +26,11 @@ PROBE = (
 """A Python expression that tells what :class:`Interpreter` holds."""
 
 MODULES_PROBE = (
-    "__import__('json').dumps(sorted({f for f in (getattr(m, '__file__', None) "
-    "for m in list(__import__('sys').modules.values())) if isinstance(f, str)}))"
+    "(lambda sys: __import__('json').dumps(sorted({f for f in (getattr(m, '__file__', None) "
+    "for m in list(sys.modules.values())) if isinstance(f, str) and 'site-packages' not in f "
+    "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))})))(__import__('sys'))"
 )
-"""A Python expression that tells the files of all imported modules."""
+"""A Python expression that tells the files of imported modules that belong to no installation."""
 
 
 class Interpreter(msgspec.Struct, frozen=True):

@@ -142,17 +142,20 @@ class Execution:
     def finish(self, reason: Reason | None = None) -> Run:
         """End the kernel, complete the record and return it; ``reason`` stands in where the execution found none."""
         reason = self._reason() or reason
-        files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
-        self.recorder.sample()
-        self._client.disconnect()
-        self._kernel.ask_to_end()
-        content = nbformat.writes(self.executed).encode()
-        self.recorder.put(EXECUTED, content)
-        self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
-        if self._output is not None:
-            write_atomically(self._output, content + b"\n")
-        self._capture.modules(files or ())
-        self._kernel.end()
+        try:
+            files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
+            self.recorder.sample()
+            self._client.disconnect()
+            self._kernel.ask_to_end(interrupt=self.failure is not None)
+            # The rest is done while the kernel ends.
+            content = nbformat.writes(self.executed).encode()
+            self.recorder.put(EXECUTED, content)
+            self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
+            if self._output is not None:
+                write_atomically(self._output, content + b"\n")
+            self._capture.modules(files or ())
+        finally:
+            self._kernel.end()
         if reason is None:
             status = RunStatus.FINISHED
         else:

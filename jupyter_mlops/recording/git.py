@@ -49,15 +49,14 @@ def checkout(folder: Path) -> Checkout | None:
     )
 
 
-def local_modules(files: Iterable[str], *, cwd: Path, root: Path | None, prefix: str) -> list[Path]:
-    """Which of the imported ``files`` are the user's own and not kept by git: below ``root`` (below ``cwd`` outside of
-    a working tree), untracked there, and not part of an installation at ``prefix`` or in a ``site-packages``."""
+def local_modules(files: Iterable[str], *, cwd: Path, root: Path | None) -> list[Path]:
+    """Which of the imported ``files`` git does not keep: those below ``root`` that are untracked, and outside of a
+    working tree those below ``cwd``."""
     base = (root or cwd).resolve()
     found = []
     for name in sorted(set(files)):
         path = Path(name).resolve()
-        installed = path.is_relative_to(Path(prefix).resolve()) or "site-packages" in path.parts
-        if path.is_relative_to(base) and not installed and path.is_file() and path.stat().st_size <= _LARGEST_MODULE:
+        if path.is_relative_to(base) and path.is_file() and path.stat().st_size <= _LARGEST_MODULE:
             found.append(path)
     if root is None or not found:
         return found

@@ -97,10 +97,11 @@ class Kernel:
     def is_alive(self) -> bool:
         return bool(self.manager.is_alive())
 
-    def ask_to_end(self) -> None:
-        """Send the request to shut down, without waiting; what a cell still does is interrupted."""
+    def ask_to_end(self, *, interrupt: bool = False) -> None:
+        """Send the request to shut down, without waiting; before that, interrupt what a cell still does."""
         if self.is_alive():
-            self.manager.interrupt_kernel()
+            if interrupt:
+                self.manager.interrupt_kernel()
             self.manager.request_shutdown()
 
     def end(self) -> None:
@@ -108,7 +109,8 @@ class Kernel:
         if self.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(GRACE_SECONDS)
-            self.kill()
+            kill_group(self.process.pid)
+            self.process.wait()
         elif self.is_alive():
             self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
@@ -150,8 +152,7 @@ def kill_tree(pid: int, run_id: str) -> None:
     processes: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         processes = psutil.Process(pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    kill_group(pid)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(RUN_ID_VARIABLE) == run_id:
@@ -159,6 +160,12 @@ def kill_tree(pid: int, run_id: str) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def kill_group(pid: int) -> None:
+    """Kill what is left of the process group that ``pid`` led."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def kill_orphan(pid: int, started: float, run_id: str) -> bool:

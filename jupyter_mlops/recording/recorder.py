@@ -33,8 +33,8 @@ NOTICE_TAG = "mlops.notice"
 EXECUTED = "notebook/executed.ipynb"
 _TICK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
-_SAMPLES_A_DECADE = 100
-"""Usage is sampled each second at first, then at intervals that grow with the run's age, up to half a minute."""
+_SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
+"""Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""
 _UPLOAD_SECONDS = 5.0
 
 
@@ -184,11 +184,11 @@ class Recorder:
             logger.warning("recording run %s: %s", self.run_id, error.message)
 
     def _tick(self) -> None:
-        sampled = beat = -_HEARTBEAT_SECONDS
+        sampled, beat = -_SHORTEST_SAMPLE, 0.0
         written: Progress | None = None
-        while True:
+        while not self._stop.wait(_TICK_SECONDS):
             age = time.monotonic() - self._started
-            if age - sampled >= min(30.0, max(_TICK_SECONDS, age / _SAMPLES_A_DECADE)):
+            if age - sampled >= min(_LONGEST_SAMPLE, max(_SHORTEST_SAMPLE, age / 50)):
                 sampled = age
                 self.sample()
             if self._progress != written:
@@ -201,8 +201,6 @@ class Recorder:
                     self._tracker.runs.heartbeat(self.run_id)
             except MLOpsError as error:
                 self._warn(error)
-            if self._stop.wait(_TICK_SECONDS):
-                return
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -199,7 +199,8 @@ def test_use_of_the_machine_is_recorded(recorded: Recorded) -> None:
     metrics = {metric.key: metric for metric in recorded.run.metrics}
     assert metrics["system/memory_mb"].max is not None
     assert metrics["system/memory_mb"].max > 10
-    assert metrics["system/cpu_percent"].count >= 2
+    assert metrics["system/cpu_percent"].max is not None
+    assert metrics["system/cpu_percent"].max > 0
 
 
 def test_a_run_is_done_once(recorded: Recorded, tracker: Tracker, task: Callable[..., NotebookTask]) -> None:
