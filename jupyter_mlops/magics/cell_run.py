@@ -12,6 +12,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
 
 from jupyter_mlops.core import values
@@ -147,7 +148,8 @@ class _Program:
             self.python: str = shell.transform_cell(f"{heading}\n{body}")
             name = shell.compile.cache(self.python, count)
             tree = shell.transform_ast(shell.compile.ast_parse(self.python, filename=name))
-            shown = [tree.body.pop()] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
+            quiet = not tree.body or DisplayHook.semicolon_at_end_of_expression(self.python)
+            shown = [tree.body.pop()] if not quiet and isinstance(tree.body[-1], ast.Expr) else []
             self._parts: list[CodeType] = [shell.compile(ast.Module(tree.body, type_ignores=[]), name, "exec")]
             if shown:
                 self._parts.append(shell.compile(ast.Interactive(shown), name, "single"))

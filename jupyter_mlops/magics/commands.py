@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from jupyter_mlops.core import values
@@ -48,7 +49,7 @@ def _experiment(rest: str, _: Namespaces) -> None:
 def _log(rest: str, namespaces: Namespaces) -> None:
     rest, _option, step = f" {rest} ".partition(" --step ")
     at = next(iter(_evaluated("log --step", step, namespaces).values())) if step.strip() else None
-    points = tuple(_metric(name, value, at) for name, value in _evaluated("log", rest, namespaces).items())
+    points = tuple(_metric(name, value, at) for name, value in _evaluated("log", rest.strip(), namespaces).items())
     run = current().logged_to()
     current().log(run.run_id, Batch(metrics=points))
     # With a step it is one of many calls in a loop, which would flood the output.
@@ -211,9 +212,8 @@ def _register(rest: str, _: Namespaces) -> None:
     uri = f"runs:/{run}/{path or 'model'}"
     version = register_model(uri, given.name, alias=given.alias, description=given.description)
     alias = f"@{given.alias}" if given.alias else f"/{version.version}"
-    _say(
-        f"version {version.version} of {version.model}; load it with load_model({f'models:/{version.model}{alias}'!r})"
-    )
+    address = f"models:/{version.model}{alias}"
+    _say(f"version {version.version} of {version.model}; load it with mlops.load_model({address!r})")
     if not version.safe:
         _say("its format can run code when it is loaded")
 
@@ -259,7 +259,8 @@ def _metric(name: str, value: Any, step: Any) -> Metric:
     try:
         return values.metric(name, value, step=0 if step is None else step)
     except InvalidValue as error:
-        raise InvalidValue(f"log: {error.message}; %mlops param logs what is no number") from None
+        hint = "" if isinstance(value, Real) else "; %mlops param logs what is no number"
+        raise InvalidValue(f"log: {error.message}{hint}") from None
 
 
 # --- showing ---------------------------------------------------------------------------------------------------------

@@ -20,8 +20,11 @@ class Outputs:
     def __init__(self) -> None:
         self.items: list[dict[str, Json]] = []
         self._printed = 0
+        self._displaying = False
 
     def stream(self, name: str, text: str) -> None:
+        if self._displaying:
+            return
         kept = text[: max(LONGEST_STREAM - self._printed, 0)]
         self._printed += len(text)
         last = self.items[-1] if self.items else None
@@ -29,6 +32,15 @@ class Outputs:
             last["text"] += kept
         elif kept:
             self.items.append({"output_type": "stream", "name": name, "text": kept})
+
+    @contextmanager
+    def displaying(self) -> Iterator[None]:
+        """A terminal displays by printing: what is printed in the block is no output of its own."""
+        before, self._displaying = self._displaying, True
+        try:
+            yield
+        finally:
+            self._displaying = before
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any] | None) -> None:
         self.items.append({"output_type": "display_data", "data": _encoded(data), "metadata": metadata or {}})
@@ -64,11 +76,13 @@ def keeping(shell: Any) -> Iterator[Outputs]:
         # An update changes what was displayed before, in whatever cell that was.
         if not options.get("update"):
             outputs.display(data, metadata)
-        return publish(data, metadata, **options)
+        with outputs.displaying():
+            return publish(data, metadata, **options)
 
     def write_and_keep(format_dict: Any, md_dict: Any = None) -> Any:
         outputs.result(shell.displayhook.prompt_count, format_dict, md_dict)
-        return write_format_data(format_dict, md_dict)
+        with outputs.displaying():
+            return write_format_data(format_dict, md_dict)
 
     with (
         _replaced(shell.display_pub, "publish", publish_and_keep),

@@ -53,10 +53,11 @@ def expressions(line: str) -> list[tuple[str, str]]:
 
 
 def _python_words(line: str) -> list[str]:
-    words, word, depth, quote = [], "", 0, ""
+    words, word, depth, quote, escaped = [], "", 0, "", False
     for character in line:
         if quote:
-            quote = "" if character == quote else quote
+            quote = "" if character == quote and not escaped else quote
+            escaped = character == "\\" and not escaped
         elif character in _QUOTES:
             quote = character
         elif character in _OPENING:

@@ -84,6 +84,7 @@ class TestScikitLearn:
         assert (first.run_id, params(first)["C"]) == (mine.run_id, "1.0")
         assert (second.parent_run_id, params(second)["C"]) == (mine.run_id, "2.0")
 
+    @pytest.mark.slow
     def test_a_search_is_one_run_with_its_best(self, session: Session, data) -> None:
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GridSearchCV
