@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -60,7 +61,7 @@ def ensure_current(database: Database, upgrade: bool) -> None:
             f"{database.url} has schema {found}, this version of jupyter-mlops needs {HEAD}: "
             "run 'jupyter mlops db upgrade'"
         )
-    _upgrade(database)
+    run_migrations(database)
 
 
 def upgrade(database: Database) -> None:
@@ -71,7 +72,7 @@ def upgrade(database: Database) -> None:
         _create(database)
     elif found != HEAD:
         _refuse_newer(database, found)
-        _upgrade(database)
+        run_migrations(database)
 
 
 def _refuse_newer(database: Database, found: str) -> None:
@@ -135,6 +136,6 @@ def _upgrade(database: Database) -> None:
 def _back_up(database: Database, path: Path, revision: str) -> Path:
     """A consistent copy beside the file. Its connection reads what was committed before the write lock was taken."""
     copy = path.with_name(f"{path.name}.backup-{revision}-{time.strftime('%Y%m%d-%H%M%S')}")
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
+    with closing(database.engine.raw_connection()) as connection:
+        connection.cursor().execute("VACUUM INTO ?", (str(copy),))
     return copy

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
+from jupyter_mlops.store import migrate, schema
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.tracker.connect import connect
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+    op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
+    {then}
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without tables."""
+    url = f"sqlite:///{tmp_path}/new.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A version of the package with one more migration; its file is returned."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    head = f"{int(migrate.HEAD) + 1:04}"
+    file = scripts / "versions" / f"{head}_later.py"
+    file.write_text(NEXT.format(revision=head, before=migrate.HEAD, then=""))
+    monkeypatch.setattr(migrate, "SCRIPTS", scripts)
+    monkeypatch.setattr(migrate, "HEAD", head)
+    return file
+
+
+def tables(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
+def stamp(database: Database, revision: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE mlops_schema SET version_num = '{revision}'")
+
+
+def test_the_migrations_lead_to_the_schema(empty: Database, tmp_path: Path) -> None:
+    migrate.ensure_current(empty, upgrade=False)
+    created = definitions(empty)
+    with empty.write() as connection:
+        schema.metadata.drop_all(connection)
+        connection.exec_driver_sql("DELETE FROM mlops_schema")
+    migrate.run_migrations(empty)
+    assert migrate.current(empty) == migrate.HEAD
+    assert definitions(empty) == created
+    with empty.read() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, _: kind != "table" or name != "mlops_schema",
+            },
+        )
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def definitions(database: Database) -> list[tuple[str, str]]:
+    """Everything in a database by name, as the words of its definition: constraints may come in any order."""
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        if database.is_sqlite
+        else """
+        SELECT table_name || '.' || column_name,
+               concat_ws(' ', data_type, character_maximum_length, is_nullable, column_default)
+        FROM information_schema.columns WHERE table_schema = 'public'
+        UNION ALL SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+                  WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+        """
+    )
+    with database.read() as connection:
+        rows = [(name, sql) for name, sql in connection.exec_driver_sql(query) if name != "mlops_schema"]
+    return sorted((name, " ".join(sorted(re.split(r"[\s(),]+", sql)))) for name, sql in rows)
+
+
+def test_the_revisions_are_numbered_and_the_last_is_known() -> None:
+    scripts = ScriptDirectory(str(migrate.SCRIPTS))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert revisions == [f"{number:04}" for number in range(len(revisions), 0, -1)]
+    assert revisions[0] == migrate.HEAD
+
+
+def test_a_fresh_database_needs_no_alembic(tmp_path: Path) -> None:
+    code = (
+        "import sys; from jupyter_mlops.tracker.connect import connect; "
+        f"connect('sqlite:///{tmp_path}/new.db').close(); assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_opening_twice_changes_nothing(empty: Database) -> None:
+    assert migrate.current(empty) is None
+    migrate.ensure_current(empty, upgrade=False)
+    before = tables(empty)
+    assert migrate.current(empty) == migrate.HEAD
+    migrate.ensure_current(empty, upgrade=False)
+    migrate.upgrade(empty)
+    assert tables(empty) == before
+
+
+@pytest.mark.usefixtures("next_version")
+def test_an_older_database_is_upgraded_when_asked(empty: Database, tmp_path: Path) -> None:
+    migrate.ensure_current(empty, upgrade=False)
+    stamp(empty, "0001")
+    with pytest.raises(SchemaOutdated, match="jupyter mlops db upgrade"):
+        migrate.ensure_current(empty, upgrade=False)
+    assert migrate.current(empty) == "0001"
+    migrate.upgrade(empty)
+    assert migrate.current(empty) == migrate.HEAD
+    assert "later" in tables(empty)
+    migrate.ensure_current(empty, upgrade=False)
+
+
+def test_an_older_file_is_copied_and_upgraded_on_opening(
+    tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path}/mlops.db"
+    with connect(url) as tracker:
+        experiment = tracker.experiments.create("kept")
+    request.getfixturevalue("next_version")
+    with connect(url) as tracker:
+        assert tracker.experiments.find("kept") == experiment
+    (copy,) = tmp_path.glob("mlops.db.backup-0001-*")
+    assert str(copy) in caplog.text
+    with sqlite3.connect(copy) as connection:
+        assert connection.execute("SELECT version_num FROM mlops_schema").fetchone() == ("0001",)
+        assert connection.execute("SELECT name FROM experiment").fetchone() == ("kept",)
+    connection.close()
+    connect(url).close()
+    assert len(list(tmp_path.glob("mlops.db.backup-*"))) == 1
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty: Database, next_version: Path) -> None:
+    migrate.ensure_current(empty, upgrade=False)
+    stamp(empty, "0001")
+    broken = NEXT.format(revision=migrate.HEAD, before="0001", then="raise RuntimeError('broken')")
+    next_version.write_text(broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        migrate.upgrade(empty)
+    assert migrate.current(empty) == "0001"
+    assert "later" not in tables(empty)
+
+
+def test_a_newer_database_is_refused_with_a_sentence(empty: Database) -> None:
+    migrate.ensure_current(empty, upgrade=False)
+    stamp(empty, "9999")
+    for attempt in (lambda: migrate.ensure_current(empty, upgrade=True), lambda: migrate.upgrade(empty)):
+        with pytest.raises(SchemaTooNew, match=r"9999.*newer jupyter-mlops.*upgrade the package"):
+            attempt()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_open_a_fresh_database_at_once_all_succeed(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/new.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    code = (
+        "import sys; from jupyter_mlops.tracker.connect import connect; sys.stdin.readline(); "
+        "t = connect(sys.argv[1]); print(t.experiments.ensure('one').experiment_id); t.close()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert len({output for output, _ in outputs}) == 1
