@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
-WIDTH = 92
+WIDTH = 100
 ENVIRONMENT = {
     **os.environ,
     "MLOPS_HOME": str(ROOT / ".demo"),
@@ -32,7 +33,7 @@ PLAIN = re.sub(r"<!--.*?-->", "", PLAIN, flags=re.DOTALL).replace("Fira Code", "
 def on_a_terminal(command: str) -> str:
     """What a command prints when it believes that somebody looks."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command.split(), cwd=ROOT, env=ENVIRONMENT, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(shlex.split(command), cwd=ROOT, env=ENVIRONMENT, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         while True:
@@ -54,7 +55,7 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: PTH123, SIM115
     for command in (
         "jupyter mlops runs list",
-        "jupyter mlops runs list --order-by metrics.valid_loss --limit 6",
+        "jupyter mlops runs list --order-by 'metrics.auc DESC' --limit 6",
         "jupyter mlops models show breast-cancer",
         "python examples/predict.py",
     ):
