@@ -26,6 +26,7 @@ from jupyter_mlops.core.spaces import parse_grid, points
 from jupyter_mlops.execution.engine import Engine, load_engine
 from jupyter_mlops.execution.local import available_cpus
 from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, ranked, without_secrets
+from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import read_source
 
 MOST_JOBS = 8
@@ -96,7 +97,9 @@ def sweep(
     elif not grid:
         raise click.UsageError("Give at least one --grid NAME=VALUES (for a single run: jupyter mlops run).")
     else:
-        declared = read_source(notebook).declared
+        source = read_source(notebook)
+        kernel_spec(how.kernel or source.kernel)
+        declared = source.declared
         fixed, secrets = without_secrets(check(declared, given.resolve(declared)))
         plan = SweepPlan(
             notebook=str(notebook.absolute()),
@@ -126,12 +129,11 @@ def sweep(
 
 def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) -> None:
     place = Place(tracking_url=connection.database_url, artifacts_url=connection.artifacts)
+    todo = len(going.missing)
+    note(f"{going.run.name}: {todo} of {len(going.plan.points)} points to run, {jobs} at once")
     with orderly():
         try:
-            with SweepProgress(going.plan, todo=len(going.missing)) as on_event:
-                note(
-                    f"{going.run.name}: {len(going.missing)} of {len(going.plan.points)} points to run, {jobs} at once"
-                )
+            with SweepProgress(going.plan, todo=todo) as on_event:
                 going.execute(engine, place, jobs=jobs, on_event=on_event)
         except KeyboardInterrupt:
             note(f"Stopped. To run the rest: jupyter mlops sweep --resume {outcome.reference(going.run)}")
