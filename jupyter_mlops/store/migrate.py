@@ -114,7 +114,8 @@ def _create(database: Database) -> str:
     return HEAD
 
 
-def _upgrade(database: Database) -> None:
+def run_migrations(database: Database) -> None:
+    """Run the migrations that the database lacks, in one transaction, after a copy of an SQLite file was made."""
     from alembic import command
     from alembic.config import Config
 
