@@ -120,6 +120,8 @@ class Change(RunCall):
         super().__init__(run_id, authorize, position)
         self.change = change
         self.user = user
+        self.reason = _encoded(change.reason)
+        self.runner = _encoded(change.runner)
 
 
 class Heartbeat(RunCall):
@@ -464,12 +466,12 @@ def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _F
                 "new_name": change.name,
                 "new_status": None if change.status is None else change.status.value,
                 "new_end_time": change.end_time,
-                "new_reason": _encoded(change.reason),
+                "new_reason": call.reason,
                 "new_hidden_state": change.hidden_state,
                 "new_progress_done": None if progress is None else progress.done,
                 "new_progress_total": None if progress is None else progress.total,
                 "new_progress_failed": None if progress is None else progress.failed,
-                "new_runner": _encoded(change.runner),
+                "new_runner": call.runner,
             }
         )
         old = facts[call.run_id]
@@ -494,4 +496,7 @@ def _param_row(run_id: str, param: Param) -> dict[str, Any]:
 
 
 def _encoded(record: msgspec.Struct | None) -> str | None:
-    return None if record is None else msgspec.json.encode(record).decode()
+    try:
+        return None if record is None else msgspec.json.encode(record).decode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"a text of {type(record).__name__.lower()} cannot be stored: {error}") from error

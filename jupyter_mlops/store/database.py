@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -14,15 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from jupyter_mlops.core.errors import (
-    Conflict,
-    IntegrityError,
-    InvalidValue,
-    MissingDependency,
-    MLOpsError,
-    StorageFull,
-    Unavailable,
-)
+from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
+from jupyter_mlops.store.failures import translated
 from jupyter_mlops.store.filesystem import network_file_system
 from jupyter_mlops.store.turnstile import Turnstile
 
@@ -199,48 +191,6 @@ def _lower(text: str | None) -> str | None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the errors of database drivers into ours."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        ours = _translate(error)
-        if ours is None:
-            raise
-        raise ours from error
-    except UnicodeEncodeError as error:
-        raise InvalidValue(f"a text cannot be stored: {error}") from error
-    except sa.exc.TimeoutError as error:
-        raise Unavailable(f"all database connections are busy: {error}") from error
-
-
-def _translate(error: sa.exc.DBAPIError) -> MLOpsError | None:
-    text = str(error.orig).strip()
-    if isinstance(error, sa.exc.DataError):
-        return InvalidValue(f"the database refuses a value: {text}")
-    if isinstance(error, sa.exc.IntegrityError):
-        return Conflict(f"someone else has changed the same thing meanwhile: {text}")
-    state = getattr(error.orig, "sqlstate", None)
-    if "database or disk is full" in text or state in _NO_ROOM:
-        return StorageFull(f"the database has no room to write: {text}; free some space and try again")
-    if "is not a database" in text:
-        return InvalidValue(f"this is no SQLite database: {text}")
-    if "malformed" in text:
-        return IntegrityError(f"the database is damaged: {text}; restore a copy of it")
-    if isinstance(error.orig, sqlite3.Error):
-        # SQLite has one class for what may pass and for mistakes in statements.
-        return Unavailable(f"the database does not answer: {text}") if _PASSING.search(text) else None
-    if error.connection_invalidated or isinstance(error, sa.exc.OperationalError):
-        return Unavailable(f"the database does not answer: {text}")
-    return None
-
-
-# PostgreSQL's disk_full, and what its hosts say when a quota is reached.
-_NO_ROOM = ("53100", "53400")
-_PASSING = re.compile("locked|busy|unable to open|readonly|read-only|disk I/O error|interrupted")
 
 
 def masked(url: str) -> str:

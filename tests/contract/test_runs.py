@@ -427,3 +427,23 @@ def test_a_closed_tracker_says_so(open_tracker: Callable[..., Tracker], start: S
     for call in (lambda: closed.runs.get(run.run_id), lambda: closed.runs.log(run.run_id, EVERYTHING)):
         with pytest.raises(Conflict, match="closed"):
             call()
+
+
+def test_texts_that_are_none_are_refused_by_name(tracker: Tracker, start: Start) -> None:
+    run = start()
+    reason = Reason(kind=ReasonKind.ERROR, message="lone \ud800")
+    for call, what in (
+        (lambda: start(source="a\0b"), "source"),
+        (lambda: start(hidden_state="\udcff"), "hidden state"),
+        (lambda: tracker.runs.change(run.run_id, RunChange(hidden_state="\0")), "hidden state"),
+        (lambda: tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason)), "reason"),
+        (lambda: tracker.runs.log(run.run_id, Batch(), StreamPosition("a\0", 1)), "stream"),
+        (lambda: tracker.runs.log(run.run_id, Batch(), StreamPosition("a", 0)), "stream"),
+        (lambda: tracker.runs.delete_tag(run.run_id, "a\0"), "tag"),
+    ):
+        with pytest.raises(InvalidValue, match=what):
+            call()
+    assert tracker.runs.get(run.run_id) == run
+    # Terminals and programs print such things, so that a reason has to take them.
+    odd = Reason(kind=ReasonKind.CELL_ERROR, message="\0 \x1b[0m 🎉", traceback="\0")
+    assert tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=odd)).reason == odd

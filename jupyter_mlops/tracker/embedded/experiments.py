@@ -51,6 +51,7 @@ class EmbeddedExperiments:
             return self._allowed(connection, experiment_id, Scope.READ)
 
     def find(self, name: str) -> Experiment:
+        values.experiment_name(name)
         with self._context.read() as connection:
             found = experiments.find(connection, name, self._context.owners)
         own = [experiment for experiment in found if experiment.owner == self._context.principal.name]
@@ -101,6 +102,7 @@ class EmbeddedExperiments:
             self._touch(connection, experiment)
 
     def delete_tag(self, experiment_id: str, key: str) -> None:
+        values.check_key(key, "tag")
         with self._context.write() as connection:
             experiment = self._active(connection, experiment_id)
             if not experiments.delete_tag(connection, experiment_id, key):

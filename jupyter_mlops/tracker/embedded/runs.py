@@ -51,6 +51,9 @@ class EmbeddedRuns:
             raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
         if new.parent_run_id is not None:
             _check_id(new.parent_run_id)
+        _check_text(new.source, "source")
+        _check_text(new.hidden_state, "hidden state")
+        _check_position(position)
         values.check_batch(new.batch)
         call = batches.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
         context.writer.submit(call)
@@ -58,11 +61,14 @@ class EmbeddedRuns:
 
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
         _check_id(run_id)
+        _check_position(position)
         values.check_batch(batch)
         self._context.writer.submit(batches.Log(run_id, batch, self._authorize, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         _check_id(run_id)
+        _check_position(position)
+        _check_text(change.hidden_state, "hidden state")
         if change.name is not None:
             values.run_name(change.name)
         user = self._context.principal.name
@@ -74,6 +80,7 @@ class EmbeddedRuns:
         self._context.writer.submit(batches.Heartbeat(run_id, self._authorize))
 
     def delete_tag(self, run_id: str, key: str) -> None:
+        values.check_key(key, "tag")
         with self._context.write() as connection:
             owner = self._active(connection, run_id)
             if not runs.delete_tag(connection, run_id, key):
@@ -157,14 +164,17 @@ class EmbeddedRuns:
     ) -> Page[MetricPoint]:
         with self._context.read() as connection:
             self._allowed(connection, run_id, Scope.READ)
+            values.check_key(key, "metric")
             return histories.page(connection, run_id, key, limit, page_token)
 
     def sampled(self, run_id: str, key: str, width: int) -> tuple[MetricPoint, ...]:
         with self._context.read() as connection:
             self._allowed(connection, run_id, Scope.READ)
+            values.check_key(key, "metric")
             return histories.sampled(connection, run_id, key, width)
 
     def watermark(self, stream: str) -> int:
+        _check_position(StreamPosition(stream, 1))
         with self._context.read() as connection:
             return streams.watermark(connection, stream)
 
@@ -208,3 +218,18 @@ class EmbeddedRuns:
 def _check_id(run_id: str) -> None:
     if not is_id(run_id):
         raise NotFound(f"run {values.short(run_id)} does not exist")
+
+
+def _check_position(position: StreamPosition | None) -> None:
+    if position is None:
+        return
+    if not re.fullmatch(r"[\w.:-]{1,200}", position.stream):
+        raise InvalidValue(f"stream {values.short(position.stream)}: 1 to 200 letters, digits and '_.:-' are accepted")
+    if not 1 <= position.number <= values.LARGEST_INT:
+        raise InvalidValue(f"stream {position.stream!r}: its numbers begin at 1; {position.number} is none")
+
+
+def _check_text(text: str | None, what: str) -> None:
+    unusable = re.search("[\0\ud800-\udfff]", text or "")
+    if unusable:
+        raise InvalidValue(f"{what} {values.short(text)}: the character {unusable[0]!r} cannot be stored")

@@ -1,0 +1,60 @@
+"""Errors of database drivers, in our words."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, MLOpsError, StorageFull, Unavailable
+
+Meaning = tuple[type[MLOpsError], str]
+
+_NO_ROOM: Meaning = (StorageFull, "the database has no room to write: {}; free some space and try again")
+_NO_ANSWER: Meaning = (Unavailable, "the database does not answer: {}")
+
+_BY_CLASS: tuple[tuple[type[sa.exc.DBAPIError], Meaning], ...] = (
+    (sa.exc.DataError, (InvalidValue, "the database refuses a value: {}")),
+    (sa.exc.IntegrityError, (Conflict, "someone else has changed the same thing meanwhile: {}")),
+)
+# SQLite has one class for what may pass and for mistakes in statements; its texts tell them apart.
+_SQLITE: tuple[tuple[re.Pattern[str], Meaning], ...] = (
+    (re.compile("database or disk is full"), _NO_ROOM),
+    (re.compile("is not a database"), (InvalidValue, "this is no SQLite database: {}")),
+    (re.compile("malformed"), (IntegrityError, "the database is damaged: {}; restore a copy of it")),
+    (re.compile("locked|busy|unable to open|readonly|read-only|disk I/O error|interrupted"), _NO_ANSWER),
+)
+# PostgreSQL's codes for a full disk, and for a quota that its host sets.
+_NO_ROOM_STATES = ("53100", "53400")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the errors of database drivers into ours; mistakes in statements stay what they are."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        meaning = _meaning(error)
+        if meaning is None:
+            raise
+        kind, sentence = meaning
+        raise kind(sentence.format(str(error.orig).strip())) from error
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"a text cannot be stored: {error}") from error
+    except sa.exc.TimeoutError as error:
+        raise Unavailable(f"all database connections are busy: {error}") from error
+
+
+def _meaning(error: sa.exc.DBAPIError) -> Meaning | None:
+    for kind, meaning in _BY_CLASS:
+        if isinstance(error, kind):
+            return meaning
+    if isinstance(error.orig, sqlite3.Error):
+        text = str(error.orig)
+        return next((meaning for pattern, meaning in _SQLITE if pattern.search(text)), None)
+    if getattr(error.orig, "sqlstate", None) in _NO_ROOM_STATES:
+        return _NO_ROOM
+    return _NO_ANSWER if error.connection_invalidated or isinstance(error, sa.exc.OperationalError) else None
