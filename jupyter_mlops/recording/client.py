@@ -172,7 +172,14 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         """Wait until the kernel answers; ``DeadKernelError`` when it dies or takes longer than ``startup_timeout``."""
         self.start_new_kernel_client()
 
-    def disconnect(self) -> None:
+    def ask_to_end(self, *, idle: bool) -> None:
+        """Have the kernel end, without waiting, and disconnect; a kernel that is not idle is interrupted first."""
+        if self._kernel.is_ipykernel and idle and self.kc is not None:
+            # Not on the control channel, as usual: ipykernel 7 handles that one in a thread, which at times waits ten
+            # seconds for another thread that the main one has just ended.
+            self.kc.shell_channel.send(self.kc.session.msg("shutdown_request", {"restart": False}))
+        else:
+            self._kernel.ask_to_end(interrupt=not idle)
         if self.kc is not None:
             self.kc.stop_channels()
             self.kc = None

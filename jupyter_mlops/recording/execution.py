@@ -145,8 +145,7 @@ class Execution:
         try:
             files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
             self.recorder.sample()
-            self._client.disconnect()
-            self._kernel.ask_to_end(interrupt=self.failure is not None)
+            self._client.ask_to_end(idle=self.failure is None)
             # The rest is done while the kernel ends.
             content = nbformat.writes(self.executed).encode()
             self.recorder.put(EXECUTED, content)

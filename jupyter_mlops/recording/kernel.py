@@ -61,21 +61,21 @@ class Kernel:
         self._oom_kills = oom_kills()
         self._folder = connection_folder(run_id)
         self._folder.mkdir(mode=0o700)
-        is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
+        self.is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
         self.manager: KernelManager = KernelManager(
             kernel_name=name,
             client_class="jupyter_client.asynchronous.AsyncKernelClient",
             connection_file=str(self._folder / "kernel.json"),
             # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
             # not all know how such an address is written.
-            transport="ipc" if is_ipykernel else "tcp",
+            transport="ipc" if self.is_ipykernel else "tcp",
         )
         with log.open("ab") as output:
             try:
                 self.manager.start_kernel(
                     cwd=str(cwd),
                     env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment},
-                    extra_arguments=["--HistoryManager.hist_file=:memory:"] if is_ipykernel else [],
+                    extra_arguments=["--HistoryManager.hist_file=:memory:"] if self.is_ipykernel else [],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
