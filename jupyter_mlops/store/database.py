@@ -132,13 +132,10 @@ class Database:
                     mode = connection.cursor().execute(f"PRAGMA journal_mode = {self.journal_mode}").fetchone()[0]
                 if str(mode).upper() == self.journal_mode:
                     return
-                raise Unavailable(f"{self.url}: the journal mode is {mode!r} and cannot become {self.journal_mode} now")
-            except Unavailable:
-                if time.monotonic() > deadline:
+                raise Unavailable(f"{self.url} is locked: its journal mode {mode!r} cannot become {self.journal_mode}")
+            except Unavailable as error:
+                if "locked" not in error.message or time.monotonic() > deadline:
                     raise
-            except sqlite3.OperationalError as error:  # a raw connection's errors are the driver's own
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise Unavailable(f"{self.url}: {error}") from error
             time.sleep(0.01)
 
 

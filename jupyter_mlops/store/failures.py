@@ -36,25 +36,29 @@ def translated() -> Iterator[None]:
     """Turn the errors of database drivers into ours; mistakes in statements stay what they are."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
         meaning = _meaning(error)
         if meaning is None:
             raise
         kind, sentence = meaning
-        raise kind(sentence.format(str(error.orig).strip())) from error
+        raise kind(sentence.format(str(getattr(error, "orig", error)).strip())) from error
     except UnicodeEncodeError as error:
         raise InvalidValue(f"a text cannot be stored: {error}") from error
     except sa.exc.TimeoutError as error:
         raise Unavailable(f"all database connections are busy: {error}") from error
 
 
-def _meaning(error: sa.exc.DBAPIError) -> Meaning | None:
+def _meaning(error: sa.exc.DBAPIError | sqlite3.Error) -> Meaning | None:
     for kind, meaning in _BY_CLASS:
         if isinstance(error, kind):
             return meaning
-    if isinstance(error.orig, sqlite3.Error):
-        text = str(error.orig)
+    original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if isinstance(original, sqlite3.Error):
+        text = str(original)
         return next((meaning for pattern, meaning in _SQLITE if pattern.search(text)), None)
-    if getattr(error.orig, "sqlstate", None) in _NO_ROOM_STATES:
+    if getattr(original, "sqlstate", None) in _NO_ROOM_STATES:
         return _NO_ROOM
-    return _NO_ANSWER if error.connection_invalidated or isinstance(error, sa.exc.OperationalError) else None
+    lost = isinstance(error, sa.exc.OperationalError) or (
+        isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+    )
+    return _NO_ANSWER if lost else None

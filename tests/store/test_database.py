@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, StorageFull, Unavailable
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.database import Database, masked
+from jupyter_mlops.store.filesystem import network_file_system
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+30 22 0:40 / /home rw,relatime shared:2 - nfs4 server:/export rw,vers=4.2
+31 30 0:41 / /home/local\\040disk rw shared:3 - xfs /dev/sdb1 rw
+32 22 0:42 / /mnt/ssh rw - fuse.sshfs host:/ rw
+33 22 0:43 / /mnt/overlay rw - fuse.fuse-overlayfs overlay rw
+34 22 0:44 / /data rw - ext4 /dev/sdc1 rw
+35 34 0:45 / /data rw - lustre mgs:/fs rw
+"""
+MAC = """\
+/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
+//user@server/share on /Volumes/share (smbfs, nodev, nosuid, mounted by user)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "mounts", "expected"),
+    [
+        ("/var/lib/mlops", MOUNTS, None),
+        ("/home/ann/.local", MOUNTS, "nfs4"),
+        ("/homes/ann", MOUNTS, None),
+        ("/home/local disk/ann", MOUNTS, None),
+        ("/mnt/ssh/x", MOUNTS, "fuse.sshfs"),
+        ("/mnt/overlay/x", MOUNTS, None),
+        ("/data/x", MOUNTS, "lustre"),
+        ("/Volumes/share/x", MAC, "smbfs"),
+        ("/Volumes/other", MAC, None),
+        ("/anything", "", None),
+    ],
+)
+def test_network_file_systems_are_known_by_the_longest_mount(path: str, mounts: str, expected: str | None) -> None:
+    assert network_file_system(Path(path), mounts) == expected
+
+
+def journal_mode(path: Path) -> str:
+    connection = sqlite3.connect(path)
+    mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    connection.close()
+    return mode
+
+
+def test_the_journal_suits_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "mlops.db"
+    nfs = f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {tmp_path} rw - nfs server:/ rw\n"
+    for mounts, expected in (("1 0 0:1 / / rw - ext4 a rw\n", "wal"), (nfs, "delete")):
+        database = Database(f"sqlite:///{path}", mounts=mounts)
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS t (x)")
+        assert journal_mode(path) == expected
+        database.close()
+
+
+def test_every_commit_is_synced(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "mlops.db", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "postgresql+psycopg2://h/d", "x:y"],
+)
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidValue, match="sqlite:////") as error:
+        Database(url)
+    assert "secret" not in str(error.value)
+
+
+def test_passwords_are_masked(postgres_url: str) -> None:
+    assert masked("postgresql://ann:s:e@h/d") == "postgresql://ann:***@h/d"
+    database = Database(sa.make_url(postgres_url).set(password="hunter2").render_as_string(hide_password=False))
+    assert "hunter2" not in database.url
+    database.close()
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=f"{tmp_path}/none does not exist"):
+        Database(f"sqlite:///{tmp_path}/none/mlops.db")
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database " * 1000)
+    with pytest.raises(InvalidValue, match="no SQLite database"):
+        Database(f"sqlite:///{tmp_path}/notes.txt")
+
+
+def test_a_damaged_file_is_said_to_be_damaged(sqlite_url: str) -> None:
+    path = Path(str(sa.make_url(sqlite_url).database))
+    content = bytearray(path.read_bytes())
+    content[4096 : len(content)] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="damaged"):
+        Database(sqlite_url)
+
+
+def test_a_server_that_is_away_is_unavailable() -> None:
+    database = Database("postgresql://nobody@localhost:1/none")
+    with pytest.raises(Unavailable, match="does not answer"), database.read():
+        pass
+    database.close()
+
+
+def test_a_full_disk_is_told(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    row = {"kind": "x", "owner": "o", "target": "t", "at": 1, "detail_json": "y" * 10_000_000}
+
+    def fill() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 200")
+            connection.execute(sa.insert(schema.event), row)
+
+    with pytest.raises(StorageFull, match="free some space"):
+        fill()
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(schema.event)).scalar() == 0
+    database.close()
+
+
+def test_a_failed_block_leaves_nothing(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as connection:
+            connection.execute(sa.insert(schema.setting), {"key": "a", "value": "b"})
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    with database.read() as connection:
+        assert connection.execute(sa.select(schema.setting)).all() == []
+
+
+def test_a_fork_and_a_closed_database_are_refused(database: Database) -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with database.read():
+                pass
+        except Conflict as error:
+            os.write(write, error.message.encode())
+        finally:
+            database.close()
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"fork" in os.read(read, 1000)
+    with database.read() as connection:
+        assert connection.execute(sa.select(schema.setting)).all() == []
+    database.close()
+    with pytest.raises(Conflict, match="closed"), database.write():
+        pass
+
+
+def test_writers_take_turns(sqlite_url: str) -> None:
+    # Two connections to one file in one process stand for two processes as far as SQLite's own lock is concerned.
+    databases = [Database(sqlite_url) for _ in range(2)]
+    order: list[int] = []
+    stop = time.monotonic() + 1.0
+
+    def write(number: int) -> None:
+        while time.monotonic() < stop:
+            with databases[number % 2].write() as connection:
+                connection.execute(sa.insert(schema.event), {"kind": "x", "owner": "o", "target": "t", "at": number})
+                order.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with databases[0].read() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(schema.event)).scalar()
+    assert count == len(order)
+    assert min(order.count(number) for number in range(4)) > 0
+    for database in databases:
+        database.close()

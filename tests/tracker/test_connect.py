@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+from pathlib import Path
+
+import jupyter_core.paths
+import pytest
+
+from jupyter_mlops.core.errors import InvalidValue, NotSupported
+from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.tracker import location
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.protocol import Tracker
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (location.TRACKING_URL, location.ARTIFACTS_URL, "JUPYTER_DATA_DIR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(location.HOME, str(tmp_path / "home"))
+
+
+def store_file(tracker: Tracker, folder: Path) -> bool:
+    """Whether a file put with ``tracker`` lands in ``folder``."""
+    run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("e").experiment_id))
+    folder.mkdir(parents=True, exist_ok=True)
+    before = sum(path.is_file() for path in folder.rglob("*"))
+    (source := folder.parent / "file.txt").write_text(run.run_id)
+    tracker.artifacts.put(run.run_id, "file.txt", source)
+    return sum(path.is_file() for path in folder.rglob("*")) > before
+
+
+def test_without_a_url_the_embedded_store_is_made_private(tmp_path: Path) -> None:
+    with connect() as tracker:
+        assert isinstance(tracker, EmbeddedTracker)
+        assert tracker.principal.name == getpass.getuser()
+        assert tracker.url == f"sqlite:///{tmp_path}/home/mlops.db"
+        assert store_file(tracker, tmp_path / "home" / "artifacts")
+    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
+
+
+def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(location.TRACKING_URL, f"sqlite:///{tmp_path}/other.db")
+    monkeypatch.setenv(location.ARTIFACTS_URL, str(tmp_path / "files"))
+    with connect() as tracker:
+        assert tracker.url == f"sqlite:///{tmp_path}/other.db"
+        assert store_file(tracker, tmp_path / "files")
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_place_of_files_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/mlops.db"
+    with connect(url) as tracker:
+        assert store_file(tracker, tmp_path / "artifacts")
+    monkeypatch.chdir(tmp_path)
+    with connect(url, artifacts="given") as tracker:
+        assert store_file(tracker, tmp_path / "given")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with connect(url) as tracker:
+        assert store_file(tracker, tmp_path / "given")
+    with connect(url, artifacts=tmp_path / "third") as tracker:
+        assert store_file(tracker, tmp_path / "third")
+
+
+def test_a_relative_file_stays_where_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with connect("sqlite:///mlops.db") as tracker:
+        monkeypatch.chdir("/")
+        tracker.experiments.create("e")
+        assert tracker.url == f"sqlite:///{tmp_path}/mlops.db"
+    assert (tmp_path / "mlops.db").exists()
+
+
+@pytest.mark.parametrize("url", ["http://hub/services/mlops", "https://hub"])
+def test_a_service_cannot_be_tracked_to_yet(url: str) -> None:
+    with pytest.raises(NotSupported, match="HTTP"):
+        connect(url)
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(location.HOME, str(tmp_path / "file" / "home"))
+    with pytest.raises(InvalidValue, match=location.HOME):
+        connect()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"JUPYTER_DATA_DIR": "/somewhere/data"},
+        {"XDG_DATA_HOME": "/somewhere/share"},
+        {"JUPYTER_PLATFORM_DIRS": "1"},
+        {"JUPYTER_PLATFORM_DIRS": "0", "XDG_DATA_HOME": "/somewhere/share"},
+    ],
+)
+def test_the_data_folder_is_jupyters(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(location.HOME)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert location.home() == Path(jupyter_core.paths.jupyter_data_dir()) / "mlops"
+
+
+def test_importing_the_door_loads_no_database_layer() -> None:
+    code = (
+        "import sys, jupyter_mlops.tracker.connect, jupyter_mlops.tracker.location as l; l.default_url(); "
+        "assert not {'sqlalchemy', 'alembic', 'fsspec', 'jupyter_core'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
