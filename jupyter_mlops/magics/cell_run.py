@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
@@ -18,6 +19,7 @@ from IPython.core.error import UsageError
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
+from jupyter_mlops.core.redaction import find_secrets
 from jupyter_mlops.magics.notebook_file import find_notebook, read_notebook
 from jupyter_mlops.magics.outputs import Outputs, keeping
 from jupyter_mlops.magics.words import Arguments, parameters, split
@@ -103,6 +105,13 @@ class _Recording:
     def begin(self, params: tuple[Param, ...]) -> None:
         if params:
             self.session.log(self.run.run_id, Batch(params=params))
+        for cell in (*self.earlier, self.recorded):
+            for finding in find_secrets(cell.source):
+                warnings.warn(
+                    f"In [{cell.count}], line {finding.line}: this looks like a secret ({finding.what}); the cell is "
+                    "recorded as it is, so better pass it by -p or an environment variable",
+                    stacklevel=2,
+                )
         self._put(SOURCE, [])
 
     def failure(self, error: BaseException, outputs: Outputs) -> tuple[RunStatus, Reason]:

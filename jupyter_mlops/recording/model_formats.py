@@ -7,6 +7,7 @@ requirements. A flavour is chosen by the class of the model without importing it
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ import threading
 import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -302,7 +303,8 @@ def _save_pytorch(module: Any, model: Any, folder: Path, serialization: str | No
         with _evaluating(model):
             try:
                 _check_exportable(torch, model, common["input_example"])
-                module.save_model(model, str(folder), serialization_format="pt2", **common)
+                with _hushed():
+                    module.save_model(model, str(folder), serialization_format="pt2", **common)
                 return "pt2"
             except Exception as error:  # an export runs the model's own code, which can raise anything
                 import shutil
@@ -327,6 +329,18 @@ def _check_exportable(torch: Any, model: Any, example: Any) -> None:
             "two rows or more makes the number of rows free",
             stacklevel=5,
         )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without the log and the graphs that an export prints when it fails; its error says what matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

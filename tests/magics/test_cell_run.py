@@ -106,6 +106,12 @@ class TestRecord:
         for name in ("source", "executed"):
             assert "s3cr3t-value" not in json.dumps(notebook(session, run, name))
 
+    def test_a_secret_in_the_source_is_warned_of(self, run_cell: Any, session: Session) -> None:
+        run_cell("db_password = 'hunter2hunter2'")
+        with pytest.warns(UserWarning, match=r"In \[2\], line 1: this looks like a secret"):
+            run_cell("%%mlops run\npass")
+        assert notebook(session, recorded(session)).cells[1].source == "db_password = 'hunter2hunter2'"
+
 
 class TestErrors:
     def test_an_error_is_the_cells_own_and_fails_the_run(self, run_cell: Any, session: Session) -> None:

@@ -16,6 +16,7 @@ from jupyter_mlops.magics.commands import COMMANDS
 from jupyter_mlops.magics.completion import complete
 from jupyter_mlops.magics.html import Row, Table
 from jupyter_mlops.magics.words import expressions, parameters, split
+from jupyter_mlops.recording.cells import HiddenKind
 from jupyter_mlops.recording.session import Session
 
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -310,3 +311,9 @@ def test_loading_the_extension_imports_nearly_nothing() -> None:
     others = {name.partition(".")[0] for name in loaded} - {"IPython", "jupyter_mlops"}
     assert others <= set(sys.stdlib_module_names)
     assert not {"jupyter_mlops.recording", "jupyter_mlops.tracker", "jupyter_mlops.store"} & set(loaded)
+
+
+def test_the_docs_tell_every_command_and_every_way_to_hide_state() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "magics.md").read_text(encoding="utf-8")
+    assert all(f"| `%mlops {name}" in page for name in COMMANDS)
+    assert all(f"\n| {kind.value} |" in page for kind in HiddenKind)

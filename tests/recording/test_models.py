@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from jupyter_mlops.core.errors import InvalidValue, NotFound, UnsafeModel
 from jupyter_mlops.core.model_safety import is_trusted_type, unsafe_reason
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.recording import model_formats
+from jupyter_mlops.recording.autolog import autolog
 from jupyter_mlops.recording.model_cache import ModelCache, content_digest
 from jupyter_mlops.recording.model_formats import UnsafeModelWarning, flavor_of
 from jupyter_mlops.recording.models import load_model, log_model, register_model
@@ -305,7 +308,7 @@ class TestCrafted:
         from sklearn.preprocessing import FunctionTransformer
 
         (folder / "model.skops").write_bytes(skops.io.dumps(FunctionTransformer(double)))
-        with pytest.raises(UnsafeModel, match=r"contains test_models\.double"):
+        with pytest.raises(UnsafeModel, match=r"contains .*test_models\.double"):
             load_model(folder)
 
     def test_pickle_under_the_name_of_skops(self, folder: Path) -> None:
@@ -448,3 +451,19 @@ class TestCache:
         os.utime(old, (0, 0))
         cache.get(self.FILES, self.download)
         assert not old.exists()
+
+
+@pytest.mark.parametrize("function", [log_model, register_model, load_model, autolog])
+def test_the_docs_have_the_signatures(function: Callable[..., object]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    written = re.search(rf"`mlops\.{function.__name__}\(([^`]*)\)`", page)
+    assert written is not None
+    parameters = inspect.signature(function).parameters.values()
+    shown = []
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        value = parameter.default
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+        shown.append(parameter.name if value is parameter.empty else f"{parameter.name}={text}")
+    assert " ".join(written[1].split()) == ", ".join(shown)
