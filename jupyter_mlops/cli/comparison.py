@@ -7,16 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from jupyter_mlops.cli import tables
 from jupyter_mlops.cli.outcome import reference
 from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, note, put
 from jupyter_mlops.core import formats
-from jupyter_mlops.core.compare import metric_keys
+from jupyter_mlops.core.compare import Comparison, Evidence, Row
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.records import Json, Run, RunKind
+from jupyter_mlops.core.records import Run, RunKind
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -25,66 +23,16 @@ SIDE_BY_SIDE = 8
 """More runs than these are compared one run a line."""
 PACKAGES = 15
 """Packages shown before the rest is only counted."""
+NARROW = 24
+"""Cells of a run's column to which longer values are cut before runs are shown one a line."""
 SHORT_DIGEST = 12
-SOURCE_ROW = "notebook (sha256)"
 
 LOCK = "environment/requirements.txt"
 NOTEBOOK = "notebook/source.ipynb"
 
-_TAGS = {"mlops.kernel": "kernel", "mlops.python": "python", "mlops.git.commit": "commit"}
-
-_DIGEST = re.compile("[0-9a-f]{32,}")
+_DIGEST = re.compile(r"\b[0-9a-f]{32,}\b")
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
 _EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One property of all runs, in their order; None where a run has none."""
-
-    group: str
-    name: str
-    values: tuple[Json, ...]
-
-    @property
-    def differs(self) -> bool:
-        # By their text: a parameter's identity is its text, and NaN is not equal to itself.
-        return len({repr(value) for value in self.values}) > 1
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    runs: tuple[Run, ...]
-    rows: tuple[Row, ...]
-
-    def as_document(self) -> dict[str, Json]:
-        """``same`` and ``differs`` by ``group.name``; the values of ``differs`` are in the order of ``runs``."""
-        return {
-            "runs": self.runs,
-            "same": {f"{row.group}.{row.name}": row.values[0] for row in self.rows if not row.differs},
-            "differs": {f"{row.group}.{row.name}": row.values for row in self.rows if row.differs},
-        }
-
-
-def compare(tracker: Tracker, runs: Sequence[Run]) -> Comparison:
-    params = [{param.key: param.value for param in run.params} for run in runs]
-    metrics = [{metric.key: metric.value for metric in run.metrics} for run in runs]
-    inputs = [{i.dataset.name: i.dataset.digest for i in run.inputs} for run in runs]
-    tags = [{tag.key: tag.value for tag in run.tags} for run in runs]
-    sources = [{file.path: file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)} for run in runs]
-    packages = [_packages(tracker, run) for run in runs]
-    rows = [
-        *_rows("params", params, _keys(params)),
-        *_rows("metrics", metrics, metric_keys(runs)),
-        *_rows("inputs", inputs, _keys(inputs)),
-        _row("run", "status", (run.status.value for run in runs)),
-        _row("run", "took (s)", ((run.end_time - run.start_time) / 1000 if run.end_time else None for run in runs)),
-        _row("run", "source", (run.source for run in runs)),
-        _row("run", SOURCE_ROW, (of_run.get(NOTEBOOK) for of_run in sources)),
-        *(_row("run", name, (of_run.get(key) for of_run in tags)) for key, name in _TAGS.items()),
-        _row("run", "user", (run.user for run in runs)),
-        # A run that recorded no packages tells nothing about which it had.
-        *(_rows("packages", packages, sorted(_keys(packages))) if all(packages) else ()),
-    ]
-    return Comparison(runs=tuple(runs), rows=tuple(row for row in rows if any(v is not None for v in row.values)))
 
 
 def expanded(tracker: Tracker, runs: Sequence[Run]) -> list[Run]:
@@ -95,19 +43,13 @@ def expanded(tracker: Tracker, runs: Sequence[Run]) -> list[Run]:
     return found
 
 
-def _row(group: str, name: str, values: Iterable[Json]) -> Row:
-    return Row(group=group, name=name, values=tuple(values))
+def evidence(tracker: Tracker, run: Run) -> Evidence:
+    """What the run's files say of it."""
+    notebook = next((file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)), None)
+    return Evidence(notebook, _packages(tracker, run))
 
 
-def _rows(group: str, of_runs: Sequence[dict[str, Json]], names: Iterable[str]) -> list[Row]:
-    return [_row(group, name, (of_run.get(name) for of_run in of_runs)) for name in names]
-
-
-def _keys(mappings: Sequence[dict[str, Json]]) -> list[str]:
-    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
-
-
-def _packages(tracker: Tracker, run: Run) -> dict[str, Json]:
+def _packages(tracker: Tracker, run: Run) -> dict[str, str]:
     """Versions (or origins) by name, from the run's lock file; empty when it has none."""
     if not tracker.artifacts.walk(run.run_id, LOCK):
         return {}
@@ -127,7 +69,7 @@ def show(comparison: Comparison) -> None:
     to = console()
     same = [row for row in comparison.rows if not row.differs and row.group != "packages"]
     differing = [row for row in comparison.rows if row.differs]
-    packages = [row for row in differing if row.group == "packages"]
+    packages = [row for row in comparison.of("packages") if row.differs]
     if same:
         put(to, Text("Same in all", style="bold"))
         groups = groupby(same, key=lambda row: row.group)
@@ -137,8 +79,8 @@ def show(comparison: Comparison) -> None:
         note("Nothing differs.")
         return
     columns = _side_by_side(comparison.runs, [row for row in differing if row not in packages[PACKAGES:]])
-    left_out: list[Column] = []
-    if len(comparison.runs) > SIDE_BY_SIDE or sum(column.natural + tables.GAP for column in columns) > to.width:
+    width = sum(column.needed for column in columns) + tables.GAP * (len(columns) - 1)
+    if len(comparison.runs) > SIDE_BY_SIDE or width > to.width:
         columns = _one_a_line(comparison.runs, [row for row in differing if row.group != "packages"])
     table, left_out = tables.fit(columns, to.width)
     put(to, table)
@@ -148,7 +90,7 @@ def show(comparison: Comparison) -> None:
 
 
 def _listed(rows: Iterable[Row]) -> str:
-    return ", ".join(f"{row.name} {_texts(row)[0]}" for row in rows)
+    return ", ".join(f"{_label(row)} {_texts(row)[0]}" for row in rows)
 
 
 def _remarks(comparison: Comparison, left_out: Sequence[Column], packages: Sequence[Row]) -> Iterator[str]:
@@ -158,7 +100,7 @@ def _remarks(comparison: Comparison, left_out: Sequence[Column], packages: Seque
         yield f"{len(packages)} packages differ: --json lists them."
     elif len(packages) > PACKAGES:
         yield f"{len(packages) - PACKAGES} more packages differ: --json lists them."
-    if len(comparison.runs) == 2 and any(row.name == SOURCE_ROW and row.differs for row in comparison.rows):
+    if len(comparison.runs) == 2 and any(row.name == "notebook" and row.differs for row in comparison.of("run")):
         first, second = (reference(run) for run in comparison.runs)
         yield f"The notebooks differ: jupyter mlops runs notebook {first} --diff {second} --source"
 
@@ -173,12 +115,12 @@ def _side_by_side(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
         lines.append([""] * len(runs))
         changes.append("")
         for row in members:
-            names.append(Cell(f"  {row.name}", "cyan"))
+            names.append(Cell(f"  {_label(row)}", "cyan"))
             lines.append(_texts(row))
             changes.append(_change(row))
     columns = [Column(header="", cells=names)]
     columns += [
-        Column(header=tables.run_name(run), cells=cells(list(column)), right=True)
+        Column(header=tables.run_name(run), cells=cells(list(column)), right=True, least=NARROW)
         for run, column in zip(runs, zip(*lines, strict=True), strict=True)
     ]
     if len(runs) == 2 and any(changes):
@@ -189,11 +131,11 @@ def _side_by_side(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
 def _one_a_line(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
     """A line a run, a column a property."""
     columns = [Column(header="name", cells=[Cell(tables.run_name(run), "bold") for run in runs], least=20)]
-    for group in ("params", "metrics", "inputs", "run"):
+    for group in ("params", "metrics", "inputs", "tags", "run"):
         for place, row in enumerate(row for row in rows if row.group == group):
             columns.append(
                 Column(
-                    header=row.name,
+                    header=_label(row),
                     group=group,
                     cells=cells(_texts(row), "cyan" if group == "params" else ""),
                     right=_numeric(row),
@@ -206,19 +148,26 @@ def _one_a_line(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
 
 def _numeric(row: Row) -> bool:
     return all(
-        value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in row.values
+        text is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        for value, text in zip(row.values, row.texts, strict=True)
     )
 
 
+def _label(row: Row) -> str:
+    return "took" if _is_duration(row) else row.name
+
+
+def _is_duration(row: Row) -> bool:
+    return row.group == "run" and row.name == "seconds"
+
+
 def _texts(row: Row) -> list[str]:
+    if _is_duration(row):
+        return ["" if seconds is None else formats.duration(1000 * seconds) for seconds in row.values]
     if not _numeric(row):
-        return ["" if value is None else _text(value) for value in row.values]
+        # A digest says nothing but whether it is the same: its beginning does that, too.
+        return [_DIGEST.sub(lambda match: match[0][:SHORT_DIGEST], printable(text or "")) for text in row.texts]
     return (formats.numbers if row.group == "metrics" else formats.shortened)(row.values)
-
-
-def _text(value: Json) -> str:
-    text = printable(str(value))
-    return text[:SHORT_DIGEST] if _DIGEST.fullmatch(text) else text
 
 
 def _change(row: Row) -> str:

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.compare import differing_params, metric_keys
+from jupyter_mlops.core.compare import compare, differing_params, metric_keys
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import duration, now, number, numbers, printable, relative
 from jupyter_mlops.core.records import Batch, Metric, Param, Run
@@ -168,10 +168,7 @@ def _compare(rest: str, _: Namespaces) -> None:
     if len(names) < 2:
         raise InvalidValue("compare: give two runs or more")
     tracker = current().reader()
-    runs = [tracker.runs.resolve(name) for name in names]
-    if len({run.run_id for run in runs}) < len(runs):
-        raise InvalidValue("compare: a run is given twice")
-    _display(_comparison(runs))
+    _display(_comparison([tracker.runs.resolve(name) for name in names]))
 
 
 def _comparison(runs: Sequence[Run]) -> Table:
@@ -181,15 +178,16 @@ def _comparison(runs: Sequence[Run]) -> Table:
         Row(("took", *(_took(run) for run in runs))),
         Row(("id", *(run.run_id[:SHORT_ID] for run in runs))),
     ]
-    different = differing_params(runs)
-    same = len({param.key for run in runs for param in run.params}) - len(different)
+    found = compare(runs)
+    different = [row for row in found.of("params") if row.differs]
+    same = len(found.of("params")) - len(different)
     if different:
         rows.append(Row(("parameters that differ",), is_title=True))
-        rows += [Row((key, *(_texts(run).get(key, "") for run in runs))) for key in different]
-    metrics = metric_keys(runs)
+        rows += [Row((row.name, *(text or "" for text in row.texts))) for row in different]
+    metrics = found.of("metrics")
     if metrics:
         rows.append(Row(("metrics",), is_title=True))
-        rows += [Row((key, *numbers([_latest(run).get(key) for run in runs]))) for key in metrics]
+        rows += [Row((row.name, *numbers(row.values))) for row in metrics]
     remarks = [f"{same} parameter{' is' if same == 1 else 's are'} the same."] if same else []
     return Table(
         ["", *(_marked_name(run) for run in runs)],

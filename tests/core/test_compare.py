@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.compare import Comparison, compare, differing_params, metric_keys
+from jupyter_mlops.core.compare import Comparison, Evidence, Row, compare, differing_params, metric_keys
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Dataset, Input, MetricSummary, Run, RunKind, RunStatus, Tag
 
@@ -36,59 +37,84 @@ def run(
 
 
 A = run("a", {"depth": 3, "lr": 0.1, "kind": "rf"}, {"auc": 0.8, "loss": 1.0, "system/cpu": 5.0}, {"team": "x"})
-B = run("b", {"depth": 5, "lr": 0.1}, {"auc": 0.9, "system/cpu": 6.0}, {"team": "x", "note": "n"})
+B = run("b", {"depth": 5, "lr": 0.1}, {"auc": 0.9, "system/cpu": 6.0}, {"team": "x", "mlops.kernel": "r"})
 C = run("c", {"depth": 5, "lr": 0.1, "seed": 1}, {"auc": 0.9, "f1": math.nan})
 
 
-def flags(found: Comparison, part: str) -> dict[str, bool]:
-    return {row.key: row.differs for row in getattr(found, part)}
+def rows(found: Comparison) -> dict[str, Row]:
+    return {f"{row.group}.{row.name}": row for row in found.rows}
+
+
+def flags(found: Comparison) -> dict[str, bool]:
+    return {name: row.differs for name, row in rows(found).items()}
 
 
 def test_what_differs_what_is_the_same_and_what_is_missing() -> None:
     found = compare([A, B, C])
     assert found.runs == (A, B, C)
-    assert flags(found, "params") == {"depth": True, "lr": False, "kind": True, "seed": True}
-    assert flags(found, "metrics") == {"auc": True, "loss": True, "f1": True}
-    assert flags(found, "tags") == {"team": True, "note": True}
-    rows = {row.key: row for row in found.params}
-    assert [param and param.value for param in rows["depth"].values] == [3, 5, 5]
-    assert [param and param.value for param in rows["kind"].values] == ["rf", None, None]
-    assert [metric and metric.value for metric in found.metrics[0].values] == [0.8, 0.9, 0.9]
+    assert flags(found) == {
+        "params.depth": True,
+        "params.lr": False,
+        "params.kind": True,
+        "params.seed": True,
+        "metrics.auc": True,
+        "metrics.loss": True,
+        "metrics.f1": True,
+        "tags.team": True,
+        "run.status": False,
+        "run.kernel": True,
+        "run.user": False,
+    }
+    assert rows(found)["params.depth"].values == (3, 5, 5)
+    assert rows(found)["params.kind"].values == ("rf", None, None)
+    assert rows(found)["metrics.auc"].values == (0.8, 0.9, 0.9)
+    assert [row.name for row in found.of("metrics")] == metric_keys([A, B, C]) == ["auc", "loss", "f1"]
     assert differing_params([A, B, C]) == ["depth", "kind", "seed"]
-    assert metric_keys([A, B, C]) == ["auc", "loss", "f1"]
-
-
-def test_nothing_is_best_unless_asked_for() -> None:
-    assert all(row.best == () for row in compare([A, B]).metrics)
-
-
-@pytest.mark.parametrize(
-    ("metric", "maximize", "best"),
-    [("auc", True, (1, 2)), ("auc", False, (0,)), ("loss", True, (0,)), ("f1", True, ())],
-)
-def test_best(metric: str, maximize: bool, best: tuple[int, ...]) -> None:
-    rows = {row.key: row for row in compare([A, B, C], best={metric: maximize}).metrics}
-    assert rows.pop(metric).best == best
-    assert all(row.best == () for row in rows.values())
 
 
 def test_equal_runs_do_not_differ() -> None:
     twin = run("d", {"seed": 1, "depth": 5, "lr": 0.1}, {"auc": 0.9, "f1": math.nan})
-    found = compare([C, twin])
-    assert not any(row.differs for row in (*found.params, *found.metrics, *found.tags))
+    assert not any(flags(compare([C, twin])).values())
     assert differing_params([C, twin]) == []
+
+
+def test_a_parameter_is_its_text() -> None:
+    """As MLflow has it: 1 and 1.0 are two values, and a null is not the same as no parameter at all."""
+    assert flags(compare([run("a", {"x": 1}), run("b", {"x": 1.0})]))["params.x"]
+    assert flags(compare([run("a", {"x": None}), run("b", {"y": 1})]))["params.x"]
 
 
 def test_one_run_shows_all_of_its_params() -> None:
     assert differing_params([A]) == ["depth", "lr", "kind"]
-    assert not any(flags(compare([A]), "params").values())
+    assert not any(flags(compare([A])).values())
 
 
 def test_data_sets_by_context() -> None:
     first = run("a", inputs=(Input(Dataset("churn", "d1"), "training"), Input(Dataset("churn", "d2"), "test")))
     second = run("b", inputs=(Input(Dataset("churn", "d1"), "training"), Input(Dataset("churn", "d3"), "test")))
     found = compare([first, second])
-    assert flags(found, "datasets") == {"training: churn": False, "test: churn": True}
+    assert {row.name: row.differs for row in found.of("inputs")} == {"training: churn": False, "test: churn": True}
+
+
+def test_what_files_say() -> None:
+    found = compare([A, B], [Evidence("n1", {"numpy": "1", "pandas": "2"}), Evidence("n1", {"numpy": "2"})])
+    assert not rows(found)["run.notebook"].differs
+    assert {row.name: row.values for row in found.of("packages")} == {"numpy": ("1", "2"), "pandas": ("2", None)}
+
+
+def test_packages_are_compared_where_all_runs_recorded_them() -> None:
+    found = compare([A, B], [Evidence("n1", {"numpy": "1"}), Evidence("n2")])
+    assert rows(found)["run.notebook"].differs
+    assert found.of("packages") == []
+
+
+def test_as_a_document() -> None:
+    document = compare([A, msgspec.structs.replace(B, end_time=2500)]).as_document()
+    assert document["runs"] == (A, msgspec.structs.replace(B, end_time=2500))
+    assert document["same"]["params.lr"] == 0.1
+    assert document["differs"]["params.depth"] == (3, 5)
+    assert document["differs"]["run.seconds"] == (None, 2.5)
+    assert not document["same"].keys() & document["differs"].keys()
 
 
 def test_refused() -> None:
@@ -96,5 +122,3 @@ def test_refused() -> None:
         compare([])
     with pytest.raises(InvalidValue, match=r"the run a .* is there twice"):
         compare([A, B, A])
-    with pytest.raises(InvalidValue, match="no run has a metric 'acu'; did you mean 'auc'"):
-        compare([A, B], best={"acu": True})
