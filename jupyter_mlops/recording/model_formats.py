@@ -7,9 +7,11 @@ requirements. A flavour is chosen by the class of the model without importing it
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import os
+import shutil
 import sys
 import threading
 import types
@@ -296,8 +298,6 @@ def _save_pytorch(module: Any, model: Any, folder: Path, serialization: str | No
     torch = import_module("torch")
     if any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers())):
         # A graph exported on a GPU could only be loaded on one.
-        import copy
-
         model = copy.deepcopy(model).cpu()
     if serialization != "pickle":
         with _evaluating(model):
@@ -307,8 +307,6 @@ def _save_pytorch(module: Any, model: Any, folder: Path, serialization: str | No
                     module.save_model(model, str(folder), serialization_format="pt2", **common)
                 return "pt2"
             except Exception as error:  # an export runs the model's own code, which can raise anything
-                import shutil
-
                 shutil.rmtree(folder, ignore_errors=True)
                 why = str(error).strip().partition("\n")[0] or type(error).__name__
                 if serialization == "pt2":
