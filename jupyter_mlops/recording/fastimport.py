@@ -5,6 +5,19 @@ from __future__ import annotations
 import sys
 
 
+def import_papermill() -> None:
+    """Import papermill without its support of notebooks on Hadoop, for which it would import all of ``pyarrow``, where
+    that is installed. In a process of our own only, as below."""
+    blocked = "pyarrow.fs" not in sys.modules
+    if blocked:
+        sys.modules["pyarrow.fs"] = None  # type: ignore[assignment]
+    try:
+        import papermill  # noqa: F401
+    finally:
+        if blocked:
+            del sys.modules["pyarrow.fs"]
+
+
 def skip_iri_grammar() -> None:
     """Keep ``import nbformat`` from compiling a grammar that notebooks never use.
 

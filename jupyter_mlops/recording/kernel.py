@@ -18,7 +18,7 @@ from jupyter_mlops.core.records import Reason, ReasonKind
 from jupyter_mlops.tracker.process import same_process, start_time
 
 if TYPE_CHECKING:
-    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import KernelManager
 
 RUN_ID_VARIABLE = "MLOPS_RUN_ID"
@@ -29,9 +29,9 @@ _LOG_TAIL = 2000
 
 def kernel_spec(name: str) -> KernelSpec:
     """The specification of the kernel ``name``; ``NotebookError`` listing the kernels there are when it is unknown."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import NoSuchKernel
 
-    specs = KernelSpecManager()
+    specs = _kernel_specs()
     try:
         return specs.get_kernel_spec(name)
     except NoSuchKernel:
@@ -39,6 +39,15 @@ def kernel_spec(name: str) -> KernelSpec:
         raise NotebookError(
             f"there is no kernel {name!r} here; installed kernels: {known}. Choose one with -k, or install the kernel"
         ) from None
+
+
+def _kernel_specs() -> KernelSpecManager:
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_core.paths import jupyter_path
+
+    # The default is the same, but imports all of IPython to find the last one.
+    legacy = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython") / "kernels"
+    return KernelSpecManager(kernel_dirs=[*jupyter_path("kernels"), str(legacy)])
 
 
 class Kernel:
@@ -64,6 +73,7 @@ class Kernel:
         self.is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
         self.manager: KernelManager = KernelManager(
             kernel_name=name,
+            kernel_spec_manager=_kernel_specs(),
             client_class="jupyter_client.asynchronous.AsyncKernelClient",
             connection_file=str(self._folder / "kernel.json"),
             # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
