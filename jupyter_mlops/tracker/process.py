@@ -8,6 +8,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+# Not inside the functions: a child forked while another thread is in the middle of an import waits for it for ever.
+import psutil
+
 from jupyter_mlops.core.records import Runner
 
 _START_TOLERANCE = 2.0
@@ -20,15 +23,11 @@ def boot_id() -> str:
     """What tells this boot of the machine from others."""
     if sys.platform == "linux":
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    import psutil
-
     return f"{psutil.boot_time():.0f}"
 
 
 def start_time(pid: int) -> float | None:
     """When process ``pid`` started, in seconds since the epoch; None when there is none, or only its zombie."""
-    import psutil
-
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
