@@ -239,6 +239,11 @@ def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> di
     return found
 
 
+def has_any(connection: Connection) -> bool:
+    """Whether anything was ever stored that is there still."""
+    return connection.execute(sa.select(schema.blob.c.id).limit(1)).first() is not None
+
+
 def _store_id(database: Database) -> str:
     with database.read() as connection:
         known = settings.get(connection, _STORE_ID)

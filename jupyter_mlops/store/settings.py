@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.store import schema
 
 ARTIFACTS_URL = "artifacts.url"
-"""Where the files are, if that was ever said."""
+"""Where the files are: a URL or an absolute path, or the name of the folder beside the SQLite file."""
 
 _setting = schema.setting.c
 _GET = sa.select(_setting.value).where(_setting.key == sa.bindparam("name"))
@@ -27,3 +27,8 @@ def get(connection: Connection, key: str) -> str | None:
 def set_first(connection: Connection, key: str, value: str) -> None:
     """Keep ``value`` unless there is one."""
     connection.execute(_SET_FIRST[connection.dialect.name], {"key": key, "value": value})
+
+
+def replace(connection: Connection, key: str, value: str) -> None:
+    """Keep ``value`` in place of the one there is."""
+    connection.execute(sa.update(schema.setting).where(_setting.key == key).values(value=value))

@@ -28,15 +28,17 @@ def connect(
         ``MLOPS_TRACKING_URL``, else the embedded store in the user's Jupyter data directory, which is created.
     artifacts
         Where files go: a folder or an fsspec URL. When None: ``MLOPS_ARTIFACTS_URL``, else the location that the
-        database remembers from the first time that one was given, else ``artifacts`` beside the SQLite file, or in
-        :func:`jupyter_mlops.tracker.location.home`.
+        database remembers from its first use, else ``artifacts`` beside the SQLite file, or, for PostgreSQL, in
+        :func:`jupyter_mlops.tracker.location.home`. A store's files stay in one place: once it is settled, another one
+        is refused.
     principal
         Who is asking; when None, the operating system's user, who may do everything with a store they can open.
 
     Raises
     ------
     InvalidValue
-        The URL is none of these, or its folder does not exist.
+        The URL is none of these, or its folder does not exist; or the store's files are in another place than
+        ``artifacts``.
     SchemaOutdated, SchemaTooNew
         Another version made the database. An older SQLite file is upgraded instead, after a copy was made beside it.
     Unavailable
@@ -73,19 +75,31 @@ def _make_private(folder: Path) -> None:
 
 def artifacts_location(database: Database, given: str | Path | None) -> str:
     """Where the files of the store in ``database`` are; see :func:`connect`."""
-    from jupyter_mlops.store import settings
+    from jupyter_mlops.store import blobs, settings
+    from jupyter_mlops.store.database import masked
 
-    chosen = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
-    if chosen and "://" not in chosen:
-        chosen = str(Path(chosen).expanduser().absolute())
+    folder = location.home() if database.path is None else database.path.parent
+    beside = str(folder / location.ARTIFACTS_FOLDER)
+    wanted = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
+    if wanted and "://" not in wanted:
+        wanted = str(Path(wanted).expanduser().absolute())
     with database.read() as connection:
-        remembered = settings.get(connection, settings.ARTIFACTS_URL)
-    if chosen:
-        if remembered is None:
-            with database.write() as connection:
-                settings.set_first(connection, settings.ARTIFACTS_URL, chosen)
-        return chosen
-    if remembered is not None:
-        return remembered
-    folder = database.path.parent if database.path is not None else location.home()
-    return str(folder / location.ARTIFACTS_FOLDER)
+        settled = settings.get(connection, settings.ARTIFACTS_URL)
+    if settled is None:
+        place = wanted or beside
+        # A SQLite file and its files may be moved together, so the folder beside it has no absolute path.
+        kept = location.ARTIFACTS_FOLDER if place == beside and database.path is not None else place
+        with database.write() as connection:
+            settings.set_first(connection, settings.ARTIFACTS_URL, kept)
+            settled = settings.get(connection, settings.ARTIFACTS_URL)
+    place = beside if settled == location.ARTIFACTS_FOLDER else str(settled)
+    if wanted and wanted.rstrip("/") != place.rstrip("/"):
+        with database.write() as connection:
+            if blobs.has_any(connection):
+                raise InvalidValue(
+                    f"the files of {database.url} are in {masked(place)}, not in {masked(wanted)}: leave out "
+                    f"--artifacts (or artifacts=) and {location.ARTIFACTS_URL}, or name that place"
+                )
+            settings.replace(connection, settings.ARTIFACTS_URL, wanted)
+        return wanted
+    return place

@@ -53,8 +53,6 @@ def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_place_of_files_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path}/mlops.db"
-    with connect(url) as tracker:
-        assert store_file(tracker, tmp_path / "artifacts")
     monkeypatch.chdir(tmp_path)
     with connect(url, artifacts="given") as tracker:
         assert store_file(tracker, tmp_path / "given")
@@ -62,8 +60,45 @@ def test_the_place_of_files_is_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path / "elsewhere")
     with connect(url) as tracker:
         assert store_file(tracker, tmp_path / "given")
-    with connect(url, artifacts=tmp_path / "third") as tracker:
-        assert store_file(tracker, tmp_path / "third")
+    with connect(url, artifacts=f"{tmp_path}/given/") as tracker:
+        assert store_file(tracker, tmp_path / "given")
+
+
+def test_files_are_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/mlops.db"
+    connect(url).close()
+    with connect(url, artifacts=tmp_path / "second") as tracker:  # nothing was stored yet
+        assert store_file(tracker, tmp_path / "second")
+    for _ in range(2):
+        with pytest.raises(InvalidValue, match=f"{tmp_path}/second, not in {tmp_path}/third"):
+            connect(url, artifacts=tmp_path / "third")
+        monkeypatch.setenv(location.ARTIFACTS_URL, f"{tmp_path}/third")
+
+
+def test_a_store_can_be_moved_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with connect(f"sqlite:///{tmp_path}/here/mlops.db") as tracker:
+        assert store_file(tracker, tmp_path / "here" / "artifacts")
+    (tmp_path / "here").rename(tmp_path / "there")
+    with connect(f"sqlite:///{tmp_path}/there/mlops.db") as tracker:
+        (run,) = tracker.runs.search().items
+        assert b"".join(tracker.artifacts.open(run.run_id, "file.txt")).decode() == run.run_id
+        assert store_file(tracker, tmp_path / "there" / "artifacts")
+
+
+def test_a_postgresql_store_remembers_the_first_users_place(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jupyter_mlops.store import migrate
+    from jupyter_mlops.store.database import Database
+
+    database = Database(postgres_url)
+    migrate.upgrade(database)
+    database.close()
+    connect(postgres_url).close()
+    monkeypatch.setenv(location.HOME, str(tmp_path / "another"))
+    with connect(postgres_url) as tracker:
+        assert store_file(tracker, tmp_path / "home" / "artifacts")
 
 
 def test_a_relative_file_stays_where_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
