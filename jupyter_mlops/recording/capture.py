@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterable
@@ -43,8 +44,9 @@ class Capture:
         cwd = Path(self._interpreter.cwd)
         base = (root or cwd).resolve()
         for path in git.local_modules(files, cwd=cwd, root=root):
-            text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
-            self._recorder.put(f"environment/modules/{path.relative_to(base).as_posix()}", text.encode())
+            with contextlib.suppress(OSError):  # removed since, or not readable any more
+                text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
+                self._recorder.put(f"environment/modules/{path.relative_to(base).as_posix()}", text.encode())
 
     def wait(self) -> None:
         if self._thread.ident is not None:

@@ -31,6 +31,8 @@ LARGEST_STREAM = 20_000_000
 """Characters of printed text that are kept of one cell; a line says what was left out."""
 _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
+LARGEST_TEXT = 50_000
+"""Characters of a message, source or traceback that are kept as the reason of a failure."""
 _ANSWER_SECONDS = 10.0
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -138,18 +140,18 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
             kind=ReasonKind.OUT_OF_MEMORY if name in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR,
             message=plain(self._redactor.text(f"{name}: {value}" if value else name)),
             cell=index,
-            source=self.shown().cells[index].source,
+            source=plain(self.shown().cells[index].source),
             traceback=plain("\n".join(traceback)),
         )
 
     def _failure(self, failure: BaseException, cell: Any, index: int | None) -> Reason:
         kind = ReasonKind.TIMEOUT if isinstance(failure, CellTimeoutError) else ReasonKind.ERROR
         if isinstance(failure, CellTimeoutError):
-            message = f"cell {index} took longer than it may: {str(failure).splitlines()[0]}"
+            message = str(failure).splitlines()[0]
         else:
             message = f"{type(failure).__name__}: {failure}"
         source = cell.source if index is None else self.shown().cells[index].source
-        return Reason(kind=kind, message=self._redactor.text(message), cell=index, source=source)
+        return Reason(kind=kind, message=plain(self._redactor.text(message)), cell=index, source=plain(source))
 
 
 class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
@@ -270,8 +272,10 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
 
 
 def plain(text: str) -> str:
-    """The text without terminal colours."""
-    return _ANSI.sub("", text)
+    """The text without terminal colours and what no database takes, its middle left out when it is very long."""
+    text = _ANSI.sub("", text).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    half = LARGEST_TEXT // 2
+    return text if len(text) <= LARGEST_TEXT else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 __all__ = ["DeadKernelError", "RecordingClient", "RecordingState", "plain"]

@@ -75,8 +75,9 @@ class MLOpsEngine:
                 )
                 unfinished.pop_all()
                 logger.info(f"Recording run {execution.name} ({run_id}) in experiment {experiment.name}")
-                execution.run(
+                run = execution.run(
                     nb,
+                    any_error_fails=True,
                     state_options={
                         "output_path": output_path,
                         "progress_bar": progress_bar,
@@ -95,8 +96,6 @@ class MLOpsEngine:
                         stderr_file=stderr_file,
                     ),
                 )
-                # Papermill fails where any cell shows an error, also one that was expected.
-                run = execution.finish(execution.first_error())
         if run.status is RunStatus.KILLED:
             raise KeyboardInterrupt
         if execution.failure is not None:

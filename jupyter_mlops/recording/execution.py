@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 import nbformat
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue
+from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
     Json,
@@ -28,7 +30,7 @@ from jupyter_mlops.core.redaction import find_secrets, redact_params
 from jupyter_mlops.core.values import param
 from jupyter_mlops.recording.cancellation import cancelled_by_signals
 from jupyter_mlops.recording.capture import Capture
-from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState
+from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
@@ -40,7 +42,7 @@ from jupyter_mlops.tracker.protocol import Tracker
 
 
 class Execution:
-    """One notebook run: created with the object, then :meth:`run`, then :meth:`finish`."""
+    """One notebook run: created with the object, then :meth:`run`."""
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class Execution:
         self._kernel = kernel
         self._cwd = cwd
         self._cancelled: str | None = None
+        self._over = threading.Event()
+        """No cell executes any more."""
         self._interpreter: Interpreter | None = None
         defaults = {known.name: known.default for known in source.declared or () if known.has_default}
         everything = {**defaults, **parameters}
@@ -79,7 +83,7 @@ class Execution:
         for index, cell in enumerate(source.cells):
             for finding in find_secrets(cell):
                 self.recorder.notice(
-                    f"{Path(source.path).name}, cell {index}, line {finding.line}: this looks like a secret "
+                    f"{Path(source.path).name}, {cell_name(index)}, line {finding.line}: this looks like a secret "
                     f"({finding.what}); the notebook is recorded as it is, so better pass it as a parameter"
                 )
 
@@ -91,9 +95,21 @@ class Execution:
         client_options: dict[str, Any],
         on_progress: Callable[[Progress], None] | None = None,
         output: Path | None = None,
-    ) -> None:
-        """Execute the cells. However that ends, it is kept for :meth:`finish`, and what was done is in the record."""
-        self._output = output
+        any_error_fails: bool = False,
+    ) -> Run:
+        """Execute the cells, end the kernel, complete the record and return it, however the execution ended.
+
+        Parameters
+        ----------
+        notebook
+            As papermill's engines take it; it is executed in place.
+        state_options, client_options
+            What papermill's execution manager and client take.
+        output
+            Where to write the executed notebook besides the record.
+        any_error_fails
+            The run fails when any cell shows an error, also one that did not end the execution.
+        """
         self._capture = Capture(self.recorder, self._redactor, self._cwd)
         self._state = RecordingState(
             notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
@@ -108,21 +124,28 @@ class Execution:
                 self._client.connect()
                 self._describe()
                 self._client.execute()
-            except (Exception, KeyboardInterrupt) as failure:  # noqa: BLE001 - told by status() and the reason
+            except (Exception, KeyboardInterrupt) as failure:  # noqa: BLE001 - it becomes the run's reason
                 self.failure = failure
             finally:
+                self._over.set()
                 self._state.cleanup_pbar()
                 self._state.notebook_complete()
-        self._ended = time.time_ns() // 1_000_000
+            ended = time.time_ns() // 1_000_000
+            reason = self._reason()
+            if reason is None and any_error_fails:
+                reason = self._state.first_error()
+            try:
+                self._complete(reason, output)
+            finally:
+                self._kernel.end()
+            return self.recorder.finish(
+                RunChange(status=_status(reason), reason=reason, end_time=ended, progress=self._state.progress)
+            )
 
     @property
     def executed(self) -> Any:
         """The executed notebook, without secrets."""
         return self._state.shown()
-
-    def first_error(self) -> Reason | None:
-        """The first error that a cell shows, whether or not it ended the execution."""
-        return self._state.first_error()
 
     def _reason(self) -> Reason | None:
         """Why the execution ended otherwise than well."""
@@ -136,32 +159,23 @@ class Execution:
                 return Reason(kind=ReasonKind.KERNEL_DIED, message=str(self.failure))
             return _amended(known, self._kernel.why_it_died())
         if known is None and self.failure is not None:
-            return Reason(kind=ReasonKind.ERROR, message=f"{type(self.failure).__name__}: {self.failure}")
+            message = self._redactor.text(f"{type(self.failure).__name__}: {self.failure}")
+            return Reason(kind=ReasonKind.ERROR, message=plain(message))
         return known
 
-    def finish(self, reason: Reason | None = None) -> Run:
-        """End the kernel, complete the record and return it; ``reason`` stands in where the execution found none."""
-        reason = self._reason() or reason
-        try:
-            files = self._ask(MODULES_PROBE) if reason is None or reason.kind is ReasonKind.CELL_ERROR else None
-            self.recorder.sample()
-            self._client.ask_to_end(idle=self.failure is None)
-            # The rest is done while the kernel ends.
-            content = nbformat.writes(self.executed).encode()
-            self.recorder.put(EXECUTED, content)
-            self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
-            if self._output is not None:
-                write_atomically(self._output, content + b"\n")
-            self._capture.modules(files or ())
-        finally:
-            self._kernel.end()
-        if reason is None:
-            status = RunStatus.FINISHED
-        else:
-            status = RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
-        return self.recorder.finish(
-            RunChange(status=status, reason=reason, end_time=self._ended, progress=self._state.progress)
-        )
+    def _complete(self, reason: Reason | None, output: Path | None) -> None:
+        """Ask the kernel to end, and meanwhile record what the execution left."""
+        intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
+        files = self._ask(MODULES_PROBE) if intact else None
+        self.recorder.sample()
+        self._client.ask_to_end(idle=self.failure is None)
+        # What a cell prints may hold halves of characters, which no file can.
+        content = nbformat.writes(self.executed).encode("utf-8", "replace")
+        self.recorder.put(EXECUTED, content)
+        self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
+        if output is not None:
+            write_atomically(output, content + b"\n")
+        self._capture.modules(files or ())
 
     def _describe(self) -> None:
         """Ask the kernel what it is, have that recorded, and say what is missing in it."""
@@ -195,6 +209,8 @@ class Execution:
             return None
 
     def _cancel(self, signal_name: str) -> None:
+        if self._over.is_set():
+            return
         self._cancelled = signal_name
         self._kernel.kill()
         self._client.cancel()
@@ -209,6 +225,12 @@ def _begin(tracker: Tracker, new: NewRun, kernel: Kernel) -> Run:
         raise Conflict(f"run {run.run_id} ({run.name}) was begun before; it is {run.status.value}")
     tracker.runs.log(run.run_id, new.batch)
     return tracker.runs.change(run.run_id, RunChange(status=RunStatus.RUNNING, runner=runner))
+
+
+def _status(reason: Reason | None) -> RunStatus:
+    if reason is None:
+        return RunStatus.FINISHED
+    return RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
 
 
 def _params(values: dict[str, Json]) -> tuple[list[Param], list[str]]:

@@ -155,21 +155,27 @@ def connection_folder(run_id: str) -> Path:
 
 
 def kill_tree(pid: int, run_id: str) -> None:
-    """Kill the process group that ``pid`` leads, its descendants, and processes that left both (started again in a
-    session of their own) but still carry the run's id in their environment."""
+    """Kill the process group that ``pid`` leads, its descendants, and processes of the run that left both."""
     import psutil
 
     processes: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         processes = psutil.Process(pid).children(recursive=True)
     kill_group(pid)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(RUN_ID_VARIABLE) == run_id:
-                processes.append(process)
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    kill_stragglers(run_id)
+
+
+def kill_stragglers(run_id: str) -> None:
+    """Kill the processes that carry the run's id in their environment, whoever their parent is by now."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(RUN_ID_VARIABLE) == run_id:
+                process.kill()
 
 
 def kill_group(pid: int) -> None:
@@ -179,13 +185,17 @@ def kill_group(pid: int) -> None:
 
 
 def kill_orphan(pid: int, started: float, run_id: str) -> bool:
-    """Kill a kernel whose runner is gone, if process ``pid`` is still the one started at ``started``; say whether."""
+    """Kill a kernel whose runner is gone, if process ``pid`` is still the one started at ``started`` (say whether), and
+    other processes of its run."""
     alive = same_process(pid, started)
     if alive:
         kill_tree(pid, run_id)
         deadline = time.monotonic() + GRACE_SECONDS
         while start_time(pid) is not None and time.monotonic() < deadline:
             time.sleep(0.01)
+    else:
+        # It ended by itself when its runner was gone, but not what it had started.
+        kill_stragglers(run_id)
     shutil.rmtree(connection_folder(run_id), ignore_errors=True)
     return alive
 

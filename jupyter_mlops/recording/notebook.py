@@ -113,7 +113,7 @@ class Launch:
             cwd=self.cwd,
         )
         self._recorded = True
-        execution.run(
+        return execution.run(
             notebook,
             on_progress=on_progress,
             output=self.output,
@@ -124,7 +124,6 @@ class Launch:
                 "log": _quiet,
             },
         )
-        return execution.finish()
 
     def __enter__(self) -> Launch:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -121,6 +122,15 @@ def test_a_kernel_that_leaves(record: Callable[..., Run]) -> None:
 
 
 @pytest.mark.slow
+def test_text_that_no_database_takes(record: Callable[..., Run]) -> None:
+    run = record("print('half \\udc80, nul \\0')\nraise ValueError('half \\udc80, nul \\0, end')")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.message.startswith("ValueError: half")
+    assert run.reason.message.endswith("\N{REPLACEMENT CHARACTER}, end")
+
+
+@pytest.mark.slow
 def test_memory_that_runs_out(record: Callable[..., Run]) -> None:
     run = record("x = bytearray(1 << 60)")
     assert run.status is RunStatus.FAILED
@@ -185,8 +195,13 @@ def test_only_the_process_that_was_started_is_killed() -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     started = start_time(sleeper.pid)
     assert started is not None
-    assert not kill_orphan(sleeper.pid, started - 100, "0" * 32)
+    run_id = "0" * 32
+    straggler = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], env={**os.environ, "MLOPS_RUN_ID": run_id}
+    )
+    assert not kill_orphan(sleeper.pid, started - 100, run_id)
     assert sleeper.poll() is None
+    assert straggler.wait(10) == -signal.SIGKILL
     assert kill_orphan(sleeper.pid, started, "0" * 32)
     assert sleeper.wait(10) == -signal.SIGKILL
 
