@@ -263,7 +263,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         """Whether printed text is kept; the text that passes the limit is cut there and says so."""
         before = self._streamed[index]
         self._streamed[index] += len(content["text"])
-        if before >= LARGEST_STREAM:
+        if before > LARGEST_STREAM:
             return False
         if self._streamed[index] > LARGEST_STREAM:
             rest = content["text"][: LARGEST_STREAM - before]

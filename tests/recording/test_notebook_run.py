@@ -251,6 +251,17 @@ def test_a_parameter_too_long_for_a_table_is_a_file(record: Callable[..., Run], 
     assert json.loads(read(run, "parameters/xs.json")) == values
 
 
+def test_a_flood_of_text_is_cut(
+    record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlops.recording.client.LARGEST_STREAM", 1000)
+    run = record("for n in range(500): print('x' * 9, flush=True)", "print('y')")
+    text = printed(executed(run))
+    assert text.count("x") == 900
+    assert "beyond 1,000 characters was left out" in text
+    assert text.endswith("y\n")
+
+
 def test_bad_tasks_are_refused_before_anything_is_recorded(
     tracker: Tracker, task: Callable[..., NotebookTask], tmp_path: Path
 ) -> None:
