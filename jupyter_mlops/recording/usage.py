@@ -35,8 +35,6 @@ class Usage:
         # The first point tells what was used since the start.
         self._at = time.monotonic() - age
         self._read_gpus = _gpu_reader()
-        self.peak_memory = 0
-        """The most that a sample saw, in bytes."""
 
     def sample(self) -> tuple[Metric, ...]:
         """One point of each metric; empty when the kernel is gone."""
@@ -60,7 +58,6 @@ class Usage:
             return ()
         now = time.monotonic()
         elapsed, self._at, self._cpu = now - self._at, now, cpu
-        self.peak_memory = max(self.peak_memory, memory)
         values = {MEMORY: memory / 1e6, CPU: 100 * spent / elapsed if elapsed > 0 else 0.0, **self._read_gpus(set(cpu))}
         stamp, step = time.time_ns() // 1_000_000, self._step
         self._step += 1
