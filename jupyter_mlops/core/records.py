@@ -85,7 +85,7 @@ class Page(Record, Generic[T], frozen=True, kw_only=True):
 # --- values that a run logs ------------------------------------------------------------------------------------------
 
 
-class Param(msgspec.Struct, frozen=True, omit_defaults=True):
+class Param(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A parameter: its typed value, and the string that MLflow knows it by. Immutable once logged (by the string)."""
 
     key: str
@@ -95,7 +95,7 @@ class Param(msgspec.Struct, frozen=True, omit_defaults=True):
     """The value was a secret; ``value`` and ``text`` hold a marker in its place."""
 
 
-class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
+class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One point of a metric's history. ``value`` may be NaN or infinite; ``step`` is a signed 64-bit integer."""
 
     key: str
@@ -104,7 +104,7 @@ class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
     step: int = 0
 
 
-class MetricSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+class MetricSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A metric of one run in a line. ``value``, ``step`` and ``timestamp`` are those of MLflow's *latest* point: the
     greatest (step, timestamp, value). ``min`` and ``max`` leave NaN out (None when there is nothing else)."""
 
@@ -117,7 +117,7 @@ class MetricSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     max: float | None = None
 
 
-class MetricPoint(msgspec.Struct, frozen=True, array_like=True):
+class MetricPoint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A point of a history, in the order logged."""
 
     step: int
@@ -125,7 +125,7 @@ class MetricPoint(msgspec.Struct, frozen=True, array_like=True):
     value: float
 
 
-class Tag(msgspec.Struct, frozen=True):
+class Tag(msgspec.Struct, frozen=True, gc=False):
     """A mutable label; setting the same key again replaces the value."""
 
     key: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -17,6 +17,7 @@ from jupyter_mlops.core.records import MetricSummary
 from jupyter_mlops.store import chunks, schema
 from jupyter_mlops.store.chunks import Points
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.rows import by_run
 
 MERGED = 8192
 """Points that a merged chunk holds at most; chunks of half as many are left alone."""
@@ -198,12 +199,10 @@ def add(
     connection.execute(_INSERT_CHUNK, packed)
 
 
-def load(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[MetricSummary]]:
+def load(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[MetricSummary, ...]]:
     """The summaries by run, each by key."""
-    found: dict[str, list[MetricSummary]] = defaultdict(list)
-    for run_id, key, bits, timestamp, step, count, low, high in connection.execute(_OF_RUNS, {"run_ids": run_ids}):
-        found[run_id].append(MetricSummary(key, _value(bits), timestamp, step, count, low, high))
-    return found
+    rows = connection.execute(_OF_RUNS, {"run_ids": run_ids}).all()
+    return by_run(rows, lambda keys, bits, *rest: map(MetricSummary, keys, _values(bits), *rest))
 
 
 def history(
@@ -267,6 +266,5 @@ def float_bits(value: float) -> int:
     return bits
 
 
-def _value(bits: int) -> float:
-    value: float = struct.unpack("<d", struct.pack("<q", bits))[0]
-    return value
+def _values(bits: Sequence[int]) -> array[float]:
+    return array("d", array("q", bits).tobytes())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.values import decode_json
 from jupyter_mlops.store import metrics, schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.rows import by_run
 
 _run = schema.run.c
 _experiment = schema.experiment.c
@@ -103,16 +104,10 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
     if not run_ids:
         return []
     bound = {"run_ids": run_ids}
-    rows = {row[0]: row for row in connection.execute(_RUNS, bound)}
-    params: dict[str, list[Param]] = defaultdict(list)
-    for run_id, key, value, text, redacted in connection.execute(_PARAMS, bound):
-        params[run_id].append(Param(key, _json(value), text, redacted))
-    tags: dict[str, list[Tag]] = defaultdict(list)
-    for run_id, key, value in connection.execute(_TAGS, bound):
-        tags[run_id].append(Tag(key, value))
-    inputs: dict[str, list[Input]] = defaultdict(list)
-    for run_id, context, labels, *dataset in connection.execute(_INPUTS, bound):
-        inputs[run_id].append(Input(Dataset(*dataset), context, _tags_decoder.decode(labels)))
+    rows = {row[0]: row for row in connection.execute(_RUNS, bound).all()}
+    params = _load_params(connection, bound)
+    tags = by_run(connection.execute(_TAGS, bound).all(), lambda keys, values: map(Tag, keys, values))
+    inputs = by_run(connection.execute(_INPUTS, bound).all(), _inputs)
     summaries = metrics.load(connection, run_ids)
     return [
         Run(
@@ -132,14 +127,23 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
             hidden_state=row[13],
             progress=None if row[14] is None else Progress(done=row[14], total=row[15], failed=row[16]),
             runner=None if row[17] is None else _runner_decoder.decode(row[17]),
-            params=tuple(params.get(run_id, ())),
-            metrics=tuple(summaries.get(run_id, ())),
-            tags=tuple(tags.get(run_id, ())),
-            inputs=tuple(inputs.get(run_id, ())),
+            params=params.get(run_id, ()),
+            metrics=summaries.get(run_id, ()),
+            tags=tags.get(run_id, ()),
+            inputs=inputs.get(run_id, ()),
         )
         for run_id in run_ids
         if (row := rows.get(run_id)) is not None
     ]
+
+
+def _load_params(connection: Connection, bound: dict[str, Any]) -> dict[str, tuple[Param, ...]]:
+    rows = connection.execute(_PARAMS, bound).all()
+    return by_run(rows, lambda keys, values, *rest: map(Param, keys, _decoded(values), *rest))
+
+
+def _inputs(contexts: Sequence[str], labels: Sequence[str], *datasets: Sequence[Any]) -> Iterator[Input]:
+    return map(Input, map(Dataset, *datasets), contexts, map(_tags_decoder.decode, labels))
 
 
 def owner_and_lifecycle(connection: Connection, run_id: str) -> tuple[str, Lifecycle] | None:
@@ -266,12 +270,13 @@ def _mark(connection: Connection, run_id: str, which: sa.ColumnElement[bool], va
     connection.execute(sa.update(schema.run).where(_run.id.in_(sa.select(family.c.id)), which).values(**values))
 
 
-_decode = msgspec.json.Decoder().decode
+_list_decoder = msgspec.json.Decoder(list[Any])
 
 
-def _json(text: str) -> Json:
+def _decoded(texts: Sequence[str]) -> list[Json]:
     try:
-        return _decode(text)
+        # All at once, which is much faster.
+        return _list_decoder.decode(f"[{','.join(texts)}]")
     except msgspec.DecodeError:
         # NaN and infinities, which strict JSON lacks.
-        return decode_json(text)
+        return [decode_json(text) for text in texts]

@@ -94,6 +94,7 @@ run = Table(
     Index(None, "name"),
 )
 
+# Tables of many small rows that are read by their key are kept in its order in SQLite, too (`WITHOUT ROWID`).
 param = Table(
     "param",
     metadata,
@@ -104,6 +105,7 @@ param = Table(
     # The value where it is a number (booleans are not), for native filters by type.
     Column("number", Double),
     Column("redacted", Boolean, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 tag = Table(
@@ -112,6 +114,7 @@ tag = Table(
     _id("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # One row per (run, metric): the latest point by MLflow's rule, and bounds. `bits` is the IEEE 754 pattern of the value
@@ -131,6 +134,7 @@ metric = Table(
     Column("min", Double),
     Column("max", Double),
     Index(None, "experiment_id", "key", "value", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 # A metric's history: packed points, in the order of `id` and, inside, in the order logged.
@@ -170,6 +174,7 @@ run_input = Table(
     Column("context", Text, primary_key=True),
     Column("tags_json", Text, nullable=False),
     Index(None, "dataset_id"),
+    sqlite_with_rowid=False,
 )
 
 run_comment = Table(

@@ -9,8 +9,8 @@ key is a metric goes through three *segments*, one after the other: runs with a 
 
 from __future__ import annotations
 
-import operator as operators
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,23 +20,26 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.filters import (
-    Comparison,
     Entity,
-    Field,
     FieldKind,
     Filter,
-    Operator,
     OrderKey,
+    parse_filter,
+    parse_order_by,
     render_filter,
     render_order_key,
 )
 from jupyter_mlops.core.records import LARGEST_PAGE, Lifecycle, Page, View
 from jupyter_mlops.store import schema, tokens
+from jupyter_mlops.store.conditions import EXPERIMENTS, MODELS, RUNS, VERSIONS, Fields, condition
 from jupyter_mlops.store.parameters import among
 
 _run = schema.run.c
 _metric = schema.metric.c
 _experiment = schema.experiment.c
+
+_LONGEST_REMEMBERED = 1000
+"""Characters of a query whose statements are kept for the next time."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -53,80 +56,6 @@ class Query(msgspec.Struct, frozen=True):
             raise InvalidValue(f"limit: {self.limit!r} is not possible; a page holds 1 to {LARGEST_PAGE} things")
 
 
-class _Entity(msgspec.Struct, frozen=True):
-    """Where the fields of a kind of thing are kept."""
-
-    entity: Entity
-    source: sa.FromClause
-    id: sa.Column[str]
-    attributes: dict[str, sa.Column[Any]]
-    tags: sa.Table
-    """Its first column refers to ``id``."""
-    order: tuple[tuple[sa.Column[Any], bool], ...]
-    """The default ordering, which also decides ties: columns, and whether descending."""
-
-
-_RUNS = _Entity(
-    entity=Entity.RUN,
-    source=schema.run,
-    id=_run.id,
-    attributes={
-        "run_id": _run.id,
-        "experiment_id": _run.experiment_id,
-        "name": _run.name,
-        "status": _run.status,
-        "kind": _run.kind,
-        "user": _run.created_by,
-        "source": _run.source,
-        "parent_run_id": _run.parent_id,
-        "start_time": _run.start_time,
-        "end_time": _run.end_time,
-    },
-    tags=schema.tag,
-    order=((_run.start_time, True), (_run.id, True)),
-)
-_EXPERIMENTS = _Entity(
-    entity=Entity.EXPERIMENT,
-    source=schema.experiment,
-    id=_experiment.id,
-    attributes={
-        "experiment_id": _experiment.id,
-        "name": _experiment.name,
-        "owner": _experiment.owner,
-        "created": _experiment.created,
-        "updated": _experiment.updated,
-    },
-    tags=schema.experiment_tag,
-    order=((_experiment.created, True), (_experiment.id, True)),
-)
-_model, _version = schema.model.c, schema.model_version.c
-_MODELS = _Entity(
-    entity=Entity.MODEL,
-    source=schema.model,
-    id=_model.id,
-    attributes={"name": _model.name, "owner": _model.owner, "created": _model.created, "updated": _model.updated},
-    tags=schema.model_tag,
-    order=((_model.name, False), (_model.id, False)),
-)
-_VERSIONS = _Entity(
-    entity=Entity.VERSION,
-    source=schema.model_version.join(schema.model, _model.id == _version.model_id),
-    id=_version.id,
-    attributes={
-        "model": _model.name,
-        "version": _version.version,
-        "run_id": _version.run_id,
-        "source": _version.source,
-        "digest": _version.digest,
-        "user": _version.created_by,
-        "created": _version.created,
-        "updated": _version.updated,
-    },
-    tags=schema.version_tag,
-    order=((_version.created, True), (_version.id, True)),
-)
-
-
 def run_ids(
     connection: Connection, query: Query, experiment_ids: Sequence[str], owners: Sequence[str] | None
 ) -> Page[str]:
@@ -134,62 +63,113 @@ def run_ids(
 
     Raises ``NotFound`` for an experiment that does not exist or belongs to others.
     """
-    listing = _Listing(connection, _RUNS, query)
     inside = _experiments_to_search(connection, experiment_ids, owners)
-    if len(inside) == 1:
-        scope = [_run.experiment_id == inside[0], _metric.experiment_id == inside[0]]
-    else:
-        scope = [among(column, "experiments", inside) for column in (_run.experiment_id, _metric.experiment_id)]
-    conditions = _lifecycle(query.view, _run.lifecycle)
-    first = query.order[0] if query.order else None
-    if first is None or first.field.kind is not FieldKind.METRIC:
-        segments = [listing.segment(schema.run, [scope[0], *conditions], query.order)]
-    else:
-        summary = sa.join(schema.metric, schema.run, _run.id == _metric.run_id)
-        here = [scope[1], _metric.key == first.field.key, *conditions]
-        lacking = ~sa.exists().where(_metric.run_id == _run.id, _metric.key == first.field.key).correlate(schema.run)
-        best = _Term(_metric.value, first.descending, text=False)
-        rest = query.order[1:]
-        segments = [
-            listing.segment(summary, [*here, _metric.value.is_not(None)], rest, best, _metric.run_id),
-            listing.segment(summary, [*here, _metric.value.is_(None)], rest, None, _metric.run_id),
-            listing.segment(schema.run, [scope[0], *conditions, lacking], rest),
-        ]
-    return listing.page(segments, ",".join(sorted(experiment_ids)))
+    bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
+    return _page(connection, RUNS, query, bound, ",".join(sorted(experiment_ids)))
 
 
 def experiment_ids(connection: Connection, query: Query, owners: Sequence[str] | None) -> Page[str]:
     """The experiments found that belong to ``owners`` (to anyone when None)."""
-    listing = _Listing(connection, _EXPERIMENTS, query)
-    conditions = _lifecycle(query.view, _experiment.lifecycle)
-    if owners is not None:
-        conditions.append(among(_experiment.owner, "owners", owners))
-    return listing.page([listing.segment(schema.experiment, conditions, query.order)])
+    return _page(connection, EXPERIMENTS, query, {} if owners is None else {"owners": owners})
 
 
 def model_ids(connection: Connection, query: Query) -> Page[str]:
     """The registered models found."""
-    listing = _Listing(connection, _MODELS, query)
-    return listing.page([listing.segment(_MODELS.source, [], query.order)])
+    return _page(connection, MODELS, query, {})
 
 
 def version_ids(connection: Connection, query: Query) -> Page[str]:
     """The model versions found."""
-    listing = _Listing(connection, _VERSIONS, query)
-    return listing.page([listing.segment(_VERSIONS.source, [], query.order)])
+    return _page(connection, VERSIONS, query, {})
+
+
+_EXPERIMENTS_GIVEN = sa.select(_experiment.id).where(among(_experiment.id, "ids"))
 
 
 def _experiments_to_search(connection: Connection, given: Sequence[str], owners: Sequence[str] | None) -> Sequence[str]:
-    query = sa.select(_experiment.id)
-    if given:
-        query = query.where(among(_experiment.id, "ids", given))
+    query = _EXPERIMENTS_GIVEN if given else sa.select(_experiment.id)
     if owners is not None:
         query = query.where(among(_experiment.owner, "owners", owners))
-    found = connection.execute(query).scalars().all()
+    found = connection.execute(query, {"ids": given} if given else {}).scalars().all()
     unknown = set(given).difference(found)
     if unknown:
         raise NotFound(f"experiment {min(unknown)} does not exist")
     return found
+
+
+class _Place(msgspec.Struct, array_like=True):
+    """A row's place in the ordering: its segment, and the values and ranks of that segment's terms."""
+
+    segment: int
+    values: list[str | int | float | None]
+    ranks: list[int]
+
+
+def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str, Any], scope: str = "") -> Page[str]:
+    """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look."""
+    texts = (render_filter(query.filter), tuple(map(render_order_key, query.order)))
+    asked = "\n".join((fields.entity.value, query.view.value, scope, texts[0], *texts[1]))
+    prepare = _listing if len(asked) <= _LONGEST_REMEMBERED else _listing.__wrapped__
+    listing = prepare(fields.entity, *texts, query.view, frozenset(bound), connection.dialect.name == "sqlite")
+    place = None
+    if query.page_token is not None:
+        place = tokens.decode(asked, query.page_token, _Place)
+        if not listing.has(place):
+            raise InvalidValue(f"page_token {query.page_token[:60]!r} is none that was given: begin without a token")
+    ids: list[str] = []
+    last: _Place | None = None
+    for number in range(0 if place is None else place.segment, len(listing.segments)):
+        wanted = query.limit - len(ids)
+        after = place if place is not None and number == place.segment else None
+        values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
+        statement = listing.statement(number, None if after is None else tuple(after.ranks))
+        rows = connection.execute(statement, {**bound, **values, "page": wanted + 1}).all()
+        if rows[:wanted]:
+            ids.extend(row[0] for row in rows[:wanted])
+            last = listing.place(number, rows[:wanted][-1])
+        if len(rows) > wanted:
+            assert last is not None
+            return Page(items=tuple(ids), next_page_token=tokens.encode(asked, last))
+    return Page(items=tuple(ids))
+
+
+# Building a statement takes longer than finding the best hundred of many runs; whoever watches asks the same again and
+# again. The texts are the key, since parsed filters would be equal that are not: 1 and true.
+@lru_cache(maxsize=256)
+def _listing(
+    entity: Entity, filter: str, order_by: tuple[str, ...], view: View, bound: frozenset[str], is_sqlite: bool
+) -> _Listing:
+    fields = next(fields for fields in (RUNS, EXPERIMENTS, MODELS, VERSIONS) if fields.entity == entity)
+    order = parse_order_by(order_by, fields.entity)
+    listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite)
+    if fields is RUNS:
+        _add_run_segments(listing, order, view, "experiment" in bound)
+    elif fields is EXPERIMENTS:
+        conditions = _lifecycle(view, _experiment.lifecycle)
+        if "owners" in bound:
+            conditions.append(among(_experiment.owner, "owners"))
+        listing.add_segment(fields.source, conditions, order)
+    else:
+        listing.add_segment(fields.source, [], order)
+    return listing
+
+
+def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
+    def inside(column: sa.Column[str]) -> ColumnElement[bool]:
+        return column == sa.bindparam("experiment") if single else among(column, "experiments")
+
+    active = _lifecycle(view, _run.lifecycle)
+    first = order[0].field if order else None
+    if first is None or first.kind is not FieldKind.METRIC:
+        listing.add_segment(schema.run, [inside(_run.experiment_id), *active], order)
+        return
+    summary = sa.join(schema.metric, schema.run, _run.id == _metric.run_id)
+    here = [inside(_metric.experiment_id), _metric.key == first.key, *active]
+    lacking = ~sa.exists().where(_metric.run_id == _run.id, _metric.key == first.key).correlate(schema.run)
+    best = _Term(_metric.value, order[0].descending, text=False)
+    listing.add_segment(summary, [*here, _metric.value.is_not(None)], order[1:], best, _metric.run_id)
+    listing.add_segment(summary, [*here, _metric.value.is_(None)], order[1:], None, _metric.run_id)
+    listing.add_segment(schema.run, [inside(_run.experiment_id), *active, lacking], order[1:])
 
 
 def _lifecycle(view: View, column: sa.Column[str]) -> list[ColumnElement[bool]]:
@@ -206,6 +186,12 @@ class _Term(msgspec.Struct):
     text: bool
     rank: ColumnElement[int] | None = None
 
+    def fits(self, value: object, rank: int) -> bool:
+        """Whether a row may have these."""
+        if rank != 0:
+            return value is None and self.rank is not None and 0 < rank <= 2
+        return value is not None and isinstance(value, str) == self.text and tokens.is_storable(value)
+
 
 class _Segment(msgspec.Struct):
     source: sa.FromClause
@@ -213,80 +199,50 @@ class _Segment(msgspec.Struct):
     terms: list[_Term]
 
 
-class _Place(msgspec.Struct, array_like=True):
-    """A row's place in the ordering: its segment, and the values and ranks of that segment's terms."""
-
-    segment: int
-    values: list[str | int | float | None]
-    ranks: list[int]
-
-
 class _Listing:
-    """Builds and reads the pages of one query."""
+    """The statements of one filter and ordering. Parameters: those of the conditions, ``page`` (rows at most), and the
+    values of the place to begin after, ``place0``, ``place1``..."""
 
-    def __init__(self, connection: Connection, entity: _Entity, query: Query) -> None:
-        self.connection = connection
-        self.entity = entity
-        self.query = query
-        self.is_sqlite = connection.dialect.name == "sqlite"
+    def __init__(self, fields: Fields, filter: Filter, is_sqlite: bool) -> None:
+        self.fields = fields
+        self.filter = filter
+        self.is_sqlite = is_sqlite
+        self.segments: list[_Segment] = []
+        self._statements: dict[tuple[int, tuple[int, ...] | None], sa.Select[Any]] = {}
 
-    # --- ordering and paging ---
-
-    def segment(
+    def add_segment(
         self,
         source: sa.FromClause,
         conditions: Sequence[ColumnElement[bool]],
         order: Sequence[OrderKey],
         first: _Term | None = None,
         id_column: sa.Column[str] | None = None,
-    ) -> _Segment:
-        """Things of ``source`` for which ``conditions`` and the filter hold, ordered by ``first``, then ``order``.
+    ) -> None:
+        """Add the things of ``source`` for which ``conditions`` and the filter hold, ordered by ``first``, ``order``
+        and what decides ties.
 
         ``id_column`` is where their id is read from first, if not from their own table.
         """
-        owner = self.entity.id if id_column is None else id_column
-        chosen = [*conditions, *(self._condition(comparison, owner) for comparison in self.query.filter)]
-        segment = _Segment(source, chosen, [] if first is None else [first])
+        owner = self.fields.id if id_column is None else id_column
+        filtered = [condition(self.fields, comparison, owner, self.is_sqlite) for comparison in self.filter]
+        segment = _Segment(source, [*conditions, *filtered], [] if first is None else [first])
         for key in order:
             self._add_terms(segment, key)
         ordered = {id(term.value) for term in segment.terms}
         segment.terms += [
             _Term(column, descending, isinstance(column.type, sa.String))
-            for column, descending in self.entity.order
+            for column, descending in self.fields.order
             if id(column) not in ordered
         ]
-        return segment
+        self.segments.append(segment)
 
-    def page(self, segments: Sequence[_Segment], scope: str = "") -> Page[str]:
-        query = self.query
-        asked = "\n".join(
-            (
-                self.entity.entity.value,
-                query.view.value,
-                scope,
-                render_filter(query.filter),
-                *map(render_order_key, query.order),
-            )
-        )
-        place = None if query.page_token is None else self._checked_place(segments, asked, query.page_token)
-        ids: list[str] = []
-        last: _Place | None = None
-        for number, segment in enumerate(segments):
-            if place is not None and number < place.segment:
-                continue
-            after = place if place is not None and number == place.segment else None
-            wanted = query.limit - len(ids)
-            rows = self.connection.execute(self._select(segment, after).limit(wanted + 1)).all()
-            if rows[:wanted]:
-                ids.extend(row[0] for row in rows[:wanted])
-                last = _place(number, segment, rows[:wanted][-1])
-            if len(rows) > wanted:
-                assert last is not None
-                return Page(items=tuple(ids), next_page_token=tokens.encode(asked, last))
-        return Page(items=tuple(ids))
-
-    def _select(self, segment: _Segment, after: _Place | None) -> sa.Select[Any]:
-        columns: list[ColumnElement[Any]] = [self.entity.id]
+    def statement(self, number: int, after: tuple[int, ...] | None) -> sa.Select[Any]:
+        """The statement of a segment, from its beginning or after a place with the ranks ``after``."""
+        known = self._statements.get((number, after))
+        if known is not None:
+            return known
+        segment = self.segments[number]
+        columns: list[ColumnElement[Any]] = [self.fields.id]
         ordering: list[ColumnElement[Any]] = []
         for term in segment.terms:
             columns.append(term.value)
@@ -295,32 +251,40 @@ class _Listing:
                 ordering.append(term.rank)
             ordering.append(term.value.desc() if term.descending else term.value)
         conditions = segment.conditions if after is None else [*segment.conditions, *_after(segment.terms, after)]
-        return sa.select(*columns).select_from(segment.source).where(*conditions).order_by(*ordering)
+        statement = sa.select(*columns).select_from(segment.source).where(*conditions).order_by(*ordering)
+        made = statement.limit(sa.bindparam("page", type_=sa.Integer))
+        self._statements[number, after] = made
+        return made
 
-    def _checked_place(self, segments: Sequence[_Segment], asked: str, token: str) -> _Place:
-        place = tokens.decode(asked, token, _Place)
-        if 0 <= place.segment < len(segments):
-            terms = segments[place.segment].terms
-            if len(place.values) == len(place.ranks) == len(terms) and all(
-                tokens.is_storable(value) and _fits(value, rank, term)
-                for value, rank, term in zip(place.values, place.ranks, terms, strict=True)
-            ):
-                return place
-        raise InvalidValue(f"page_token {token[:60]!r} is none that was given: begin without a token")
+    def place(self, number: int, row: sa.Row[Any]) -> _Place:
+        """The place of a row of :meth:`statement`."""
+        place = _Place(number, [], [])
+        columns = iter(row[1:])
+        for term in self.segments[number].terms:
+            place.values.append(next(columns))
+            place.ranks.append(0 if term.rank is None else next(columns))
+        return place
+
+    def has(self, place: _Place) -> bool:
+        """Whether ``place`` can be one of this ordering."""
+        if not 0 <= place.segment < len(self.segments):
+            return False
+        terms = self.segments[place.segment].terms
+        return len(place.values) == len(place.ranks) == len(terms) and all(
+            term.fits(value, rank) for term, value, rank in zip(terms, place.values, place.ranks, strict=True)
+        )
 
     def _add_terms(self, segment: _Segment, key: OrderKey) -> None:
         field, descending = key.field, key.descending
         if field.kind is FieldKind.ATTRIBUTE:
-            column = self.entity.attributes[field.key]
+            column = self.fields.attributes[field.key]
             text = isinstance(column.type, sa.String)
             rank = sa.case((column.is_(None), 1), else_=0) if column.nullable else None
             segment.terms.append(_Term(self._sortable(column), descending, text, rank))
             return
-        table = {FieldKind.METRIC: schema.metric, FieldKind.PARAM: schema.param, FieldKind.TAG: self.entity.tags}[
-            field.kind
-        ].alias()
+        table = self.fields.table(field.kind).alias()
         owner, columns = next(iter(table.c)), table.c
-        segment.source = sa.outerjoin(segment.source, table, sa.and_(owner == self.entity.id, columns.key == field.key))
+        segment.source = sa.outerjoin(segment.source, table, sa.and_(owner == self.fields.id, columns.key == field.key))
         if field.kind is FieldKind.METRIC:
             rank = sa.case((owner.is_(None), 2), (columns.value.is_(None), 1), else_=0)
             segment.terms.append(_Term(columns.value, descending, False, rank))
@@ -339,117 +303,23 @@ class _Listing:
             return column
         return column.collate("C")
 
-    # --- filtering ---
 
-    def _condition(self, comparison: Comparison, owner: sa.Column[str]) -> ColumnElement[bool]:
-        field, operator = comparison.field, comparison.operator
-        if field.kind is FieldKind.ATTRIBUTE:
-            return self._compare(self.entity.attributes[field.key], comparison)
-        if field.kind is FieldKind.DATASET:
-            return self._dataset_condition(comparison, owner)
-        table = {FieldKind.METRIC: schema.metric, FieldKind.PARAM: schema.param, FieldKind.TAG: self.entity.tags}[
-            field.kind
-        ].alias()
-        present = sa.exists().where(next(iter(table.c)) == owner, table.c.key == field.key)
-        if operator is Operator.IS_NULL:
-            return ~present
-        if operator is Operator.IS_NOT_NULL:
-            return present
-        return present.where(self._compare(_compared_column(table, field, comparison.value), comparison))
-
-    def _dataset_condition(self, comparison: Comparison, owner: sa.Column[str]) -> ColumnElement[bool]:
-        used, dataset = schema.run_input.c, schema.dataset.c
-        columns = {"name": dataset.name, "digest": dataset.digest, "context": used.context}
-        return sa.exists().where(
-            used.run_id == owner,
-            dataset.id == used.dataset_id,
-            self._compare(columns[comparison.field.key], comparison),
-        )
-
-    def _compare(self, column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
-        operator, value = comparison.operator, comparison.value
-        if operator in (Operator.IS_NULL, Operator.IS_NOT_NULL):
-            return column.is_(None) if operator is Operator.IS_NULL else column.is_not(None)
-        if isinstance(value, tuple):
-            listed = among(column, "items", value)
-            return listed if operator is Operator.IN else ~listed
-        if operator in (Operator.LIKE, Operator.ILIKE):
-            return self._like(column, str(value), operator is Operator.LIKE)
-        if isinstance(value, bool):
-            # Among booleans, to differ from the one is to be the other; what is no boolean is neither.
-            return column == ("true" if value is (operator is Operator.EQ) else "false")
-        number = isinstance(value, float) and isinstance(column.type, sa.Integer)
-        # A number that is no integer is compared as such also with a column of integers.
-        compared: ColumnElement[bool] = _COMPARE[operator](column, sa.literal(value, sa.Double) if number else value)
-        if operator is Operator.NE and comparison.field.kind is FieldKind.METRIC:
-            # NaN, which is kept as NULL, differs from every number.
-            return sa.or_(compared, column.is_(None))
-        return compared
-
-    def _like(self, column: ColumnElement[Any], pattern: str, cased: bool) -> ColumnElement[bool]:
-        if self.is_sqlite:
-            # SQLite's LIKE takes no notice of case, its GLOB does; its lower() knows ASCII only.
-            if cased:
-                return column.op("GLOB", is_comparison=True)(_glob(pattern))
-            return sa.func.mlops_lower(column).op("GLOB", is_comparison=True)(_glob(pattern.lower()))
-        return column.like(pattern, escape="") if cased else column.ilike(pattern, escape="")
-
-
-_COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
-    Operator.EQ: operators.eq,
-    Operator.NE: operators.ne,
-    Operator.GT: operators.gt,
-    Operator.GE: operators.ge,
-    Operator.LT: operators.lt,
-    Operator.LE: operators.le,
-}
-
-
-def _compared_column(table: sa.FromClause, field: Field, value: object) -> ColumnElement[Any]:
-    columns = table.c
-    if field.kind is not FieldKind.PARAM:
-        return columns.value
-    if isinstance(value, bool):
-        return columns.value_json
-    return columns.number if isinstance(value, int | float) else columns.text
-
-
-def _glob(pattern: str) -> str:
-    """A LIKE pattern as one of SQLite's GLOB, which takes notice of case."""
-    return "".join({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}.get(c, c) for c in pattern)
-
-
-def _fits(value: object, rank: int, term: _Term) -> bool:
-    if rank != 0:
-        return value is None and term.rank is not None and 0 < rank <= 2
-    return value is not None and isinstance(value, str) == term.text
-
-
-def _place(number: int, segment: _Segment, row: sa.Row[Any]) -> _Place:
-    place = _Place(number, [], [])
-    columns = iter(row[1:])
-    for term in segment.terms:
-        place.values.append(next(columns))
-        place.ranks.append(0 if term.rank is None else next(columns))
-    return place
-
-
-def _after(terms: Sequence[_Term], place: _Place) -> list[ColumnElement[bool]]:
-    """Conditions for what comes after ``place``."""
+def _after(terms: Sequence[_Term], ranks: tuple[int, ...]) -> list[ColumnElement[bool]]:
+    """Conditions for what comes after a place with these ranks, whose values are parameters."""
+    places = [sa.bindparam(f"place{i}", type_=term.value.type) for i, term in enumerate(terms)]
     after: ColumnElement[bool] = sa.false()
-    for term, value, rank in reversed(list(zip(terms, place.values, place.ranks, strict=True))):
+    for term, place, rank in reversed(list(zip(terms, places, ranks, strict=True))):
         if rank > 0:
             assert term.rank is not None
             beyond, same = term.rank > rank, term.rank == rank
         else:
-            beyond = term.value < value if term.descending else term.value > value
-            same = term.value == value
+            beyond = term.value < place if term.descending else term.value > place
+            same = term.value == place
             if term.rank is not None:
                 beyond = sa.or_(beyond, term.rank > 0)
         after = sa.or_(beyond, sa.and_(same, after))
     first = terms[0]
     if first.rank is None:
         # Says the same again, in a form that lets an index scan begin at the place.
-        value = place.values[0]
-        return [first.value <= value if first.descending else first.value >= value, after]
+        return [first.value <= places[0] if first.descending else first.value >= places[0], after]
     return [after]

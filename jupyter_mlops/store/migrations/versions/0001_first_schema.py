@@ -230,6 +230,7 @@ def upgrade() -> None:
         sa.Column("max", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_metric_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "key", name=op.f("pk_metric")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         op.f("ix_metric_experiment_id_key_value_run_id"),
@@ -260,6 +261,7 @@ def upgrade() -> None:
         sa.Column("redacted", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_param_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "key", name=op.f("pk_param")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "run_comment",
@@ -281,6 +283,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_run_input_dataset_id")),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_run_input_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "dataset_id", "context", name=op.f("pk_run_input")),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_run_input_dataset_id"), "run_input", ["dataset_id"], unique=False)
     op.create_table(
@@ -290,6 +293,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_tag_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "key", name=op.f("pk_tag")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "version_tag",
