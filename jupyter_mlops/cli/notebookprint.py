@@ -54,8 +54,8 @@ def show(notebook: Notebook) -> None:
 
     to = console()
     language = str(notebook.get("metadata", {}).get("language_info", {}).get("name", "python"))
-    for index, cell in enumerate(notebook["cells"]):
-        heading = Text(f"{index} ", style="dim")
+    for position, cell in enumerate(notebook["cells"], 1):
+        heading = Text(f"{position} ", style="dim")
         heading.append(printable(_kind(cell)))
         if to.is_terminal:
             to.print(Rule(heading, align="left", style="dim"))
@@ -78,7 +78,7 @@ def joined(text: object) -> str:
 def _kind(cell: dict[str, Any]) -> str:
     words = [str(cell.get("cell_type", "cell"))]
     if cell.get("execution_count") is not None:
-        words.append(f"[{cell['execution_count']}]")
+        words.append(f"In [{cell['execution_count']}]")
     tags = cell.get("metadata", {}).get("tags", [])
     return " ".join(words + [f"#{tag}" for tag in tags])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from jupyter_mlops.cli.terminal import console, output_text
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.formats import printable
+from jupyter_mlops.core.reasons import failing_line, headline
 from jupyter_mlops.core.records import Reason, Run, RunStatus
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ MOST_METRICS = 12
 """How many metrics are shown at the end of a run; `runs show` has all."""
 SHORT_SOURCE_LINES = 7
 """Lines of a failing cell shown where many may fail."""
-
-_CELL_LINE = re.compile(r"Cell In ?\[\d+\], line (\d+)")
 
 
 def show(run: Run, *, experiment: str, output: str | None) -> None:
@@ -55,22 +53,14 @@ def failure(reason: Reason, *, short: bool = False) -> Iterator[Text]:
     """The lines that tell a failure: what happened, the cell with the failing line marked, the traceback."""
     from rich.text import Text
 
-    where = "" if reason.cell is None else f" in cell {reason.cell}"
-    message = printable(output_text(reason.message).strip(), lines=True)
-    yield Text(f"{reason.kind.value}{where}: {message.partition(chr(10))[0] if short else message}", style="red")
+    told = printable(output_text(headline(reason)), lines=True)
+    yield Text(told.partition("\n")[0] if short else told, style="red")
     if reason.source is not None:
         yield Text()
         yield from _source(reason, short)
     if reason.traceback is not None and not short:
         yield Text()
         yield Text(printable(output_text(reason.traceback).rstrip(), lines=True))
-
-
-def failing_line(reason: Reason) -> int | None:
-    """The line of the failing cell (from 1) where the error left it, as far as the traceback says."""
-    # A traceback tells the failing cell first, then what it called.
-    found = _CELL_LINE.search(reason.traceback or "")
-    return int(found[1]) if found else None
 
 
 def reference(run: Run) -> str:

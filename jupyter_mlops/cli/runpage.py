@@ -13,6 +13,7 @@ from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, output_text, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
+from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _cells(page: RunPage, _width: int) -> list[RenderableType]:
         return []
     total = formats.duration(1000 * sum(cell.seconds for cell in timed))
     slowest = sorted(timed, key=lambda cell: -cell.seconds)[:SLOWEST]
-    named = ", ".join(f"cell {cell.index} {formats.duration(1000 * cell.seconds)}" for cell in slowest)
+    named = ", ".join(f"{cell_name(cell.index)} {formats.duration(1000 * cell.seconds)}" for cell in slowest)
     return [_words(f"{len(timed)} ran in {total}; the slowest: {named}")]
 
 

@@ -10,7 +10,8 @@ import msgspec
 from jupyter_mlops.cli.terminal import console, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.records import ReasonKind, Run, RunKind, RunStatus
+from jupyter_mlops.core.reasons import brief
+from jupyter_mlops.core.records import Run, RunKind, RunStatus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -174,15 +175,7 @@ def elapsed(run: Run, now: int) -> str:
 
 def reason(run: Run) -> Cell:
     """Why a run failed, in a line."""
-    if run.reason is None:
-        return Cell()
-    kind, cell = run.reason.kind, run.reason.cell
-    # The status says "failed" beside it; of a cell's error only the place is news.
-    words = [] if kind is ReasonKind.CELL_ERROR and cell is not None else [kind.value]
-    if cell is not None:
-        words.append(f"in cell {cell}" if words else f"cell {cell}")
-    message = run.reason.message.strip().partition("\n")[0]
-    return Cell(": ".join(part for part in (" ".join(words), message) if part), "red")
+    return Cell() if run.reason is None else Cell(brief(run.reason), "red")
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:

@@ -132,7 +132,11 @@ def sparkline(values: Sequence[float], *, width: int = 24) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
-    return math.fsum(finite) / len(finite) if finite else math.nan
+    if not finite:
+        return math.nan
+    # Divided first: the sum of large floats may not be a float. What that rounds stays within the values.
+    mean = math.fsum(value / 2 / len(finite) for value in finite) * 2
+    return min(max(mean, min(finite)), max(finite))
 
 
 def _bar(value: float, low: float, high: float) -> str:
@@ -142,8 +146,9 @@ def _bar(value: float, low: float, high: float) -> str:
         return _BARS[-1] if value > 0 else _BARS[0]
     if high == low:
         return _BARS[3]
-    # Halves before the division: the range of two large floats may not be a float.
-    place = (value / 2 - low / 2) / (high / 2 - low / 2)
+    if math.isinf(high - low):
+        value, low, high = value / 2, low / 2, high / 2
+    place = (value - low) / (high - low)
     return _BARS[min(int(place * len(_BARS)), len(_BARS) - 1)]
 
 

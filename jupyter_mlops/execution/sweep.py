@@ -19,6 +19,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
     Json,
@@ -210,7 +211,7 @@ class Sweep:
                     for event in events:
                         child = self._take(event)
                         if event.reason is not None:
-                            reasons[event.reason.kind.value] += 1
+                            reasons[_what(event.reason)] += 1
                         if on_event is not None:
                             on_event(self.standing, child)
         except KeyboardInterrupt:
@@ -221,8 +222,8 @@ class Sweep:
             raise
         if not self.standing.failed:
             return self._end(RunStatus.FINISHED)
-        kinds = ", ".join(f"{kind} ({count})" for kind, count in reasons.most_common())
-        message = f"{self.standing.failed} of {self.standing.total} points failed: {kinds}"
+        told = ", ".join(f"{what} ({count})" for what, count in reasons.most_common())
+        message = f"{self.standing.failed} of {self.standing.total} points failed: {told}"
         return self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
 
     def children(self) -> list[Run]:
@@ -304,6 +305,11 @@ def ranked(runs: Sequence[Run], plan: SweepPlan) -> list[Run]:
                 values[run.run_id] = metric.value
     found = [run for run in runs if run.run_id in values]
     return sorted(found, key=lambda run: -values[run.run_id] if plan.maximize else values[run.run_id])
+
+
+def _what(reason: Reason) -> str:
+    """What points have in common that failed for the same reason."""
+    return reason.kind.value if reason.cell is None else f"{reason.kind.value} in {cell_name(reason.cell)}"
 
 
 def _point(child: Run) -> int:

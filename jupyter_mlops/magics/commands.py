@@ -10,6 +10,7 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.compare import compare, differing_params, metric_keys
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import duration, now, number, numbers, printable, relative
+from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Batch, Metric, Param, Run
 from jupyter_mlops.core.redaction import redact_url
 from jupyter_mlops.core.suggestions import did_you_mean
@@ -275,7 +276,7 @@ def _marked_name(run: Run) -> str:
 
 def _remarks(runs: Sequence[Run]) -> list[str]:
     return [f"⚠ {run.name} {run.hidden_state}" for run in runs if run.hidden_state] + [
-        f"{run.name}: {run.reason.message}" for run in runs if run.reason is not None
+        f"{run.name}: {brief(run.reason)}" for run in runs if run.reason is not None
     ]
 
 

@@ -82,7 +82,7 @@ def record_team(tracker: Tracker, uploads: Path) -> Team:
             message="ValueError: too small",
             cell=2,
             source="fit()",
-            traceback="Traceback (most recent call last)\nValueError: too small",
+            traceback="Traceback (most recent call last)\nCell In[2], line 1\nValueError: too small",
         ),
     )
     made.run("evil\u202egnp", experiment="odd", params={"word": HOSTILE}, hidden_state="cell 3 was edited after it ran")

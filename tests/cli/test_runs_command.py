@@ -42,7 +42,7 @@ def test_list_shows_what_tells_runs_apart(mlops: Mlops, team: Team) -> None:
         "id",
     ]
     assert [row.split()[0] for row in rows] == ["sad-newt-1", "brave-otter-418", "calm-heron-7"]
-    assert "cell 2: ValueError: too small" in rows[0]
+    assert "cell 3: ValueError: too small" in rows[0]
     assert "0.97" in rows[1]
     assert "churn.ipynb" in rows[1]
 
@@ -133,7 +133,7 @@ def test_show_tells_all(mlops: Mlops, team: Team) -> None:
 
 def test_show_says_why_a_run_failed(mlops: Mlops, team: Team) -> None:
     text = mlops("runs", "show", "sad-newt-1").stdout
-    assert "cell error in cell 2: ValueError: too small" in text
+    assert "cell error in cell 3 (In [2]): ValueError: too small" in text
     assert "│ fit()" in text
     assert "Traceback" in text
 
@@ -176,7 +176,7 @@ def test_show_says_how_long_cells_took(mlops: Mlops, team: Team) -> None:
     times = [{"index": 1, "seconds": 0.5, "id": "b"}, {"index": 2, "seconds": 2.0, "status": "completed"}]
     team.file(team.runs["calm-heron-7"], "notebook/cells.json", json.dumps(times).encode())
     text = mlops("runs", "show", "calm-heron-7").stdout
-    assert "2 ran in 2.50 s; the slowest: cell 2 2.00 s, cell 1 0.50 s" in text
+    assert "2 ran in 2.50 s; the slowest: cell 3 2.00 s, cell 2 0.50 s" in text
 
 
 def test_notices_are_shown(mlops: Mlops, team: Team) -> None:

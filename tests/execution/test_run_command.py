@@ -72,7 +72,7 @@ def test_a_failed_run_shows_the_cell_and_the_traceback(
     path = notebook("x = 0", "y = 1\ny / x\nprint('not reached')", parameters="z = 1")
     output = mlops("run", str(path), status=1)
     assert "✗ failed" in output
-    assert "cell error in cell 2: ZeroDivisionError: division by zero" in output
+    assert "cell error in cell 3 (In [3]): ZeroDivisionError: division by zero" in output
     assert "     1 │ y = 1\n→    2 │ y / x\n     3 │ print('not reached')\n" in output
     assert "Traceback (most recent call last)" in output
     assert "\x1b" not in output

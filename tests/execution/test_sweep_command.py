@@ -75,12 +75,12 @@ def test_a_failed_point_is_shown_and_stops_nobody_and_is_resumed(
     )
     found = mlops.json("sweep", str(path), "--grid", "y=1,2,3", "--metric", "score", "--minimize", "-j", "1", status=1)
     assert found["sweep"]["status"] == "FAILED"
-    assert found["sweep"]["reason"]["message"] == "1 of 3 points failed: cell error (1)"
+    assert found["sweep"]["reason"]["message"] == "1 of 3 points failed: cell error in cell 3 (1)"
     assert [run["status"] for run in found["runs"]] == ["FINISHED", "FAILED", "FINISHED"]
     assert found["best"]["run_id"] == found["runs"][0]["run_id"]
     name = found["sweep"]["name"]
     assert f"✗ {name}-2" in mlops.errors
-    assert "cell error in cell 2: AssertionError: not yet" in mlops.errors
+    assert "cell error in cell 3 (In [3]): AssertionError: not yet" in mlops.errors
     assert "→    3 │     assert" in mlops.errors
 
     # The notebook has changed since; the sweep goes on with the one it began with.
