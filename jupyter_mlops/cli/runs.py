@@ -75,18 +75,16 @@ def list_(
     view = View.DELETED if deleted else View.ACTIVE
     found = paged(lambda token: tracker.runs.search(ids, filter, order_by, view=view, page_token=token))
     if as_json or filter or order_by or deleted:
-        shown = list(islice(found, limit))
+        lines = runtable.flat(list(islice(found, limit)))
         more = next(found, None) is not None
-        if as_json:
-            emit_json(shown)
-        elif shown:
-            runtable.show(runtable.flat(shown))
     else:
         lines, more = runtable.folded(tracker, found, limit, unfold=children)
-        shown = [line.run for line in lines]
-        if lines:
-            runtable.show(lines)
-    if not shown and not as_json:
+    if as_json:
+        emit_json([line.run for line in lines])
+    elif lines:
+        experiments = {id: tracker.experiments.get(id).name for id in {line.run.experiment_id for line in lines}}
+        runtable.show(lines, experiments, runtable.asked_for(filter, order_by))
+    else:
         note("No such run." if filter or deleted or experiment else FIRST_STEP)
     if more:
         note(f"There are more than {limit}: raise --limit to see them.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import note
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
+from jupyter_mlops.core.filters import Entity, Field, FieldKind, parse_filter, parse_order_by
 from jupyter_mlops.core.records import Run, RunKind
 
 if TYPE_CHECKING:
@@ -77,13 +78,37 @@ def _count(run: Run, below: dict[str, list[Run]]) -> int:
     return len(children) + sum(_count(child, below) for child in children)
 
 
-def show(lines: Sequence[Line]) -> None:
+def asked_for(filter: str, order_by: Sequence[str]) -> list[Field]:
+    """What a search names, and its table must show: what it orders by first."""
+    orders = [key.field for key in parse_order_by(order_by, Entity.RUN)]
+    return list(dict.fromkeys([*orders, *(condition.field for condition in parse_filter(filter, Entity.RUN))]))
+
+
+def show(lines: Sequence[Line], experiments: Mapping[str, str], asked: Sequence[Field] = ()) -> None:
+    """Print the table.
+
+    Parameters
+    ----------
+    lines
+        The runs, in order.
+    experiments
+        Names of their experiments, by id.
+    asked
+        Fields whose columns are shown first among their kind, and whatever the room.
+    """
     runs = [line.run for line in lines]
     now = formats.now()
+    always = {kind: [field.key for field in asked if field.kind is kind] for kind in FieldKind}
+    attributes = set(always[FieldKind.ATTRIBUTE])
+
+    def rank(attribute: str, otherwise: int) -> int:
+        return 0 if attribute in attributes else otherwise
+
     names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
     # A sweep itself has no parameters; lacking them does not tell its runs apart.
     params = differing_params([run for run in runs if run.kind is not RunKind.SWEEP])
-    metrics = metric_keys(runs)
+    params = list(dict.fromkeys([*always[FieldKind.PARAM], *params]))
+    metrics = list(dict.fromkeys([*always[FieldKind.METRIC], *metric_keys(runs)]))
     several_users = len({run.user for run in runs}) > 1
     # A name is enough to name a run, unless another has it too.
     telling = len({run.name for run in runs}) == len(runs)
@@ -92,16 +117,40 @@ def show(lines: Sequence[Line]) -> None:
         [
             Column(header="name", cells=names, least=20),
             Column(header="status", cells=[tables.status(run) for run in runs]),
-            Column(header="by", cells=cells([run.user for run in runs]), least=12, rank=3 if several_users else 30),
             Column(
-                header="started", cells=cells([formats.relative(r.start_time, reference=now) for r in runs]), rank=1
+                header="experiment",
+                cells=cells([experiments[run.experiment_id] for run in runs]),
+                least=12,
+                rank=rank("experiment_id", 4 if len(experiments) > 1 else 29),
             ),
-            Column(header="took", cells=cells([tables.elapsed(r, now) for r in runs]), right=True, rank=20),
-            *tables.param_columns(runs, params, rank=11),
-            *tables.metric_columns(runs, metrics, rank=10),
+            Column(
+                header="by",
+                cells=cells([run.user for run in runs]),
+                least=12,
+                rank=rank("user", 3 if several_users else 30),
+            ),
+            Column(
+                header="started",
+                cells=cells([formats.relative(run.start_time, reference=now) for run in runs]),
+                rank=rank("start_time", 1),
+            ),
+            Column(
+                header="took",
+                cells=cells([tables.elapsed(run, now) for run in runs]),
+                right=True,
+                rank=rank("end_time", 20),
+            ),
+            *tables.param_columns(runs, params, rank=11, always=always[FieldKind.PARAM]),
+            *tables.metric_columns(runs, metrics, rank=10, always=always[FieldKind.METRIC]),
+            *tables.tag_columns(runs, always[FieldKind.TAG]),
             Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=11),
-            Column(header="notebook", cells=cells([PurePath(r.source).name for r in runs], "dim"), least=14, rank=25),
-            Column(header="id", cells=cells(ids, "dim"), rank=15 if telling else 2),
+            Column(
+                header="notebook",
+                cells=cells([PurePath(run.source).name for run in runs], "dim"),
+                least=14,
+                rank=rank("source", 25),
+            ),
+            Column(header="id", cells=cells(ids, "dim"), rank=rank("run_id", 15 if telling else 2)),
         ]
     )
     remarks = []

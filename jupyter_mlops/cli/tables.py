@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -187,8 +187,10 @@ def short_ids(ids: Sequence[str]) -> list[str]:
 # --- columns of what runs logged -------------------------------------------------------------------------------------
 
 
-def param_columns(runs: Sequence[Run], keys: Sequence[str], *, rank: int) -> Iterator[Column]:
-    """A column for each parameter in ``keys``, the first the most important."""
+def param_columns(
+    runs: Sequence[Run], keys: Sequence[str], *, rank: int, always: Collection[str] = ()
+) -> Iterator[Column]:
+    """A column for each parameter in ``keys``, the first the most important; those of ``always`` whatever the room."""
     for place, key in enumerate(keys):
         logged = {run.run_id: param for run in runs for param in run.params if param.key == key}
         numeric = all(isinstance(p.value, (int, float)) and not isinstance(p.value, bool) for p in logged.values())
@@ -197,13 +199,34 @@ def param_columns(runs: Sequence[Run], keys: Sequence[str], *, rank: int) -> Ite
         else:
             texts = [logged[run.run_id].text if run.run_id in logged else "" for run in runs]
         yield Column(
-            header=key, cells=cells(texts, "cyan"), group="params", right=numeric, least=16, rank=rank + 2 * place
+            header=key,
+            cells=cells(texts, "cyan"),
+            group="params",
+            right=numeric,
+            least=16,
+            rank=0 if key in always else rank + 2 * place,
         )
 
 
-def metric_columns(runs: Sequence[Run], keys: Sequence[str], *, rank: int) -> Iterator[Column]:
-    """A column of latest values for each metric in ``keys``, the first the most important."""
+def metric_columns(
+    runs: Sequence[Run], keys: Sequence[str], *, rank: int, always: Collection[str] = ()
+) -> Iterator[Column]:
+    """A column of latest values for each metric in ``keys``, the first the most important; those of ``always`` whatever
+    the room."""
     for place, key in enumerate(keys):
         logged = {run.run_id: metric.value for run in runs for metric in run.metrics if metric.key == key}
         texts = formats.numbers([logged.get(run.run_id) for run in runs])
-        yield Column(header=key, cells=cells(texts), group="metrics", right=True, rank=rank + 2 * place)
+        yield Column(
+            header=key,
+            cells=cells(texts),
+            group="metrics",
+            right=True,
+            rank=0 if key in always else rank + 2 * place,
+        )
+
+
+def tag_columns(runs: Sequence[Run], keys: Sequence[str]) -> Iterator[Column]:
+    """A column for each tag in ``keys``."""
+    for key in keys:
+        values = {run.run_id: tag.value for run in runs for tag in run.tags if tag.key == key}
+        yield Column(header=key, cells=cells([values.get(run.run_id, "") for run in runs]), group="tags", least=16)

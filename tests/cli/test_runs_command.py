@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from made_up_team import HOSTILE, Mlops, Team, document, notebook
 
+from jupyter_mlops.cli.terminal import output_text
 from jupyter_mlops.core.records import Progress, RunStatus
 
 
@@ -31,9 +32,11 @@ def test_list_shows_what_tells_runs_apart(mlops: Mlops, team: Team) -> None:
     assert header.split() == [
         "name",
         "status",
+        "experiment",
         "by",
         "started",
         "took",
+        "kind",
         "lr",
         "auc",
         "rows",
@@ -72,6 +75,18 @@ def test_a_child_of_another_experiment_has_a_line_of_its_own(mlops: Mlops, team:
 def test_a_filter_finds_children_too(mlops: Mlops, team: Team) -> None:
     result = mlops("runs", "list", "metrics.auc > 0.8", "--order-by", "metrics.auc DESC", "-n", "3", "--json")
     assert [run["name"] for run in document(result)] == ["brave-otter-418", "calm-heron-7", "depth-5"]
+
+
+def test_what_is_asked_for_is_shown_first_and_whatever_the_room(
+    mlops: Mlops, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = ["runs", "list", "params.kind = 'rf' and tags.team = 'growth'", "--order-by", "metrics.rows"]
+    names = lines(mlops(*search).stdout)[1].split()
+    assert names[6:11] == ["kind", "lr", "rows", "auc", "team"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "56")
+    names = output_text(lines(mlops(*search).stdout)[1]).split()
+    assert names == ["name", "status", "kind", "rows", "team"]
 
 
 def test_a_filter_that_does_not_parse_is_usage(mlops: Mlops, team: Team) -> None:
