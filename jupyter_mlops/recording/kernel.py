@@ -29,11 +29,12 @@ _LOG_TAIL = 2000
 
 def kernel_spec(name: str) -> KernelSpec:
     """The specification of the kernel ``name``; ``NotebookError`` listing the kernels there are when it is unknown."""
-    from jupyter_client.kernelspec import NoSuchKernel
+    from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 
     specs = _kernel_specs()
     try:
-        return specs.get_kernel_spec(name)
+        # Old notebooks name the kernel "python", which Jupyter's kernel manager takes for its own.
+        return specs.get_kernel_spec(NATIVE_KERNEL_NAME if name == "python" else name)
     except NoSuchKernel:
         known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
         raise NotebookError(

@@ -100,6 +100,10 @@ def test_a_python_environment_without_this_package(
     assert "ipykernel==" in read(run, "environment/requirements.txt").decode()
 
 
+def test_old_notebooks_kernel_python_is_jupyters_own(record: Callable[..., Run]) -> None:
+    assert record("1", kernel="python").status is RunStatus.FINISHED
+
+
 def test_a_kernel_that_does_not_start_says_why(record: Callable[..., Run]) -> None:
     run = record("1", kernel="broken")
     assert run.status is RunStatus.FAILED
