@@ -37,7 +37,7 @@ def names_in(code: str) -> Names:
     code = _MAGIC_LINE.sub(r"\1pass", code)
     try:
         tree = ast.parse(code)
-        table = symtable.symtable(code, "<cell>", "exec")
+        table = symtable.symtable(ast.unparse(_WithoutInlining().visit(ast.parse(code))), "<cell>", "exec")
     except (SyntaxError, ValueError, RecursionError):
         return Names()
     read, bound = _table_names(table)
@@ -155,10 +155,25 @@ def _function_reads(table: symtable.SymbolTable) -> set[str]:
     return {
         symbol.get_name()
         for inner in _tables_below(table)
-        if inner.get_type() == "function" and inner.get_name() not in ("listcomp", "genexpr", "setcomp", "dictcomp")
+        if inner.get_type() == "function" and inner.get_name() != "genexpr"
         for symbol in inner.get_symbols()
         if symbol.is_global() and symbol.is_referenced()
     } - {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+
+
+class _WithoutInlining(ast.NodeTransformer):
+    """Make all comprehensions generators: from Python 3.12 on, the names of others are told as those of what is around
+    them."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
 
 class _FirstUse(ast.NodeVisitor):

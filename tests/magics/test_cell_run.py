@@ -119,7 +119,7 @@ class TestErrors:
         with capture_output() as captured:
             result = run_cell("%%mlops run bad\n\nprint('before')\ndef f():\n    return 1 / 0\nf()", fails=True)
         assert isinstance(result.error_in_exec, ZeroDivisionError)
-        assert "magics" not in captured.stdout
+        assert "jupyter_mlops" not in captured.stdout
         assert ", line 6" in captured.stdout
         assert "----> 5     return 1 / 0" in captured.stdout
         run = recorded(session)

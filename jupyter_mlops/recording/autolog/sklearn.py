@@ -69,7 +69,8 @@ class _WatchedFit:
         self._logger = logger
 
     def __get__(self, estimator: Any, cls: type | None = None) -> Any:
-        return self if estimator is None else MethodType(self, estimator)
+        # Asked of the class it is the bare function: scikit-learn reads the signature of nothing else.
+        return self._fit if estimator is None else MethodType(self, estimator)
 
     def __call__(self, estimator: Any, *args: Any, **kwargs: Any) -> Any:
         caller = str(sys._getframe(1).f_globals.get("__name__", ""))
