@@ -17,7 +17,7 @@ from jupyter_mlops.core.records import MetricSummary
 from jupyter_mlops.store import chunks, schema
 from jupyter_mlops.store.chunks import Points
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.rows import by_run
+from jupyter_mlops.store.rows import by_run, fetch
 
 MERGED = 8192
 """Points that a merged chunk holds at most; chunks of half as many are left alone."""
@@ -201,7 +201,7 @@ def add(
 
 def load(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[MetricSummary, ...]]:
     """The summaries by run, each by key."""
-    rows = connection.execute(_OF_RUNS, {"run_ids": run_ids}).all()
+    rows = fetch(connection, _OF_RUNS, {"run_ids": run_ids})
     return by_run(rows, lambda keys, bits, *rest: map(MetricSummary, keys, _values(bits), *rest))
 
 

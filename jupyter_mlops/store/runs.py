@@ -30,7 +30,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.values import decode_json
 from jupyter_mlops.store import metrics, schema
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.rows import by_run
+from jupyter_mlops.store.rows import by_run, fetch
 
 _run = schema.run.c
 _experiment = schema.experiment.c
@@ -104,10 +104,10 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
     if not run_ids:
         return []
     bound = {"run_ids": run_ids}
-    rows = {row[0]: row for row in connection.execute(_RUNS, bound).all()}
+    rows = {row[0]: row for row in fetch(connection, _RUNS, bound)}
     params = _load_params(connection, bound)
-    tags = by_run(connection.execute(_TAGS, bound).all(), lambda keys, values: map(Tag, keys, values))
-    inputs = by_run(connection.execute(_INPUTS, bound).all(), _inputs)
+    tags = by_run(fetch(connection, _TAGS, bound), lambda keys, values: map(Tag, keys, values))
+    inputs = by_run(fetch(connection, _INPUTS, bound), _inputs)
     summaries = metrics.load(connection, run_ids)
     return [
         Run(
@@ -138,8 +138,10 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
 
 
 def _load_params(connection: Connection, bound: dict[str, Any]) -> dict[str, tuple[Param, ...]]:
-    rows = connection.execute(_PARAMS, bound).all()
-    return by_run(rows, lambda keys, values, *rest: map(Param, keys, _decoded(values), *rest))
+    return by_run(
+        fetch(connection, _PARAMS, bound),
+        lambda keys, values, texts, redacted: map(Param, keys, _decoded(values), texts, map(bool, redacted)),
+    )
 
 
 def _inputs(contexts: Sequence[str], labels: Sequence[str], *datasets: Sequence[Any]) -> Iterator[Input]:

@@ -30,9 +30,11 @@ from jupyter_mlops.core.filters import (
     render_order_key,
 )
 from jupyter_mlops.core.records import LARGEST_PAGE, Lifecycle, Page, View
+from jupyter_mlops.core.values import short
 from jupyter_mlops.store import schema, tokens
 from jupyter_mlops.store.conditions import EXPERIMENTS, MODELS, RUNS, VERSIONS, Fields, condition
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.rows import fetch
 
 _run = schema.run.c
 _metric = schema.metric.c
@@ -53,7 +55,7 @@ class Query(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if type(self.limit) is not int or not 1 <= self.limit <= LARGEST_PAGE:
-            raise InvalidValue(f"limit: {self.limit!r} is not possible; a page holds 1 to {LARGEST_PAGE} things")
+            raise InvalidValue(f"limit: {short(self.limit)} is not possible; a page holds 1 to {LARGEST_PAGE} things")
 
 
 def run_ids(
@@ -63,9 +65,14 @@ def run_ids(
 
     Raises ``NotFound`` for an experiment that does not exist or belongs to others.
     """
-    inside = _experiments_to_search(connection, experiment_ids, owners)
+    known = owners is None and len(experiment_ids) == 1
+    inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, owners)
     bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
-    return _page(connection, RUNS, query, bound, ",".join(sorted(experiment_ids)))
+    page = _page(connection, RUNS, query, bound, ",".join(sorted(experiment_ids)))
+    if known and not page.items:
+        # Whether the experiment exists matters only when nothing was found in it.
+        _experiments_to_search(connection, experiment_ids, owners)
+    return page
 
 
 def experiment_ids(connection: Connection, query: Query, owners: Sequence[str] | None) -> Page[str]:
@@ -93,7 +100,7 @@ def _experiments_to_search(connection: Connection, given: Sequence[str], owners:
     found = connection.execute(query, {"ids": given} if given else {}).scalars().all()
     unknown = set(given).difference(found)
     if unknown:
-        raise NotFound(f"experiment {min(unknown)} does not exist")
+        raise NotFound(f"experiment {short(min(unknown))} does not exist")
     return found
 
 
@@ -123,7 +130,7 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
         after = place if place is not None and number == place.segment else None
         values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
         statement = listing.statement(number, None if after is None else tuple(after.ranks))
-        rows = connection.execute(statement, {**bound, **values, "page": wanted + 1}).all()
+        rows = fetch(connection, statement, {**bound, **values, "page": wanted + 1})
         if rows[:wanted]:
             ids.extend(row[0] for row in rows[:wanted])
             last = listing.place(number, rows[:wanted][-1])
@@ -256,7 +263,7 @@ class _Listing:
         self._statements[number, after] = made
         return made
 
-    def place(self, number: int, row: sa.Row[Any]) -> _Place:
+    def place(self, number: int, row: tuple[Any, ...]) -> _Place:
         """The place of a row of :meth:`statement`."""
         place = _Place(number, [], [])
         columns = iter(row[1:])

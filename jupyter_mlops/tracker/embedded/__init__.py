@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
 
+@checked
 class EmbeddedTracker:
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 

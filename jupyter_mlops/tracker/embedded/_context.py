@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope, require
 from jupyter_mlops.core.errors import NotFound, PermissionDenied
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Lifecycle
+from jupyter_mlops.core.values import owner_name, short
 from jupyter_mlops.store import runs
 from jupyter_mlops.store.database import Database
 
@@ -57,15 +58,11 @@ class Context:
         runs = RunWriter(self.clock)
         return GroupCommit(self.database, runs.apply, runs.due)
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with self.database.read() as connection:
-            yield connection
+    def read(self) -> AbstractContextManager[Connection]:
+        return self.database.read()
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with self.database.write() as connection:
-            yield connection
+    def write(self) -> AbstractContextManager[Connection]:
+        return self.database.write()
 
     def require(self, owner: str, scope: Scope, what: str) -> None:
         """Raise ``NotFound`` or ``PermissionDenied`` unless the principal may use ``scope`` on a thing of ``owner``."""
@@ -73,7 +70,7 @@ class Context:
 
     def owner_of_new(self, owner: str | None, what: str) -> str:
         """The owner of a thing to be created: the principal unless another is asked for, who must be theirs to give."""
-        chosen = self.principal.name if owner is None else owner
+        chosen = self.principal.name if owner is None else owner_name(owner)
         if self.principal.scope < Scope.WRITE or not (
             self.principal.scope >= Scope.ADMIN or self.principal.owns(chosen)
         ):
@@ -82,8 +79,8 @@ class Context:
 
     def run_allowed(self, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
         """The owner and the lifecycle of a run on which the principal may use ``scope``."""
-        what = f"run {run_id}"
         found = runs.owner_and_lifecycle(connection, run_id) if is_id(run_id) else None
+        what = f"run {run_id if is_id(run_id) else short(run_id)}"
         if found is None:
             raise NotFound(f"{what} does not exist")
         self.require(found[0], scope, what)

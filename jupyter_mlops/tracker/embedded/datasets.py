@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.records import DatasetUse
 from jupyter_mlops.store import runs
 from jupyter_mlops.tracker.embedded._context import Context
 
 
+@checked
 class EmbeddedDatasets:
     """See :class:`jupyter_mlops.tracker.protocol.Datasets`."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import is_id, new_id
@@ -17,6 +18,7 @@ from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
 
+@checked
 class EmbeddedExperiments:
     """See :class:`jupyter_mlops.tracker.protocol.Experiments`."""
 
@@ -142,7 +144,7 @@ class EmbeddedExperiments:
         return True
 
     def _allowed(self, connection: Connection, experiment_id: str, scope: Scope) -> Experiment:
-        what = f"experiment {experiment_id}"
+        what = f"experiment {experiment_id if is_id(experiment_id) else values.short(experiment_id)}"
         experiment = experiments.get(connection, experiment_id) if is_id(experiment_id) else None
         if experiment is None:
             raise NotFound(f"{what} does not exist")

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
@@ -24,6 +25,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
 from jupyter_mlops.store import batches, events, histories, runs, search, streams
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
@@ -31,6 +33,7 @@ from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 SHORTEST_PREFIX = 4
 
 
+@checked
 class EmbeddedRuns:
     """See :class:`jupyter_mlops.tracker.protocol.Runs`."""
 
@@ -46,31 +49,27 @@ class EmbeddedRuns:
             raise InvalidValue(
                 f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
             )
-        name = new_run_name() if new.name is None else values.run_name(new.name)
+        check_new_run(new)
+        name = new_run_name() if new.name is None else new.name
         if not is_id(new.experiment_id):
             raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
         if new.parent_run_id is not None:
             _check_id(new.parent_run_id)
-        _check_text(new.source, "source")
-        _check_text(new.hidden_state, "hidden state")
-        _check_position(position)
-        values.check_batch(new.batch)
+        check_position(position)
         call = batches.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
         context.writer.submit(call)
         return self.get(run_id)
 
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
         _check_id(run_id)
-        _check_position(position)
+        check_position(position)
         values.check_batch(batch)
         self._context.writer.submit(batches.Log(run_id, batch, self._authorize, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         _check_id(run_id)
-        _check_position(position)
-        _check_text(change.hidden_state, "hidden state")
-        if change.name is not None:
-            values.run_name(change.name)
+        check_position(position)
+        check_change(change)
         user = self._context.principal.name
         self._context.writer.submit(batches.Change(run_id, change, user, self._authorize, position))
         return self.get(run_id)
@@ -124,7 +123,7 @@ class EmbeddedRuns:
             run = self.get(text)
             if experiment_id is None or run.experiment_id == experiment_id:
                 return run
-            raise NotFound(f"run {text} is not in experiment {experiment_id}")
+            raise NotFound(f"run {text} is not in experiment {values.short(experiment_id)}")
         values.run_name(text)
         prefix = re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},31}}", text) is not None
         with self._context.read() as connection:
@@ -149,8 +148,6 @@ class EmbeddedRuns:
         limit: int = DEFAULT_PAGE,
         page_token: str | None = None,
     ) -> Page[Run]:
-        if isinstance(experiment_ids, str):
-            raise InvalidValue(f"experiment_ids is a list of ids, such as [{experiment_ids!r}], not a string")
         query = search.Query(
             parse_filter(filter, Entity.RUN), parse_order_by(order_by, Entity.RUN), view, limit, page_token
         )
@@ -174,7 +171,7 @@ class EmbeddedRuns:
             return histories.sampled(connection, run_id, key, width)
 
     def watermark(self, stream: str) -> int:
-        _check_position(StreamPosition(stream, 1))
+        check_position(StreamPosition(stream, 1))
         with self._context.read() as connection:
             return streams.watermark(connection, stream)
 
@@ -218,18 +215,3 @@ class EmbeddedRuns:
 def _check_id(run_id: str) -> None:
     if not is_id(run_id):
         raise NotFound(f"run {values.short(run_id)} does not exist")
-
-
-def _check_position(position: StreamPosition | None) -> None:
-    if position is None:
-        return
-    if not re.fullmatch(r"[\w.:-]{1,200}", position.stream):
-        raise InvalidValue(f"stream {values.short(position.stream)}: 1 to 200 letters, digits and '_.:-' are accepted")
-    if not 1 <= position.number <= values.LARGEST_INT:
-        raise InvalidValue(f"stream {position.stream!r}: its numbers begin at 1; {position.number} is none")
-
-
-def _check_text(text: str | None, what: str) -> None:
-    unusable = re.search("[\0\ud800-\udfff]", text or "")
-    if unusable:
-        raise InvalidValue(f"{what} {values.short(text)}: the character {unusable[0]!r} cannot be stored")
