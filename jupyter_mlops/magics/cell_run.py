@@ -18,6 +18,7 @@ from IPython.core.error import UsageError
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
 from jupyter_mlops.core.redaction import find_secrets
 from jupyter_mlops.magics.notebook_file import find_notebook, read_notebook
@@ -135,6 +136,8 @@ class _Recording:
             self.redactor.output(output)
         self._put(EXECUTED, outputs.items)
         self.session.end_run(self.run, status, reason)
+        hidden = describe(self.hidden)
+        print(f"run {printable(self.run.name)}: {status.value.lower()}" + (f"; {hidden}" if hidden else ""))
 
     def _put(self, path: str, outputs: Sequence[Json]) -> None:
         cells: list[tuple[ExecutedCell, Sequence[Json]]] = [(cell, []) for cell in self.earlier]

@@ -95,8 +95,18 @@ class TestRecord:
 
     def test_a_semicolon_keeps_the_value_to_itself(self, run_cell: Any, session: Session) -> None:
         with capture_output() as captured:
-            run_cell("%%mlops run\n1 + 1;")
-        assert captured.stdout == ""
+            run_cell("%%mlops run quiet\n1 + 1;")
+        assert captured.stdout == "run quiet: finished\n"
+
+    def test_a_failed_run_is_told_with_what_it_hides(self, run_cell: Any, session: Session) -> None:
+        run_cell("depth = 3")
+        run_cell("depth = 4\nrate = 1")
+        with capture_output() as captured:
+            run_cell("%%mlops run\nrate / 0", fails=True)
+        run = recorded(session)
+        assert captured.stdout.splitlines()[0] == f"run {run.name}: failed" + (
+            f"; {run.hidden_state}" if run.hidden_state else ""
+        )
 
     def test_secret_parameters_are_redacted(self, run_cell: Any, session: Session) -> None:
         with capture_output():

@@ -79,13 +79,14 @@ def test_a_front_end_sees_what_it_always_saw(kernel: Kernel) -> None:
     )
     reply, outputs = kernel.run(cell)
     assert reply["status"] == "ok"
-    assert [kind for kind, _ in outputs] == ["stream", "display_data", "stream", "execute_result"]
+    assert [kind for kind, _ in outputs] == ["stream", "display_data", "stream", "execute_result", "stream"]
+    assert outputs[4][1]["text"] == "run first: finished\n"
     assert outputs[3][1]["data"] == {"text/plain": "0.1"}
     assert outputs[3][1]["execution_count"] == reply["execution_count"] == 2
 
     reply, outputs = kernel.run("%%mlops run second\nlr = 1\nundefined")
     assert (reply["status"], reply["ename"]) == ("error", "NameError")
-    assert [kind for kind, _ in outputs] == ["error"]
+    assert [kind for kind, _ in outputs] == ["stream", "error"]
 
     reply, outputs = kernel.run("%mlops compare first nobody")
     assert (reply["status"], reply["ename"]) == ("error", "UsageError")
