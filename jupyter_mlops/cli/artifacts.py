@@ -46,7 +46,7 @@ def show(files: Sequence[Artifact]) -> None:
     from jupyter_mlops.core import formats
 
     now = formats.now()
-    names = [tables.Cell(f"{f.path}/" if f.is_folder else f.path, "bold blue" if f.is_folder else "") for f in files]
+    names = [tables.Cell(f"{f.path}/" if f.is_folder else f.path, "folder" if f.is_folder else "") for f in files]
     sizes = [formats.size(file.size) if file.size is not None else "" for file in files]
     stored = [formats.relative(file.created, reference=now) if file.created is not None else "" for file in files]
     tables.show(

@@ -14,7 +14,7 @@ from jupyter_mlops.cli.terminal import console, note, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import Comparison, Evidence, Row
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.records import Run, RunKind
+from jupyter_mlops.core.records import Run, RunKind, RunStatus
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -39,7 +39,7 @@ def expanded(tracker: Tracker, runs: Sequence[Run]) -> list[Run]:
     """The runs, each sweep replaced by its children."""
     found: list[Run] = []
     for run in runs:
-        found.extend(tracker.runs.children(run.run_id) if run.kind is RunKind.SWEEP else [run])
+        found.extend(tables.by_creation(tracker.runs.children(run.run_id)) if run.kind is RunKind.SWEEP else [run])
     return found
 
 
@@ -94,8 +94,7 @@ def _listed(rows: Iterable[Row]) -> str:
 
 
 def _remarks(comparison: Comparison, left_out: Sequence[Column], packages: Sequence[Row]) -> Iterator[str]:
-    if left_out:
-        yield f"Not shown, for want of room: {', '.join(column.header for column in left_out)}."
+    yield from tables.not_shown(left_out)
     if len(comparison.runs) > SIDE_BY_SIDE and packages:
         yield f"{len(packages)} packages differ: --json lists them."
     elif len(packages) > PACKAGES:
@@ -115,7 +114,7 @@ def _side_by_side(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
         lines.append([""] * len(runs))
         changes.append("")
         for row in members:
-            names.append(Cell(f"  {_label(row)}", "cyan"))
+            names.append(Cell(f"  {_label(row)}", "key"))
             lines.append(_texts(row))
             changes.append(_change(row))
     columns = [Column(header="", cells=names)]
@@ -137,7 +136,7 @@ def _one_a_line(runs: Sequence[Run], rows: Sequence[Row]) -> list[Column]:
                 Column(
                     header=_label(row),
                     group=group,
-                    cells=cells(_texts(row), "cyan" if group == "params" else ""),
+                    cells=cells(_texts(row), "key" if group == "params" else ""),
                     right=_numeric(row),
                     least=16,
                     rank=2 * place + (1 if group in ("params", "metrics") else 20),
@@ -164,6 +163,8 @@ def _is_duration(row: Row) -> bool:
 def _texts(row: Row) -> list[str]:
     if _is_duration(row):
         return ["" if seconds is None else formats.duration(1000 * seconds) for seconds in row.values]
+    if row.group == "run" and row.name == "status":
+        return [tables.status_words(RunStatus(status)) for status in row.values]
     if not _numeric(row):
         # A digest says nothing but whether it is the same: its beginning does that, too.
         return [_DIGEST.sub(lambda match: match[0][:SHORT_DIGEST], printable(text or "")) for text in row.texts]

@@ -14,7 +14,17 @@ from jupyter_mlops.core.formats import printable
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Collected
+    from jupyter_mlops.tracker.undelivered import Refused
 
+_FACTS = {
+    "needed_schema": "needed schema",
+    "journal_mode": "journal mode",
+    "network_file_system": "network file system",
+    "waiting": "logged, not stored yet",
+    "refused": "logged, but refused",
+    "damaged": "damaged spools",
+}
+"""What people read for the keys of ``--json``."""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -27,14 +37,43 @@ def db() -> None:
 @json_option
 @click.pass_obj
 def status(connection: Connection, *, as_json: bool) -> None:
-    """Say where the database is and whether its schema fits this version. Changes nothing."""
+    """Say where the database is, whether its schema fits this version, and what was logged on this machine but is not
+    stored: entries that wait, and those that the store refused. Changes nothing."""
     facts = _facts(connection)
+    if facts["schema"] == facts["needed_schema"]:
+        from jupyter_mlops.tracker.undelivered import undelivered
+
+        with connection.connect() as tracker:
+            lacking = undelivered(tracker)
+        facts |= {"waiting": lacking.waiting, "refused": lacking.refused, "damaged": lacking.damaged}
     if as_json:
         emit_json(facts)
         return
     from jupyter_mlops.cli.tables import show_pairs
 
-    show_pairs({key.replace("_", " "): str(value) for key, value in facts.items() if value is not None})
+    counted = {key: len(value) if isinstance(value, list) else value for key, value in facts.items()}
+    show_pairs({_FACTS.get(key, key): str(value) for key, value in counted.items() if value is not None})
+    if facts.get("refused"):
+        _show_refused(facts["refused"])
+    for path in facts.get("damaged", ()):
+        note(f"\nThe end of {path} could not be read; what stands before it is stored. Delete it when it is of no use.")
+
+
+def _show_refused(refused: list[Refused]) -> None:
+    from jupyter_mlops.cli.tables import Column, cells, show
+    from jupyter_mlops.core import formats
+
+    click.echo()
+    show(
+        [
+            Column(header="refused", cells=cells([formats.moment(each.at) for each in refused])),
+            Column(header="what", cells=cells([each.entry for each in refused]), rank=2),
+            Column(header="run", cells=cells([(each.run_id or "")[:12] for each in refused], "dim"), rank=1),
+            Column(header="why", cells=cells([each.error for each in refused], "bad"), least=24),
+        ],
+        [f"Kept in {path}" for path in dict.fromkeys(each.file for each in refused)]
+        + ["A line each, as JSON, with what was logged. Delete a file when it is of no use any more."],
+    )
 
 
 @db.command()
@@ -164,11 +203,11 @@ def audit(connection: Connection, *, limit: int, before: int | None, as_json: bo
     details = ["" if e.detail is None else msgspec.json.encode(e.detail).decode() for e in entries]
     show(
         [
-            Column(header="number", cells=cells([str(e.number) for e in entries], "dim"), right=True),
+            Column(header="number", cells=cells([str(e.number) for e in entries], "dim"), right=True, rank=3),
             Column(header="when", cells=cells([formats.moment(e.at) for e in entries])),
-            Column(header="by", cells=cells([e.user for e in entries]), least=12),
+            Column(header="by", cells=cells([e.user for e in entries]), least=12, rank=1),
             Column(header="action", cells=cells([e.action for e in entries], "bold")),
-            Column(header="on", cells=cells([e.target for e in entries]), least=24),
-            Column(header="detail", cells=cells(details, "dim"), least=24, rank=1),
+            Column(header="on", cells=cells([e.target for e in entries]), least=20, rank=2),
+            Column(header="detail", cells=cells(details, "dim"), least=24, rank=4),
         ]
     )

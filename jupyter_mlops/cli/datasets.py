@@ -36,7 +36,7 @@ def uses(connection: Connection, *, digest: str, as_json: bool) -> None:
             Column(header="run", cells=cells([use.run_id[:SHORT_ID] for use in found], "dim")),
             Column(header="name", cells=cells([tracker.runs.get(use.run_id).name for use in found], "bold"), least=20),
             Column(header="used for", cells=cells([use.context for use in found]), rank=2),
-            Column(header="data set", cells=cells([use.dataset.name for use in found], "cyan"), least=16, rank=3),
+            Column(header="data set", cells=cells([use.dataset.name for use in found], "key"), least=16, rank=3),
             Column(header="registered as", cells=cells(versions), least=16, rank=1),
         ]
     )

@@ -59,7 +59,7 @@ def _show_models(found: list[RegisteredModel]) -> None:
         [
             Column(header="name", cells=cells([model.name for model in found], "bold"), least=24),
             Column(header="latest", cells=cells(latest), right=True),
-            Column(header="aliases", cells=cells(aliases, "green"), least=20, rank=1),
+            Column(header="aliases", cells=cells(aliases, "good"), least=20, rank=1),
             Column(header="updated", cells=cells(updated), rank=2),
             Column(header="owner", cells=cells([model.owner for model in found]), rank=3),
             Column(header="description", cells=cells([m.description for m in found], "dim"), least=20, rank=4),
@@ -110,7 +110,7 @@ def _show_model(tracker: Tracker, found: RegisteredModel, versions: list[ModelVe
         [
             Column(header="version", cells=cells([str(v.version) for v in versions], "bold"), right=True),
             Column(
-                header="aliases", cells=cells([" ".join(f"@{a}" for a in v.aliases) for v in versions], "green"), rank=1
+                header="aliases", cells=cells([" ".join(f"@{a}" for a in v.aliases) for v in versions], "good"), rank=1
             ),
             Column(header="run", cells=cells([_run_name(tracker, v) for v in versions]), least=20, rank=2),
             Column(header="by", cells=cells([v.user for v in versions]), rank=5),
@@ -121,7 +121,7 @@ def _show_model(tracker: Tracker, found: RegisteredModel, versions: list[ModelVe
             Column(header="flavours", cells=cells([_flavors(v) for v in versions]), least=12, rank=7),
             Column(
                 header="loads",
-                cells=[Cell("safely", "green") if v.safe else Cell("runs its code", "yellow") for v in versions],
+                cells=[Cell("safely", "good") if v.safe else Cell("runs its code", "warning") for v in versions],
                 rank=4,
             ),
             Column(header="description", cells=cells([v.description for v in versions], "dim"), least=20, rank=8),
@@ -287,11 +287,11 @@ def history(connection: Connection, *, name: str, alias: str | None, as_json: bo
     from jupyter_mlops.cli.tables import Cell, Column, cells, show
     from jupyter_mlops.core import formats
 
-    now = [Cell(f"version {m.version}") if m.version is not None else Cell("deleted", "red") for m in moves]
+    now = [Cell(f"version {m.version}") if m.version is not None else Cell("deleted", "bad") for m in moves]
     show(
         [
             Column(header="when", cells=cells([formats.moment(move.at) for move in moves])),
-            Column(header="alias", cells=cells([f"@{move.alias}" for move in moves], "green")),
+            Column(header="alias", cells=cells([f"@{move.alias}" for move in moves], "good")),
             Column(header="now", cells=now),
             Column(
                 header="before",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from jupyter_mlops.cli.terminal import console, output_text, put
+from jupyter_mlops.cli.terminal import STYLES, console, output_text, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.errors import IntegrityError, NotFound
 from jupyter_mlops.core.formats import printable
@@ -88,9 +88,20 @@ def _coloured(source: str, language: str, cell: dict[str, Any], on_terminal: boo
 
     if cell.get("cell_type") != "code" or not on_terminal:
         return Text(source)
-    from rich.syntax import Syntax
+    from pygments.token import Comment, Keyword, Name, Number, Operator, String  # type: ignore[import-untyped]
+    from rich.style import Style
+    from rich.syntax import ANSISyntaxTheme, Syntax
 
-    return Syntax(source, language, theme="ansi_dark", background_color="default", word_wrap=True)
+    colours = {
+        Comment: Style(dim=True),
+        Keyword: Style.parse(STYLES["media"]),
+        Operator.Word: Style.parse(STYLES["media"]),
+        Name.Function: Style(bold=True),
+        Name.Class: Style(bold=True),
+        Number: Style.parse(STYLES["key"]),
+        String: Style.parse(STYLES["good"]),
+    }
+    return Syntax(source, language, theme=ANSISyntaxTheme(colours), background_color="default", word_wrap=True)
 
 
 def _outputs(cell: dict[str, Any]) -> Iterator[RenderableType]:
@@ -99,11 +110,11 @@ def _outputs(cell: dict[str, Any]) -> Iterator[RenderableType]:
     for output in cell.get("outputs", []):
         kind = output.get("output_type")
         if kind == "stream":
-            style = "yellow" if output.get("name") == "stderr" else ""
+            style = "warning" if output.get("name") == "stderr" else ""
             yield Text(output_text(joined(output.get("text", ""))).rstrip("\n"), style=style)
         elif kind == "error":
             traceback = "\n".join(map(str, output.get("traceback", [])))
-            yield Text(output_text(traceback or f"{output.get('ename')}: {output.get('evalue')}"), style="red")
+            yield Text(output_text(traceback or f"{output.get('ename')}: {output.get('evalue')}"), style="bad")
         else:
             yield from _display(output.get("data", {}))
 
@@ -115,8 +126,8 @@ def _display(data: dict[str, Any]) -> Iterator[RenderableType]:
         if mime.startswith("image/"):
             # Base64 holds three bytes in four characters; SVG is text.
             length = len(joined(content)) * (1 if mime.startswith("image/svg") else 3 / 4)
-            yield Text(f"[{printable(mime)}, {formats.size(round(length))}]", style="magenta")
+            yield Text(f"[{printable(mime)}, {formats.size(round(length))}]", style="media")
     if "text/plain" in data:
         yield Text(output_text(joined(data["text/plain"])))
     elif not any(mime.startswith("image/") for mime in data):
-        yield Text(f"[{printable(', '.join(data))}]", style="magenta")
+        yield Text(f"[{printable(', '.join(data))}]", style="media")

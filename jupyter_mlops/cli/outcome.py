@@ -54,7 +54,7 @@ def failure(reason: Reason, *, short: bool = False) -> Iterator[Text]:
     from rich.text import Text
 
     told = printable(output_text(headline(reason)), lines=True)
-    yield Text(told.partition("\n")[0] if short else told, style="red")
+    yield Text(told.partition("\n")[0] if short else told, style="bad")
     if reason.source is not None:
         yield Text()
         yield from _source(reason, short)
@@ -82,7 +82,7 @@ def _source(reason: Reason, short: bool) -> Iterator[Text]:
         is_marked = number == marked
         yield Text(
             f"{'→' if is_marked else ' '} {number:>4} │ {lines[number - 1]}".rstrip(),
-            style="bold red" if is_marked else "",
+            style="failing" if is_marked else "",
         )
 
 
@@ -116,7 +116,7 @@ def print_failed_child(to: Console, run: Run, swept: Sequence[str]) -> None:
     from rich.text import Text
 
     values = "  ".join(f"{param.key}={param.text}" for param in run.params if param.key in swept)
-    to.print(Text(f"✗ {printable(run.name)}  {printable(values)}", style="red"), soft_wrap=True)
+    to.print(Text(f"✗ {printable(run.name)}  {printable(values)}", style="bad"), soft_wrap=True)
     if run.reason is not None:
         for line in failure(run.reason, short=True):
-            to.print(Text("  ") + line, soft_wrap=True)
+            to.print(Text("  ") + line if line else line, soft_wrap=True)

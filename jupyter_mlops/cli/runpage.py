@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +15,7 @@ from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
+from jupyter_mlops.tracker.undelivered import Refused, refused_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,6 +51,8 @@ class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     cells: tuple[CellTime, ...] = ()
     """How long each cell took that was reached."""
+    refused: tuple[Refused, ...] = ()
+    """What the run logged on this machine and the store refused."""
     curves: dict[str, list[float]] = {}
     """Values by step, thinned; of the metrics with more than one point."""
 
@@ -67,6 +70,7 @@ def collect(tracker: Tracker, run: Run) -> RunPage:
         cells=msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, CELLS)), type=tuple[CellTime, ...])
         if timed
         else (),
+        refused=tuple(refused_of(run.run_id)),
         curves={
             metric.key: [point.value for point in tracker.runs.sampled(run.run_id, metric.key, CURVE)]
             for metric in run.metrics
@@ -93,6 +97,8 @@ def show(page: RunPage) -> None:
 
 
 def _about(page: RunPage, width: int) -> list[RenderableType]:
+    from jupyter_mlops.execution.sweep import BEST_TAG, GRID_TAG
+
     run, now = page.run, formats.now()
     tags = {tag.key: tag.value for tag in run.tags}
     commit = tags.get("mlops.git.commit", "")
@@ -101,10 +107,13 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
     facts = {
         "id": run.run_id,
         "experiment": page.experiment.name,
+        "kind": "" if run.source else f"{run.kind.value} run",
         "notebook" if run.kind is RunKind.SWEEP else run.kind.value: run.source,
         "sweep" if page.parent and page.parent.kind is RunKind.SWEEP else "parent": page.parent.name
         if page.parent
         else "",
+        "grid": tags.get(GRID_TAG, ""),
+        "best": next((child.name for child in page.children if child.run_id == tags.get(BEST_TAG)), ""),
         "by": run.user,
         "started": _when(run.start_time, now),
         "took": tables.elapsed(run, now) if run.status.ended else f"{tables.elapsed(run, now)} so far",
@@ -122,11 +131,13 @@ def _when(at: int, now: int) -> str:
 
 
 def _hidden_state(page: RunPage, _width: int) -> list[RenderableType]:
-    return [_words(page.run.hidden_state, "yellow")] if page.run.hidden_state else []
+    return [_words(page.run.hidden_state, "warning")] if page.run.hidden_state else []
 
 
 def _reason(page: RunPage, _width: int) -> list[RenderableType]:
-    return list(failure(page.run.reason)) if page.run.reason is not None else []
+    from rich.text import Text
+
+    return [Text("\n").join(failure(page.run.reason))] if page.run.reason is not None else []
 
 
 def _notices(page: RunPage, _width: int) -> list[RenderableType]:
@@ -134,9 +145,14 @@ def _notices(page: RunPage, _width: int) -> list[RenderableType]:
     from jupyter_mlops.tracker.replay import DROPPED_TAG
 
     tags = {tag.key: tag.value for tag in page.run.tags}
-    notices = [_words(tags[NOTICE_TAG], "yellow")] if NOTICE_TAG in tags else []
+    notices = [_words(tags[NOTICE_TAG], "warning")] if NOTICE_TAG in tags else []
     if DROPPED_TAG in tags:
-        notices.append(_words(f"{tags[DROPPED_TAG]} logging calls were lost: there was no room to keep them", "yellow"))
+        lost = f"{tags[DROPPED_TAG]} logging calls were lost: there was no room to keep them"
+        notices.append(_words(lost, "warning"))
+    if page.refused:
+        first = page.refused[0].error
+        what = f"the store refused {len(page.refused)} of the entries that were logged; the first: {first}"
+        notices.append(_words(f"{what} (jupyter mlops db status lists them)", "warning"))
     return notices
 
 
@@ -150,7 +166,7 @@ def _metrics(page: RunPage, width: int) -> list[RenderableType]:
         return []
     several = any(metric.count > 1 for metric in metrics)
     columns = [
-        Column(header="", cells=cells([metric.key for metric in metrics], "cyan"), least=16),
+        Column(header="", cells=cells([metric.key for metric in metrics], "key"), least=16),
         Column(header="last", cells=cells([formats.number(metric.value) for metric in metrics], "bold"), right=True),
     ]
     if several:
@@ -165,14 +181,18 @@ def _metrics(page: RunPage, width: int) -> list[RenderableType]:
             Column(
                 header="history",
                 cells=[
-                    Cell(formats.sparkline(page.curves.get(metric.key, []), width=CURVE), "blue") for metric in metrics
+                    Cell(formats.sparkline(page.curves.get(metric.key, []), width=CURVE), "going") for metric in metrics
                 ],
                 rank=1,
             ),
         ]
-    table, _ = tables.fit(columns, width)
+    table, left_out = tables.fit(columns, width)
     table.show_header = several
-    return [table]
+    return [table, *_not_shown(left_out)]
+
+
+def _not_shown(left_out: Sequence[Column]) -> list[RenderableType]:
+    return [_words(remark, "dim") for remark in tables.not_shown(left_out)]
 
 
 def _number(value: float | None) -> str:
@@ -180,11 +200,11 @@ def _number(value: float | None) -> str:
 
 
 def _children(page: RunPage, width: int) -> list[RenderableType]:
-    runs = page.children
+    runs = tables.by_creation(page.children)
     if not runs:
         return []
     now = formats.now()
-    table, _ = tables.fit(
+    table, left_out = tables.fit(
         [
             Column(header="name", cells=[Cell(tables.run_name(run), "bold") for run in runs], least=20),
             Column(header="status", cells=[tables.status(run) for run in runs]),
@@ -195,7 +215,7 @@ def _children(page: RunPage, width: int) -> list[RenderableType]:
         ],
         width,
     )
-    return [table]
+    return [table, *_not_shown(left_out)]
 
 
 def _cells(page: RunPage, _width: int) -> list[RenderableType]:
@@ -204,6 +224,8 @@ def _cells(page: RunPage, _width: int) -> list[RenderableType]:
         return []
     total = formats.duration(1000 * sum(cell.seconds for cell in timed))
     slowest = sorted(timed, key=lambda cell: -cell.seconds)[:SLOWEST]
+    # Cells that took next to nothing are among the slowest only of a short notebook.
+    slowest = [cell for cell in slowest if cell.seconds > slowest[0].seconds / 20]
     named = ", ".join(f"{cell_name(cell.index)} {formats.duration(1000 * cell.seconds)}" for cell in slowest)
     return [_words(f"{len(timed)} ran in {total}; the slowest: {named}")]
 
@@ -214,7 +236,7 @@ def _inputs(page: RunPage, width: int) -> list[RenderableType]:
         return []
     table, _ = tables.fit(
         [
-            Column(header="data set", cells=cells([i.dataset.name for i in inputs], "cyan"), least=16),
+            Column(header="data set", cells=cells([i.dataset.name for i in inputs], "key"), least=16),
             Column(header="digest", cells=cells([i.dataset.digest for i in inputs]), least=16),
             Column(header="used for", cells=cells([i.context for i in inputs]), rank=1),
             Column(header="rows", cells=cells([_count(i.dataset.rows) for i in inputs]), right=True, rank=2),

@@ -66,7 +66,8 @@ def list_(
 
     FILTER is MLflow's: "metrics.auc > 0.8 and params.kind = 'rf'", "status = 'FAILED'", "tags.team ILIKE '%growth%'".
 
-    The runs of a sweep are folded into one line, which counts them, unless a filter or an order is given.
+    The runs of a sweep are folded into one line, which counts them and has the values of the best, unless a filter or
+    an order is given. What these name is always shown.
     """
     from jupyter_mlops.cli import runtable
 

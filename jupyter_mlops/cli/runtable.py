@@ -10,7 +10,6 @@ import msgspec
 
 from jupyter_mlops.cli import tables
 from jupyter_mlops.cli.tables import Cell, Column, cells
-from jupyter_mlops.cli.terminal import note
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.filters import Entity, Field, FieldKind, parse_filter, parse_order_by
@@ -26,6 +25,13 @@ class Line(msgspec.Struct, kw_only=True):
     """How many parents of it are shown above."""
     folded: int = 0
     """Runs below it that are not shown."""
+    best: Run | None = None
+    """Of a sweep whose runs are not shown: the best of them, whose values stand for all."""
+
+    @property
+    def valued(self) -> Run:
+        """The run whose parameters and metrics are shown."""
+        return self.best or self.run
 
 
 def flat(runs: Sequence[Run]) -> list[Line]:
@@ -66,11 +72,18 @@ def folded(tracker: Tracker, newest_first: Iterator[Run], limit: int, *, unfold:
 
 def _tree(run: Run, below: dict[str, list[Run]], depth: int, unfold: bool) -> Iterator[Line]:
     if not unfold:
-        yield Line(run=run, depth=depth, folded=_count(run, below))
+        yield Line(run=run, depth=depth, folded=_count(run, below), best=_best(run, below.get(run.run_id, [])))
         return
     yield Line(run=run, depth=depth)
-    for child in reversed(below.get(run.run_id, [])):
+    for child in tables.by_creation(below.get(run.run_id, [])):
         yield from _tree(child, below, depth + 1, unfold)
+
+
+def _best(sweep: Run, children: Sequence[Run]) -> Run | None:
+    from jupyter_mlops.execution.sweep import BEST_TAG
+
+    best = next((tag.value for tag in sweep.tags if tag.key == BEST_TAG), None)
+    return next((child for child in children if child.run_id == best), None)
 
 
 def _count(run: Run, below: dict[str, list[Run]]) -> int:
@@ -105,15 +118,16 @@ def show(lines: Sequence[Line], experiments: Mapping[str, str], asked: Sequence[
         return 0 if attribute in attributes else otherwise
 
     names = [Cell(_indented(line), "bold" if line.depth == 0 else "") for line in lines]
-    # A sweep itself has no parameters; lacking them does not tell its runs apart.
-    params = differing_params([run for run in runs if run.kind is not RunKind.SWEEP])
+    valued = [line.valued for line in lines]
+    # A sweep has the parameters only that are the same for all its points; lacking others does not tell it apart.
+    params = differing_params([run for run in valued if run.kind is not RunKind.SWEEP])
     params = list(dict.fromkeys([*always[FieldKind.PARAM], *params]))
-    metrics = list(dict.fromkeys([*always[FieldKind.METRIC], *metric_keys(runs)]))
+    metrics = list(dict.fromkeys([*always[FieldKind.METRIC], *metric_keys(valued)]))
     several_users = len({run.user for run in runs}) > 1
     # A name is enough to name a run, unless another has it too.
     telling = len({run.name for run in runs}) == len(runs)
     ids = tables.short_ids([run.run_id for run in runs])
-    left_out = tables.show(
+    tables.show(
         [
             Column(header="name", cells=names, least=20),
             Column(header="status", cells=[tables.status(run) for run in runs]),
@@ -140,8 +154,8 @@ def show(lines: Sequence[Line], experiments: Mapping[str, str], asked: Sequence[
                 right=True,
                 rank=rank("end_time", 20),
             ),
-            *tables.param_columns(runs, params, rank=11, always=always[FieldKind.PARAM]),
-            *tables.metric_columns(runs, metrics, rank=10, always=always[FieldKind.METRIC]),
+            *tables.param_columns(valued, params, rank=11, always=always[FieldKind.PARAM]),
+            *tables.metric_columns(valued, metrics, rank=10, always=always[FieldKind.METRIC]),
             *tables.tag_columns(runs, always[FieldKind.TAG]),
             Column(header="reason", cells=[tables.reason(run) for run in runs], least=20, rank=11),
             Column(
@@ -151,17 +165,17 @@ def show(lines: Sequence[Line], experiments: Mapping[str, str], asked: Sequence[
                 rank=rank("source", 25),
             ),
             Column(header="id", cells=cells(ids, "dim"), rank=rank("run_id", 15 if telling else 2)),
-        ]
+        ],
+        list(_remarks(lines)),
     )
-    remarks = []
-    if left_out:
-        remarks.append(f"Not shown, for want of room: {', '.join(column.header for column in left_out)}.")
+
+
+def _remarks(lines: Sequence[Line]) -> Iterator[str]:
     if any(line.folded for line in lines):
-        remarks.append("▸ counts the runs of a sweep: --children shows them.")
-    if any(run.hidden_state for run in runs):
-        remarks.append("⚠ may depend on code that is not in the record: `runs show` says how.")
-    if remarks:
-        note("\n" + "\n".join(remarks))
+        best = "; its values are those of the best" if any(line.best for line in lines) else ""
+        yield f"▸ counts the runs of a sweep: --children shows them{best}."
+    if any(line.run.hidden_state for line in lines):
+        yield "⚠ may depend on code that is not in the record: `runs show` says how."
 
 
 def _indented(line: Line) -> str:

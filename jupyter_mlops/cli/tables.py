@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.cli.terminal import console, put
+from jupyter_mlops.cli.terminal import console, note, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.reasons import brief
@@ -53,12 +53,20 @@ def cells(texts: Sequence[str], style: str = "") -> list[Cell]:
     return [Cell(text, style) for text in texts]
 
 
-def show(columns: Sequence[Column]) -> list[Column]:
-    """Print a table and return the columns that there was no room for."""
+def show(columns: Sequence[Column], remarks: Sequence[str] = ()) -> None:
+    """Print a table, and below it which columns there was no room for, and further remarks."""
     to = console()
     table, left_out = fit(columns, to.width)
     put(to, table)
-    return left_out
+    below = [*not_shown(left_out), *remarks]
+    if below:
+        note("\n" + "\n".join(below))
+
+
+def not_shown(left_out: Sequence[Column]) -> Iterator[str]:
+    """What to say of columns that there was no room for."""
+    if left_out:
+        yield f"Not shown, for want of room: {', '.join(column.header for column in left_out)}."
 
 
 def fit(columns: Sequence[Column], width: int) -> tuple[Table, list[Column]]:
@@ -75,7 +83,7 @@ def pairs(facts: dict[str, str], width: int) -> Table:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, GAP, 0, 0), pad_edge=False)
-    table.add_column(no_wrap=True, style="cyan", max_width=max(width // 2, 8))
+    table.add_column(no_wrap=True, style="key", max_width=max(width // 2, 8))
     table.add_column(overflow="fold")
     for key, value in facts.items():
         table.add_row(Text(printable(key)), Text(printable(value)))
@@ -141,11 +149,15 @@ def _width(text: str) -> int:
 
 _STATUS = {
     RunStatus.SCHEDULED: ("○ scheduled", "dim"),
-    RunStatus.RUNNING: ("● running", "blue"),
-    RunStatus.FINISHED: ("✓ finished", "green"),
-    RunStatus.FAILED: ("✗ failed", "red"),
-    RunStatus.KILLED: ("■ killed", "yellow"),
+    RunStatus.RUNNING: ("● running", "going"),
+    RunStatus.FINISHED: ("✓ finished", "good"),
+    RunStatus.FAILED: ("✗ failed", "bad"),
+    RunStatus.KILLED: ("■ killed", "warning"),
 }
+
+
+def status_words(status: RunStatus) -> str:
+    return _STATUS[status][0]
 
 
 def status(run: Run) -> Cell:
@@ -163,6 +175,12 @@ def status(run: Run) -> Cell:
     return Cell(words, style)
 
 
+def by_creation(runs: Iterable[Run]) -> list[Run]:
+    """Runs in the order in which they were made, which of a sweep's runs is that of its points: they start when there
+    is room."""
+    return sorted(runs, key=lambda run: run.run_id)
+
+
 def run_name(run: Run) -> str:
     """A run's name, marked when its result may depend on state that is not in the record."""
     return f"{run.name} ⚠" if run.hidden_state else run.name
@@ -175,7 +193,7 @@ def elapsed(run: Run, now: int) -> str:
 
 def reason(run: Run) -> Cell:
     """Why a run failed, in a line."""
-    return Cell() if run.reason is None else Cell(brief(run.reason), "red")
+    return Cell() if run.reason is None else Cell(brief(run.reason), "bad")
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:
@@ -200,7 +218,7 @@ def param_columns(
             texts = [logged[run.run_id].text if run.run_id in logged else "" for run in runs]
         yield Column(
             header=key,
-            cells=cells(texts, "cyan"),
+            cells=cells(texts, "key"),
             group="params",
             right=numeric,
             least=16,

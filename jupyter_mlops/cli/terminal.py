@@ -15,6 +15,20 @@ from jupyter_mlops.core.formats import printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+# Of medium lightness: at least 3.8 to 1 on white and on black. The terminal's own yellow vanishes on white, its blue on
+# black.
+STYLES = {
+    "good": "color(28)",
+    "bad": "color(196)",
+    "failing": "bold color(196)",
+    "warning": "color(130)",
+    "going": "color(32)",
+    "folder": "bold color(32)",
+    "key": "color(31)",
+    "media": "color(133)",
+}
+"""Styles by what they mean, for a terminal of either background."""
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -27,8 +41,10 @@ def output_text(text: str) -> str:
 def console(*, stderr: bool = False) -> Console:
     """Colours only on a terminal (``NO_COLOR`` honoured); elsewhere as wide as the text needs, so nothing is cut."""
     from rich.console import Console
+    from rich.theme import Theme
 
-    result = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    theme = Theme(STYLES)
+    result = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False, theme=theme)
     if not result.is_terminal:
         result.width = _UNLIMITED
     return result

@@ -27,6 +27,8 @@ def headline(reason: Reason) -> str:
     """What happened, where, and the message: ``cell error in cell 7 (In [5]): ValueError: too small``. The message may
     have several lines."""
     where, message = place(reason), reason.message.strip()
+    if reason.kind is ReasonKind.ERROR and not where:
+        return message
     if message.startswith(reason.kind.value):
         return f"{message} in {where}" if where else message
     return f"{reason.kind.value}{f' in {where}' if where else ''}: {message}"
@@ -37,8 +39,8 @@ def brief(reason: Reason) -> str:
     and the message are news."""
     first = reason.message.strip().partition("\n")[0]
     where = place(reason, count=False)
-    if reason.kind is ReasonKind.CELL_ERROR and where:
-        return f"{where}: {first}"
+    if reason.kind in (ReasonKind.CELL_ERROR, ReasonKind.ERROR) and first:
+        return f"{where}: {first}" if where else first
     if first.startswith(reason.kind.value):
         return f"{first} in {where}" if where else first
     words = f"{reason.kind.value} in {where}" if where else reason.kind.value

@@ -45,7 +45,7 @@ from jupyter_mlops.tracker.spool import (
 DEAD_SUFFIX = ".dead"
 DROPPED_TAG = "mlops.dropped"
 _SENT_SUFFIX = ".sent"
-_DAMAGED_SUFFIX = ".damaged"
+DAMAGED_SUFFIX = ".damaged"
 _MERGED_ENTRIES = 2_000
 _MERGED_BYTES = 2 << 20
 _HEADLESS_SECONDS = 3600.0
@@ -237,7 +237,7 @@ class _Stream:
                 staged.unlink(missing_ok=True)
         self._sent.unlink(missing_ok=True)
         if os.fstat(file.fileno()).st_size > self._offset and not is_torn(file, self._offset):
-            self._path.rename(self._path.with_suffix(_DAMAGED_SUFFIX))
+            self._path.rename(self._path.with_suffix(DAMAGED_SUFFIX))
         else:
             self._path.unlink(missing_ok=True)
 

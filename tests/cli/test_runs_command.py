@@ -12,7 +12,7 @@ import pytest
 from made_up_team import HOSTILE, Mlops, Team, document, notebook
 
 from jupyter_mlops.cli.terminal import output_text
-from jupyter_mlops.core.records import Progress, RunStatus
+from jupyter_mlops.core.records import Batch, Progress, RunStatus, Tag
 
 
 def lines(text: str) -> list[str]:
@@ -58,6 +58,16 @@ def test_list_folds_sweeps_and_unfolds_them(mlops: Mlops, team: Team) -> None:
     unfolded = lines(mlops("runs", "list", "--children").stdout)
     place = next(i for i, line in enumerate(unfolded) if line.startswith("grid-search"))
     assert [line.split()[1] for line in unfolded[place + 1 : place + 4]] == ["depth-3", "depth-5", "depth-7"]
+
+
+def test_a_folded_sweep_has_the_values_of_its_best_run(mlops: Mlops, team: Team) -> None:
+    best = Tag("mlops.sweep.best", team.runs["depth-5"].run_id)
+    team.tracker.runs.log(team.runs["grid-search"].run_id, Batch(tags=(best,)))
+    result = mlops("runs", "list", "--experiment", "churn")
+    row = next(line for line in lines(result.stdout) if line.startswith("grid-search"))
+    assert "0.8500" in row
+    assert "its values are those of the best" in result.stderr
+    assert ["best", "depth-5"] in [line.split() for line in lines(mlops("runs", "show", "grid-search").stdout)]
 
 
 def test_a_limit_counts_lines_and_says_that_there_is_more(mlops: Mlops, team: Team) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from made_up_team import Mlops, Team, document
 
+from jupyter_mlops.core.records import Batch, Param, Tag
 from jupyter_mlops.store.migrate import HEAD
+from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
 
 # --- experiments -----------------------------------------------------------------------------------------------------
 
@@ -213,3 +215,29 @@ def test_the_url_option_names_another_store(mlops: Mlops, home: Path, tmp_path: 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite:////no/such/folder/mlops.db"])
 def test_a_wrong_url_is_usage(mlops: Mlops, url: str) -> None:
     assert mlops("--url", url, "runs", "list", code=2).stderr.startswith("Error: ")
+
+
+def test_what_was_logged_but_not_stored_is_told(mlops: Mlops, team: Team, home: Path) -> None:
+    run = team.runs["calm-heron-7"]
+    facts = document(mlops("db", "status", "--json"))
+    assert (facts["waiting"], facts["refused"], facts["damaged"]) == (0, [], [])
+    writer = SpoolWriter(home / "spool", target=target_of(team.tracker.url))
+    writer.append(Log(run.run_id, Batch(params=(Param("lr", 7, "7"),))))
+    writer.append(Log(run.run_id, Batch(tags=(Tag("late", "yes"),))))
+    elsewhere = SpoolWriter(home / "spool", target=target_of("postgresql://elsewhere/mlops"))
+    elsewhere.append(Log(run.run_id, Batch(tags=(Tag("late", "yes"),))))
+    assert document(mlops("db", "status", "--json"))["waiting"] == 2
+    # Each command that opens the store applies what waits for it.
+    mlops("runs", "list")
+    writer.close()
+    elsewhere.close()
+    facts = document(mlops("db", "status", "--json"))
+    assert facts["waiting"] == 0
+    (refused,) = facts["refused"]
+    assert refused["run_id"] == run.run_id
+    assert refused["entry"] == "log"
+    assert Path(refused["file"]).is_file()
+    result = mlops("db", "status")
+    assert refused["error"] in result.stdout
+    assert refused["file"] in result.stderr
+    assert "the store refused 1 of the entries" in mlops("runs", "show", run.run_id).stdout

@@ -39,6 +39,8 @@ def reason(kind: ReasonKind, message: str, cell: int | None = 6, traceback: str 
             "cancelled by SIGTERM in cell 7",
         ),
         (reason(ReasonKind.RUNNER_LOST, "killed", cell=None), "runner lost: killed", "runner lost: killed"),
+        (reason(ReasonKind.ERROR, "2 of 6 points failed", cell=None), "2 of 6 points failed", "2 of 6 points failed"),
+        (reason(ReasonKind.ERROR, "OSError: no"), "error in cell 7: OSError: no", "cell 7: OSError: no"),
         (reason(ReasonKind.TIMEOUT, "after 3 s"), "time-out in cell 7: after 3 s", "time-out in cell 7: after 3 s"),
     ],
 )
