@@ -19,8 +19,8 @@ from jupyter_mlops.store import runs
 from jupyter_mlops.store.database import Database
 
 if TYPE_CHECKING:
-    from jupyter_mlops.store.batches import RunCall
     from jupyter_mlops.store.blobs import BlobStore
+    from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
 
 

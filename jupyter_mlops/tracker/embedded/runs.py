@@ -26,7 +26,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
-from jupyter_mlops.store import batches, events, histories, runs, search, streams
+from jupyter_mlops.store import calls, events, histories, runs, search, streams
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
@@ -56,7 +56,7 @@ class EmbeddedRuns:
         if new.parent_run_id is not None:
             _check_id(new.parent_run_id)
         check_position(position)
-        call = batches.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
+        call = calls.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
         context.writer.submit(call)
         return self.get(run_id)
 
@@ -64,19 +64,19 @@ class EmbeddedRuns:
         _check_id(run_id)
         check_position(position)
         values.check_batch(batch)
-        self._context.writer.submit(batches.Log(run_id, batch, self._authorize, position))
+        self._context.writer.submit(calls.Log(run_id, batch, self._authorize, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         _check_id(run_id)
         check_position(position)
         check_change(change)
         user = self._context.principal.name
-        self._context.writer.submit(batches.Change(run_id, change, user, self._authorize, position))
+        self._context.writer.submit(calls.Change(run_id, change, user, self._authorize, position))
         return self.get(run_id)
 
     def heartbeat(self, run_id: str) -> None:
         _check_id(run_id)
-        self._context.writer.submit(batches.Heartbeat(run_id, self._authorize))
+        self._context.writer.submit(calls.Heartbeat(run_id, self._authorize))
 
     def delete_tag(self, run_id: str, key: str) -> None:
         values.check_key(key, "tag")

@@ -1,0 +1,121 @@
+"""Calls on runs, prepared in their callers' threads: encoded and packed; applied by ``batches`` in groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import Batch, Lifecycle, NewRun, Param, RunChange, StreamPosition
+from jupyter_mlops.core.values import encode_json
+from jupyter_mlops.store import chunks, metrics
+from jupyter_mlops.store.groupcommit import Call
+from jupyter_mlops.store.metrics import Summary
+
+Authorize = Callable[[str, str], None]
+"""Raises unless the caller may write to a thing of an owner; takes the owner and what the thing is called."""
+
+
+class RunCall(Call):
+    """A call on one run."""
+
+    def __init__(self, run_id: str, authorize: Authorize, position: StreamPosition | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.authorize = authorize
+        self.position = position
+
+
+class Log(RunCall):
+    """Write a batch, which :func:`jupyter_mlops.core.values.check_batch` has passed."""
+
+    def __init__(self, run_id: str, batch: Batch, authorize: Authorize, position: StreamPosition | None = None) -> None:
+        super().__init__(run_id, authorize, position)
+        self.params = [_param_row(run_id, param) for param in batch.params]
+        self.tags = {(run_id, tag.key): tag.value for tag in batch.tags}
+        self.inputs = batch.inputs
+        self.summaries: dict[str, Summary] = {}
+        self.chunks: list[dict[str, Any]] = []
+        for key, points in chunks.points_of(batch.metrics).items():
+            codec, packed = chunks.pack(points)
+            self.summaries[key] = metrics.summarize(points)
+            self.chunks.append({"run_id": run_id, "key": key, "count": len(points), "codec": codec, "points": packed})
+        self.rows = len(self.params) + len(self.tags) + len(self.inputs) + 2 * len(self.chunks)
+
+
+class Create(RunCall):
+    """Create a run; ``result`` is whether there was none of that id yet."""
+
+    def __init__(
+        self,
+        run_id: str,
+        name: str,
+        user: str,
+        new: NewRun,
+        now: int,
+        authorize: Authorize,
+        position: StreamPosition | None = None,
+    ) -> None:
+        super().__init__(run_id, authorize, position)
+        self.experiment_id = new.experiment_id
+        self.parent_id = new.parent_run_id
+        self.log = Log(run_id, new.batch, authorize)
+        self.rows = 1 + self.log.rows
+        start = now if new.start_time is None else new.start_time
+        self.row = {
+            "id": run_id,
+            "experiment_id": new.experiment_id,
+            "name": name,
+            "kind": new.kind.value,
+            "created_by": user,
+            "status": new.status.value,
+            "created": now,
+            "start_time": start,
+            "end_time": now if new.status.ended else None,
+            "lifecycle": Lifecycle.ACTIVE.value,
+            "parent_id": new.parent_run_id,
+            "source": new.source,
+            "hidden_state": new.hidden_state,
+            "runner_json": _encoded(new.runner),
+            "heartbeat": now,
+        }
+
+
+class Change(RunCall):
+    """Change fields of a run. ``user`` is on record for a new name."""
+
+    def __init__(
+        self, run_id: str, change: RunChange, user: str, authorize: Authorize, position: StreamPosition | None = None
+    ) -> None:
+        super().__init__(run_id, authorize, position)
+        self.change = change
+        self.user = user
+        self.reason = _encoded(change.reason)
+        self.runner = _encoded(change.runner)
+
+
+class Heartbeat(RunCall):
+    """Note that the run's runner lives."""
+
+
+def _param_row(run_id: str, param: Param) -> dict[str, Any]:
+    value = param.value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return {
+        "run_id": run_id,
+        "key": param.key,
+        "value_json": encode_json(value),
+        "text": param.text,
+        "number": float(value) if is_number else None,
+        "redacted": param.redacted,
+    }
+
+
+def _encoded(record: msgspec.Struct | None) -> str | None:
+    try:
+        return None if record is None else msgspec.json.encode(record).decode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"a text of {type(record).__name__.lower()} cannot be stored: {error}") from error

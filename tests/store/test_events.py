@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jupyter_mlops.core.records import Batch, Metric, NewRun, Run, RunChange, RunStatus
+from jupyter_mlops.store import events, metrics, schema
+from jupyter_mlops.store.batches import CROWD
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
+
+WAIT = 30.0
+
+
+@pytest.fixture
+def tracker(database_url: str, tmp_path: Path) -> Iterator[Tracker]:
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        yield tracker
+
+
+@pytest.fixture
+def run(tracker: Tracker) -> Run:
+    return tracker.runs.create(NewRun(experiment_id=tracker.experiments.create("e").experiment_id))
+
+
+def log(tracker: Tracker, run: Run, step: int) -> None:
+    tracker.runs.log(run.run_id, Batch(metrics=(Metric("m", 1.0, 1, step),)))
+
+
+def told(database: Database, run: Run) -> list[str]:
+    event = schema.event.c
+    query = sa.select(event.kind).where(event.target == run.run_id).order_by(event.id)
+    with database.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def test_creations_and_changes_are_told_at_once(tracker: Tracker, database: Database, run: Run) -> None:
+    assert told(database, run) == ["run.created"]
+    tracker.runs.change(run.run_id, RunChange(name="x"))
+    tracker.runs.change(run.run_id, RunChange(status=RunStatus.FINISHED))
+    assert told(database, run) == ["run.created", "run.changed", "run.changed"]
+
+
+def test_logging_is_told_now_and_then_and_the_last_of_it_for_sure(
+    tracker: Tracker, database: Database, run: Run
+) -> None:
+    started = time.monotonic()
+    for step in range(50):
+        log(tracker, run, step)
+    seconds = time.monotonic() - started
+    before = told(database, run).count("run.changed")
+    assert 1 <= before <= seconds + 1
+    wait_until(lambda: told(database, run).count("run.changed") > before)
+    log(tracker, run, 51)
+    tracker.close()
+    assert told(database, run)[-1] == "run.changed"
+
+
+def test_old_events_are_trimmed(database: Database) -> None:
+    now = 10 * events.KEPT_MS
+    with database.write() as connection:
+        for at in (0, now - events.KEPT_MS - 1, now - events.KEPT_MS, now):
+            events.add_event(connection, "run.changed", "o", str(at), at)
+        events.trim_events(connection, now)
+        left = connection.execute(sa.select(schema.event.c.at).order_by(schema.event.c.id)).scalars().all()
+    assert left == [now - events.KEPT_MS, now]
+
+
+def chunks(database: Database, run: Run) -> list[int]:
+    chunk = schema.metric_chunk.c
+    with database.read() as connection:
+        query = sa.select(chunk.count).where(chunk.run_id == run.run_id).order_by(chunk.id)
+        return list(connection.execute(query).scalars())
+
+
+def test_small_chunks_are_joined_at_the_end(tracker: Tracker, database: Database, run: Run) -> None:
+    large = Batch(metrics=tuple(Metric("m", 1.0, 1, step) for step in range(metrics.MERGED)))
+    for step in range(3):
+        log(tracker, run, step)
+    tracker.runs.log(run.run_id, large)
+    for step in range(2):
+        log(tracker, run, step)
+    assert chunks(database, run) == [1, 1, 1, metrics.MERGED, 1, 1]
+    tracker.runs.change(run.run_id, RunChange(status=RunStatus.FINISHED))
+    assert chunks(database, run) == [3, metrics.MERGED, 2]
+
+
+def test_many_small_chunks_are_joined_meanwhile(tracker: Tracker, database: Database, run: Run) -> None:
+    for step in range(CROWD + 10):
+        log(tracker, run, step)
+    assert chunks(database, run) == [CROWD] + [1] * 10
