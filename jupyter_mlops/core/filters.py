@@ -140,7 +140,7 @@ def parse_order_by(clauses: Sequence[str], entity: Entity) -> tuple[OrderKey, ..
         A clause is not one key with an optional direction, or its key is nothing to order by.
     """
     if isinstance(clauses, str):
-        raise FilterError(f"order_by is a list of clauses, such as [{clauses!r}], not a string")
+        raise FilterError(f"order_by is a list of clauses, such as [{_short(clauses)}], not a string")
     keys: dict[Field, OrderKey] = {}
     for clause in clauses:
         key = _Parser(clause, entity, "order_by").order_key()

@@ -30,9 +30,9 @@ def new_id() -> str:
     return f"{value:032x}"
 
 
-def is_id(text: str) -> bool:
+def is_id(text: object) -> bool:
     """Whether ``text`` has the form of a whole identifier (32 lower-case hex digits)."""
-    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
+    return isinstance(text, str) and len(text) == 32 and all(c in "0123456789abcdef" for c in text)
 
 
 def new_run_name() -> str:

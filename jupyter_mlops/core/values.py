@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Dataset, Input, Json, Metric, Param, Tag
 
@@ -36,10 +38,16 @@ LONGEST_DATASET_SOURCE = 65_535
 LONGEST_DATASET_SCHEMA = 1_048_575
 LONGEST_DATASET_PROFILE = 16_777_215
 LONGEST_INPUT_CONTEXT = 500
+LONGEST_OWNER = 255
+LONGEST_RUN_SOURCE = 10_000
+LONGEST_HIDDEN_STATE = 100_000
+LONGEST_REASON = 1_000_000
 DEEPEST_JSON = 64
 """Levels of lists and dicts inside each other."""
 
 SMALLEST_INT, LARGEST_INT = -(2**63), 2**63 - 1
+LATEST_TIME = 253_402_300_799_999
+"""The end of the year 9999, beyond which calendars of programs do not reach; milliseconds since the epoch."""
 
 # Control characters, line and paragraph separators, and lone surrogates, which are no text at all.
 _NOT_IN_NAMES = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -55,9 +63,9 @@ def param(key: str, value: object) -> Param:
     The text is ``str(value)``, as MLflow's. The typed value is the value itself where JSON has it, a number or a list
     for scalars and arrays of NumPy and its like, the member's value of an enumeration, and otherwise the text.
     """
-    check_key(key, "parameter")
+    key = check_key(key, "parameter")
     what = f"parameter {key!r}"
-    text = value if type(value) is str else str(value)
+    text = _text_of(value, what)
     plain: Json
     try:
         plain = _plain(value, what)
@@ -71,7 +79,7 @@ def metric(key: str, value: object, *, step: object = 0, timestamp: object = Non
 
     ``step`` is any 64-bit integer; ``timestamp`` is in milliseconds since the epoch and defaults to now.
     """
-    check_key(key, "metric")
+    key = check_key(key, "metric")
     what = f"metric {key!r}"
     when = time.time_ns() // 1_000_000 if timestamp is None else _integer(timestamp, f"{what}: timestamp", smallest=0)
     return Metric(key, _float(value, what), when, _integer(step, f"{what}: step"))
@@ -79,31 +87,35 @@ def metric(key: str, value: object, *, step: object = 0, timestamp: object = Non
 
 def tag(key: str, value: object, *, longest: int = LONGEST_TAG) -> Tag:
     """A tag; the value is ``str(value)``."""
-    check_key(key, "tag")
-    text = value if type(value) is str else str(value)
-    _check_text(text, f"tag {key!r}: value", longest)
-    return Tag(key, text)
+    key = check_key(key, "tag")
+    what = f"tag {key!r}: value"
+    return Tag(key, check_text(_text_of(value, what), what, longest))
 
 
 def dataset(dataset: Dataset) -> Dataset:
-    """The data set, checked."""
-    _check_name(dataset.name, "data set: name", LONGEST_DATASET_NAME)
-    what = f"data set {dataset.name!r}"
-    _check_name(dataset.digest, f"{what}: digest", LONGEST_DATASET_DIGEST)
-    _check_text(dataset.source_type, f"{what}: source type", LONGEST_KEY)
-    _check_text(dataset.source, f"{what}: source", LONGEST_DATASET_SOURCE)
-    _check_text(dataset.schema or "", f"{what}: schema", LONGEST_DATASET_SCHEMA)
-    _check_text(dataset.profile or "", f"{what}: profile", LONGEST_DATASET_PROFILE)
-    if dataset.rows is not None:
-        _integer(dataset.rows, f"{what}: number of rows", smallest=0)
-    return dataset
+    """The data set, checked, its values of plain types."""
+    name = _check_name(dataset.name, "data set: name", LONGEST_DATASET_NAME)
+    what = f"data set {name!r}"
+    schema, profile, rows = dataset.schema, dataset.profile, dataset.rows
+    return Dataset(
+        name=name,
+        digest=_check_name(dataset.digest, f"{what}: digest", LONGEST_DATASET_DIGEST),
+        source_type=check_text(dataset.source_type, f"{what}: source type", LONGEST_KEY),
+        source=check_text(dataset.source, f"{what}: source", LONGEST_DATASET_SOURCE),
+        schema=None if schema is None else check_text(schema, f"{what}: schema", LONGEST_DATASET_SCHEMA),
+        profile=None if profile is None else check_text(profile, f"{what}: profile", LONGEST_DATASET_PROFILE),
+        rows=None if rows is None else _integer(rows, f"{what}: number of rows", smallest=0),
+    )
 
 
 def check_batch(batch: Batch) -> None:
     """Refuse a batch that holds what :func:`param`, :func:`metric`, :func:`tag` and :func:`dataset` never give, or two
     values of one parameter. This is where the tracker stops trusting its caller."""
-    for key in {point.key for point in batch.metrics}:
-        check_key(key, "metric")
+    _check_items(batch.metrics, Metric, "metrics")
+    _check_items(batch.params, Param, "params")
+    _check_items(batch.tags, Tag, "tags")
+    _check_items(batch.inputs, Input, "inputs")
+    _check_keys([point.key for point in batch.metrics], "metric")
     for point in batch.metrics:
         # One expression a point: batches of thousands of points pass through here.
         if not (
@@ -115,22 +127,20 @@ def check_batch(batch: Batch) -> None:
         ):
             raise _bad_point(point)
     texts: dict[str, str] = {}
+    _check_keys([item.key for item in batch.params], "parameter")
     for item in batch.params:
-        check_key(item.key, "parameter")
         _checked_param(item)
-        try:
-            _plain(item.value, f"parameter {item.key!r}")
-        except _NotJson:
-            raise InvalidValue(f"parameter {item.key!r}: {short(item.value)} is no JSON value") from None
+        if type(item.redacted) is not bool:
+            raise InvalidValue(f"parameter {item.key!r}: redacted is True or False, not {short(item.redacted)}")
+        _check_json(item.value, f"parameter {item.key!r}")
         if texts.setdefault(item.key, item.text) != item.text:
             raise InvalidValue(
                 f"parameter {item.key!r} is given twice, as {short(texts[item.key])} and as {short(item.text)}; "
                 "a run has one value of each parameter"
             )
-    for label in batch.tags:
-        tag(label.key, label.value)
-    for item_input in batch.inputs:
-        _check_input(item_input)
+    _check_tags(batch.tags)
+    for use in batch.inputs:
+        _check_input(use)
 
 
 def encode_json(value: Json) -> str:
@@ -147,12 +157,13 @@ def decode_json(text: str) -> Json:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def check_key(key: object, what: str) -> None:
-    """Refuse what cannot be the key of a ``what`` (parameter, metric, tag): 1 to 250 characters, no control characters,
-    and, since keys are paths to some tools, no empty, ``.`` or ``..`` part between slashes."""
+def check_key(key: object, what: str) -> str:
+    """The key of a ``what`` (parameter, metric, tag), checked: 1 to 250 characters, no control characters, and, since
+    keys are paths to some tools, no empty, ``.`` or ``..`` part between slashes."""
     name = _check_name(key, f"{what} key", LONGEST_KEY)
     if not _KEY_IS_SIMPLE(name):
         _check_parts(name, f"{what} key")
+    return name
 
 
 def run_name(name: object) -> str:
@@ -185,6 +196,11 @@ def alias_name(name: object) -> str:
     return checked
 
 
+def owner_name(name: object) -> str:
+    """A user's name or ``group:NAME``, checked: 1 to 255 characters, no control characters."""
+    return _check_name(name, "owner", LONGEST_OWNER)
+
+
 def artifact_path(path: object) -> str:
     """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control
     characters, no backslash (another system's ``/``), and no part that is too long for the name of a file."""
@@ -203,7 +219,7 @@ def artifact_path(path: object) -> str:
 
 def comment_text(text: object) -> str:
     """The comment, checked: 1 to 20,000 characters, not blank."""
-    checked = _check_text(text, "comment", LONGEST_COMMENT)
+    checked = check_text(text, "comment", LONGEST_COMMENT)
     if not checked.strip():
         raise InvalidValue("comment: an empty comment says nothing")
     return checked
@@ -211,20 +227,37 @@ def comment_text(text: object) -> str:
 
 def description(text: object) -> str:
     """The description of a model or a version, checked: at most 100,000 characters."""
-    return _check_text(text, "description", LONGEST_DESCRIPTION)
+    return check_text(text, "description", LONGEST_DESCRIPTION)
 
 
 def reason(text: object) -> str:
     """Why something was decided, checked: at most 20,000 characters."""
-    return _check_text(text, "reason", LONGEST_COMMENT)
+    return check_text(text, "reason", LONGEST_COMMENT)
+
+
+def check_text(text: object, what: str, longest: int) -> str:
+    """The text, checked: at most ``longest`` characters, none that no database takes (NUL, lone surrogates)."""
+    if not isinstance(text, str):
+        raise InvalidValue(f"{what}: expected a string, found {short(text)} ({type(text).__name__})")
+    if type(text) is not str:
+        text = str.__str__(text)
+    if len(text) > longest:
+        raise InvalidValue(f"{what} {short(text)}: {len(text)} characters are too long; at most {longest} are accepted")
+    unusable = _NOT_IN_TEXT.search(text)
+    if unusable:
+        raise InvalidValue(f"{what}: the character {unusable[0]!r} at position {unusable.start()} cannot be stored")
+    return text
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
 def short(value: object, longest: int = 80) -> str:
-    """``repr(value)``, shortened in the middle of a message."""
-    text = repr(value)
+    """``repr(value)``, shortened for the middle of a message; what cannot be shown is named by its class."""
+    try:
+        text = repr(value[: longest + 1] if type(value) is str else value)
+    except Exception:  # noqa: BLE001 - the message is about another mistake
+        return f"<{type(value).__name__}>"
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
@@ -237,6 +270,8 @@ _KEY_IS_SIMPLE: Callable[[str], object] = re.compile(r"[^./]+").fullmatch
 def _check_name(name: object, what: str, longest: int) -> str:
     if not isinstance(name, str):
         raise InvalidValue(f"{what}: expected a string, found {short(name)} ({type(name).__name__})")
+    if type(name) is not str:
+        name = str.__str__(name)
     if not name.strip():
         raise InvalidValue(f"{what}: it is empty; 1 to {longest} characters are needed")
     if len(name) > longest:
@@ -254,28 +289,19 @@ def _check_parts(path: str, what: str) -> None:
             raise InvalidValue(f"{what} {short(path)}: {problem} is not accepted; write it like 'folder/name'")
 
 
-def _check_text(text: object, what: str, longest: int) -> str:
-    if not isinstance(text, str):
-        raise InvalidValue(f"{what}: expected a string, found {short(text)} ({type(text).__name__})")
-    if len(text) > longest:
-        raise InvalidValue(f"{what} {short(text)}: {len(text)} characters are too long; at most {longest} are accepted")
-    unusable = _NOT_IN_TEXT.search(text)
-    if unusable:
-        raise InvalidValue(f"{what}: the character {unusable[0]!r} at position {unusable.start()} cannot be stored")
-    return text
-
-
 def _checked_param(param: Param) -> Param:
     what = f"parameter {param.key!r}"
-    if type(param.text) is not str or len(param.text) > LONGEST_PARAM:
+    if type(param.text) is not str:
+        raise InvalidValue(f"{what}: its text is a string, not {short(param.text)} ({type(param.text).__name__})")
+    if len(param.text) > LONGEST_PARAM:
         raise InvalidValue(
             f"{what}: {short(param.text)} is too long with {len(param.text)} characters; at most {LONGEST_PARAM} are "
             "accepted. Log it as an artifact instead (log_text, log_dict)"
         )
-    _check_text(param.text, what, LONGEST_PARAM)
+    check_text(param.text, what, LONGEST_PARAM)
     # The text of an array is abbreviated by its library, and a caller of the API may send any pair.
     if isinstance(param.value, list | dict | str):
-        size = len(param.value) if isinstance(param.value, str) else len(str(param.value))
+        size = len(param.value) if isinstance(param.value, str) else len(_text_of(param.value, what))
         if size > LONGEST_PARAM:
             raise InvalidValue(
                 f"{what}: a value of {size} characters is too long; at most {LONGEST_PARAM} are accepted. "
@@ -285,10 +311,56 @@ def _checked_param(param: Param) -> Param:
 
 
 def _check_input(item: Input) -> None:
-    dataset(item.dataset)
-    _check_text(item.context, f"data set {item.dataset.name!r}: context", LONGEST_INPUT_CONTEXT)
-    for label in item.tags:
-        tag(label.key, label.value)
+    used = item.dataset
+    if type(used) is not Dataset:
+        raise InvalidValue(f"an input has a Dataset, not {short(used)} ({type(used).__name__})")
+    for field, plain in msgspec.structs.asdict(dataset(used)).items():
+        if type(getattr(used, field)) is not type(plain):
+            raise InvalidValue(
+                f"data set {short(used.name)}: {field} is given as {type(getattr(used, field)).__name__} and has to be "
+                f"{type(plain).__name__}"
+            )
+    what = f"data set {item.dataset.name!r}"
+    if type(check_text(item.context, f"{what}: context", LONGEST_INPUT_CONTEXT)) is not type(item.context):
+        raise _not_plain(item.context, f"{what}: context")
+    _check_items(item.tags, Tag, f"{what}: tags")
+    _check_tags(item.tags)
+
+
+def _check_items(items: object, kind: type, what: str) -> None:
+    if type(items) is not tuple or not {kind}.issuperset(map(type, items)):
+        raise InvalidValue(f"{what}: expected a tuple of {kind.__name__} records, found {short(items)}")
+
+
+def _check_tags(tags: tuple[Tag, ...]) -> None:
+    _check_keys([label.key for label in tags], "tag")
+    for label in tags:
+        if type(label.value) is not str:
+            raise _not_plain(label.value, f"tag {label.key!r}: value")
+        check_text(label.value, f"tag {label.key!r}: value", LONGEST_TAG)
+
+
+def _check_keys(keys: list[str], what: str) -> None:
+    for key in {key if type(key) is str else _plain_key(key, what) for key in keys}:
+        check_key(key, what)
+
+
+def _plain_key(key: object, what: str) -> str:
+    raise _not_plain(key, f"{what} key")
+
+
+def _not_plain(value: object, what: str) -> InvalidValue:
+    return InvalidValue(f"{what}: expected a string (str itself), found {short(value)} ({type(value).__name__})")
+
+
+def _text_of(value: object, what: str) -> str:
+    """``str(value)``, whatever its class thinks of that."""
+    if type(value) is str:
+        return value
+    try:
+        return str(value)
+    except Exception as error:
+        raise InvalidValue(f"{what}: {short(value)} cannot be turned into text: {type(error).__name__}") from error
 
 
 def _bad_point(point: Metric) -> InvalidValue:
@@ -311,16 +383,21 @@ def _integer(value: object, what: str, smallest: int = SMALLEST_INT) -> int:
         number = value
     elif isinstance(value, float) and value.is_integer():
         number = int(value)
-    elif not isinstance(value, bool) and hasattr(value, "__index__"):
+    elif not _is_truth_value(value) and hasattr(value, "__index__"):
         try:
             number = operator.index(value)
-        except TypeError:
+        except Exception:  # noqa: BLE001 - whatever its class says, it gives no integer
             number = None
     if number is None:
         raise InvalidValue(f"{what}: {short(value)} ({type(value).__name__}) is not an integer")
     if not smallest <= number <= LARGEST_INT:
         raise InvalidValue(f"{what}: {short(number)} is out of range; {smallest} to {LARGEST_INT} are accepted")
     return number
+
+
+def _is_truth_value(value: object) -> bool:
+    # NumPy's own is an integer to operator.index before NumPy 2.3.
+    return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", None) == "b"
 
 
 def _float(value: Any, what: str) -> float:
@@ -331,7 +408,7 @@ def _float(value: Any, what: str) -> float:
     if callable(item) and not isinstance(value, type):
         try:
             number = item()
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:
             raise InvalidValue(f"{what}: {short(value)} is not a single number; log one element of it") from error
     if isinstance(number, str | bytes | complex) or not hasattr(type(number), "__float__"):
         hint = f"; write float({short(number)})" if isinstance(number, str) and _reads_as_float(number) else ""
@@ -340,14 +417,14 @@ def _float(value: Any, what: str) -> float:
         return float(number)
     except OverflowError:
         raise InvalidValue(f"{what}: {short(number)} is beyond the range of double precision") from None
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         raise InvalidValue(f"{what}: {short(value)} ({type(value).__name__}) is not a number") from error
 
 
 def _reads_as_float(text: str) -> bool:
     try:
         float(text)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - whatever its class says, it is no number
         return False
     return True
 
@@ -368,7 +445,7 @@ def _plain(value: Any, what: str, depth: int = 0) -> Json:
         result = _plain(value.value, what, depth + 1)
     elif isinstance(value, str | PurePath):
         result = str.__str__(value) if isinstance(value, str) else str(value)
-        _check_text(result, what, max(LONGEST_PARAM, len(result)))
+        check_text(result, what, max(LONGEST_PARAM, len(result)))
     elif isinstance(value, int) and SMALLEST_INT <= value <= LARGEST_INT:
         result = int(value)
     elif isinstance(value, float):
@@ -378,7 +455,34 @@ def _plain(value: Any, what: str, depth: int = 0) -> Json:
     elif isinstance(value, dict) and all(type(key) is str for key in value):
         result = {_plain(key, what): _plain(item, what, depth + 1) for key, item in value.items()}
     elif callable(to_list) and not isinstance(value, type):
-        result = _plain(to_list(), what, depth + 1)
+        result = _plain(_listed(to_list), what, depth + 1)
     else:
         raise _NotJson
     return result
+
+
+def _listed(to_list: Callable[[], object]) -> object:
+    try:
+        return to_list()
+    except Exception:  # noqa: BLE001 - whatever its class says, it gives no list
+        raise _NotJson from None
+
+
+def _check_json(value: object, what: str, depth: int = 0) -> None:
+    """Refuse what JSON text does not give back as it is."""
+    kind = type(value)
+    if depth > DEEPEST_JSON:
+        raise InvalidValue(f"{what}: lists and dicts are nested deeper than {DEEPEST_JSON} levels")
+    if isinstance(value, list) and kind is list:
+        for item in value:
+            _check_json(item, what, depth + 1)
+    elif isinstance(value, dict) and kind is dict and all(type(key) is str for key in value):
+        for key, item in value.items():
+            _check_json(key, what)
+            _check_json(item, what, depth + 1)
+    elif isinstance(value, str) and kind is str:
+        check_text(value, what, max(LONGEST_PARAM, len(value)))
+    elif isinstance(value, int) and kind is int:
+        _integer(value, what)
+    elif value is not None and kind not in (bool, float):
+        raise InvalidValue(f"{what}: {short(value)} ({kind.__name__}) is no JSON value")

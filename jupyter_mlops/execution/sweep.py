@@ -34,6 +34,7 @@ from jupyter_mlops.core.records import (
     Tag,
 )
 from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.core.values import param
 from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
 from jupyter_mlops.tracker.process import is_alive, this_runner
@@ -218,13 +219,14 @@ class Sweep:
             self._end(RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted"))
             raise
         except BaseException as error:
-            self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=f"{type(error).__name__}: {error}"))
+            message = reason_text(f"{type(error).__name__}: {error}")
+            self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
             raise
         if not self.standing.failed:
             return self._end(RunStatus.FINISHED)
         told = ", ".join(f"{what} ({count})" for what, count in reasons.most_common())
         message = f"{self.standing.failed} of {self.standing.total} points failed: {told}"
-        return self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
+        return self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=reason_text(message)))
 
     def children(self) -> list[Run]:
         """The latest run of each point that has one, by point."""

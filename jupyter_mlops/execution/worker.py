@@ -33,6 +33,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
     Tag,
 )
+from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def perform(task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], 
     try:
         run = record_notebook(tracker, task, on_progress=on_progress)
     except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
-        reason = Reason(kind=ReasonKind.ERROR, message=f"{type(error).__name__}: {error}")
+        reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"{type(error).__name__}: {error}"))
         run = record_failure(tracker, task, reason)
     emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
 

@@ -21,6 +21,7 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
 from jupyter_mlops.core.redaction import find_secrets
+from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.magics.notebook_file import find_notebook, read_notebook
 from jupyter_mlops.magics.outputs import Outputs, keeping
 from jupyter_mlops.magics.words import Arguments, parameters, split
@@ -122,13 +123,13 @@ class _Recording:
         if isinstance(error, KeyboardInterrupt):
             return RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted", cell=len(self.earlier))
         kind = ReasonKind.OUT_OF_MEMORY if type(error).__name__ in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR
-        message = traceback.format_exception_only(type(error), error)[-1].strip()
+        message = reason_text(traceback.format_exception_only(type(error), error)[-1].strip())
         return RunStatus.FAILED, Reason(
             kind=kind,
             message=self.redactor.text(message),
             cell=len(self.earlier),
             source=self.recorded.source,
-            traceback=self.redactor.text(trace),
+            traceback=self.redactor.text(reason_text(trace)),
         )
 
     def end(self, outputs: Outputs, status: RunStatus, reason: Reason | None) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jupyter_mlops.core.records import Experiment, Input, Lifecycle, Reason, ReasonKind, Run, RunStatus
+from jupyter_mlops.core.run_fields import reason_text
 
 if TYPE_CHECKING:
     from jupyter_mlops.recording.session import Session
 
 RUN_NAME_TAG = "mlflow.runName"
 NOTES_TAG = "mlflow.note.content"
-_LONGEST_TRACEBACK = 50_000
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -238,11 +238,8 @@ def outcome_of(error: BaseException | None) -> tuple[RunStatus, Reason | None]:
         return RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted")
     from jupyter_mlops.core.redaction import redact_text
 
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if len(text) > _LONGEST_TRACEBACK:
-        half = _LONGEST_TRACEBACK // 2
-        text = f"{text[:half]}\n... ({len(text) - 2 * half:,} characters left out) ...\n{text[-half:]}"
-    message = traceback.format_exception_only(type(error), error)[-1].strip()
+    text = reason_text("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    message = reason_text(traceback.format_exception_only(type(error), error)[-1].strip())
     return RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=redact_text(message), traceback=redact_text(text))
 
 

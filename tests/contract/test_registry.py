@@ -283,7 +283,7 @@ def test_registering_at_once_gives_distinct_numbers(tracker: Tracker) -> None:
     assert sorted(outcome.version for outcome in outcomes) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("version", [0, -1, 2, 2**31, 2**70])
+@pytest.mark.parametrize("version", [0, -1, 2, 2**31, 2**63 - 1])
 def test_a_version_that_is_none_is_not_found(tracker: Tracker, version: int, folder: Path) -> None:
     registered(tracker)
     models = tracker.models
@@ -300,10 +300,10 @@ def test_a_version_that_is_none_is_not_found(tracker: Tracker, version: int, fol
             call()
 
 
-@pytest.mark.parametrize("version", ["1", 1.0, True, None])
+@pytest.mark.parametrize("version", ["1", 1.0, True, None, 2**70])
 def test_a_version_is_a_whole_number(tracker: Tracker, version: Any) -> None:
     registered(tracker)
-    with pytest.raises(InvalidValue, match="whole number"):
+    with pytest.raises(InvalidValue, match="version: .*integer"):
         tracker.models.version("churn", version)
 
 

@@ -13,9 +13,11 @@ from typing import BinaryIO
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.records import Artifact, Lifecycle, StreamPosition
-from jupyter_mlops.core.values import artifact_path
+from jupyter_mlops.core.run_fields import check_position
+from jupyter_mlops.core.values import artifact_path, short
 from jupyter_mlops.store import artifacts, events, streams
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
@@ -23,6 +25,7 @@ from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
 
 
+@checked
 class EmbeddedArtifacts:
     """See :class:`jupyter_mlops.tracker.protocol.Artifacts`."""
 
@@ -31,6 +34,7 @@ class EmbeddedArtifacts:
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
+        check_position(position)
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
             if position is not None and streams.watermark(connection, position.stream) >= position.number:
@@ -142,6 +146,8 @@ def _opened(source: BinaryIO | Path, *, follow: bool = True) -> Iterator[BinaryI
             )
         yield source
         return
+    if "\0" in str(source):
+        raise InvalidValue(f"{short(str(source))} has a NUL character, which no path has")
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         file = os.fdopen(os.open(source, flags), "rb", buffering=0)

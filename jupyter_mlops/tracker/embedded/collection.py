@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from jupyter_mlops.core.access import Scope
@@ -13,11 +11,14 @@ from jupyter_mlops.store import collect as store
 from jupyter_mlops.store import events
 from jupyter_mlops.tracker.embedded._context import Context
 
+_LONGEST_AGE = 1e10
+"""Seconds: some 300 years."""
+
 
 def collect(context: Context, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
     """See :meth:`jupyter_mlops.tracker.protocol.Tracker.gc`. For administrators: it is about everybody's things."""
-    if not (math.isfinite(older_than_seconds) and older_than_seconds >= 0):
-        raise InvalidValue(f"older_than_seconds: {older_than_seconds} is no age; 0 or more seconds are possible")
+    if not 0 <= older_than_seconds <= _LONGEST_AGE:
+        raise InvalidValue(f"older_than_seconds: {older_than_seconds} is no age; 0 to {_LONGEST_AGE:.0f} are possible")
     principal = context.principal
     if principal.scope < Scope.ADMIN:
         raise PermissionDenied(f"collecting needs the scope 'admin', which {principal.name!r} lacks")

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope, require_model
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import new_id
@@ -39,6 +40,7 @@ _LARGEST_MLMODEL = 4 << 20
 _LARGEST_VERSION = 2**31 - 1
 
 
+@checked
 class EmbeddedModels:
     """See :class:`jupyter_mlops.tracker.protocol.Models`."""
 
@@ -112,7 +114,7 @@ class EmbeddedModels:
             else:
                 deleted = registry.delete_version_tag(connection, version_id, key)
             if not deleted:
-                raise NotFound(f"{_named(name, version)} has no tag {key!r}")
+                raise NotFound(f"{_named(name, version)} has no tag {values.short(key)}")
             self._touch(connection, model, version_id)
 
     def delete(self, name: str) -> None:
@@ -184,7 +186,7 @@ class EmbeddedModels:
             return registry.load_versions(connection, [_require_version(connection, model, version)])[0]
 
     def resolve(self, name: str, reference: str) -> ModelVersion:
-        text = str(reference)
+        text = reference
         with self._context.read() as connection:
             model = self._allowed(connection, name, Scope.READ)
             if text == "latest":
@@ -393,12 +395,11 @@ def _query(filter: str, order_by: Sequence[str], entity: Entity, limit: int, pag
 
 
 def _named(name: str, version: int | None = None) -> str:
-    return f"registered model {name!r}" if version is None else f"version {version} of registered model {name!r}"
+    model = f"registered model {values.short(name, values.LONGEST_KEY)}"
+    return model if version is None else f"version {version} of {model}"
 
 
 def _require_version(connection: Connection, model: Model, version: int) -> str:
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise InvalidValue(f"a version is a whole number from 1, not {values.short(version)}")
     found = registry.find_version(connection, model.id, version) if 1 <= version <= _LARGEST_VERSION else None
     if found is None:
         raise NotFound(f"{_named(model.name, version)} does not exist")
@@ -407,7 +408,9 @@ def _require_version(connection: Connection, model: Model, version: int) -> str:
 
 def _no_alias(connection: Connection, model: Model, alias: str) -> NotFound:
     known = ", ".join(registry.aliases(connection, model.id))
-    return NotFound(f"{_named(model.name)} has no alias {alias!r} ({f'it has {known}' if known else 'it has none'})")
+    return NotFound(
+        f"{_named(model.name)} has no alias {values.short(alias)} ({f'it has {known}' if known else 'it has none'})"
+    )
 
 
 def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, ...]:
