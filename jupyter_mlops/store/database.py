@@ -90,7 +90,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and writes nothing."""
         self.check_usable()
-        with translated(), self.engine.connect() as connection, connection.begin():
+        with translated(self.url), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -98,7 +98,7 @@ class Database:
         """A short transaction that is durable once the block has ended without an error."""
         self.check_usable()
         with (
-            translated(),
+            translated(self.url),
             self._turnstile.turn() if self._turnstile else nullcontext(),
             self.engine.connect().execution_options(**{_WRITES: True}) as connection,
             connection.begin(),
@@ -128,7 +128,7 @@ class Database:
         deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
         while True:
             try:
-                with translated(), closing(self.engine.raw_connection()) as connection:
+                with translated(self.url), closing(self.engine.raw_connection()) as connection:
                     mode = connection.cursor().execute(f"PRAGMA journal_mode = {self.journal_mode}").fetchone()[0]
                 if str(mode).upper() == self.journal_mode:
                     return

@@ -13,27 +13,31 @@ from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, ML
 
 Meaning = tuple[type[MLOpsError], str]
 
-_NO_ROOM: Meaning = (StorageFull, "the database has no room to write: {}; free some space and try again")
-_NO_ANSWER: Meaning = (Unavailable, "the database does not answer: {}")
+# The database's URL, and what its driver says.
+_NO_ROOM: Meaning = (StorageFull, "{} has no room to write: {}; free some space and try again")
+_NO_ANSWER: Meaning = (Unavailable, "{} does not answer: {}")
+_NO_ACCESS: Meaning = (Unavailable, "{} cannot be used: {}; you must be able to read and write the file and its folder")
 
 _BY_CLASS: tuple[tuple[type[sa.exc.DBAPIError], Meaning], ...] = (
-    (sa.exc.DataError, (InvalidValue, "the database refuses a value: {}")),
-    (sa.exc.IntegrityError, (Conflict, "someone else has changed the same thing meanwhile: {}")),
+    (sa.exc.DataError, (InvalidValue, "{} refuses a value: {}")),
+    (sa.exc.IntegrityError, (Conflict, "{}: someone else has changed the same thing meanwhile: {}")),
 )
 # SQLite has one class for what may pass and for mistakes in statements; its texts tell them apart.
 _SQLITE: tuple[tuple[re.Pattern[str], Meaning], ...] = (
     (re.compile("database or disk is full"), _NO_ROOM),
-    (re.compile("is not a database"), (InvalidValue, "this is no SQLite database: {}")),
-    (re.compile("malformed"), (IntegrityError, "the database is damaged: {}; restore a copy of it")),
-    (re.compile("locked|busy|unable to open|readonly|read-only|disk I/O error|interrupted"), _NO_ANSWER),
+    (re.compile("is not a database"), (InvalidValue, "{} is no SQLite database: {}")),
+    (re.compile("malformed"), (IntegrityError, "{} is damaged: {}; restore a copy of it")),
+    (re.compile("unable to open|readonly|read-only"), _NO_ACCESS),
+    (re.compile("locked|busy|disk I/O error|interrupted"), _NO_ANSWER),
 )
 # PostgreSQL's codes for a full disk, and for a quota that its host sets.
 _NO_ROOM_STATES = ("53100", "53400")
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn the errors of database drivers into ours; mistakes in statements stay what they are."""
+def translated(url: str) -> Iterator[None]:
+    """Turn the errors of the drivers of the database at ``url`` (without a password) into ours; mistakes in statements
+    stay what they are."""
     try:
         yield
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
@@ -41,11 +45,12 @@ def translated() -> Iterator[None]:
         if meaning is None:
             raise
         kind, sentence = meaning
-        raise kind(sentence.format(str(getattr(error, "orig", error)).strip())) from error
+        told = " ".join(str(getattr(error, "orig", error)).split())
+        raise kind(sentence.format(url, told)) from error
     except UnicodeEncodeError as error:
         raise InvalidValue(f"a text cannot be stored: {error}") from error
     except sa.exc.TimeoutError as error:
-        raise Unavailable(f"all database connections are busy: {error}") from error
+        raise Unavailable(f"{url}: all database connections are busy: {error}") from error
 
 
 def _meaning(error: sa.exc.DBAPIError | sqlite3.Error) -> Meaning | None:
