@@ -29,8 +29,8 @@ def fetch(tracker: Tracker, run: Run, *, source: bool) -> bytes:
     path = SOURCE if source else EXECUTED
     files = {file.path for file in tracker.artifacts.walk(run.run_id, "notebook")}
     if path not in files:
-        kept = f"; it has {', '.join(sorted(files))}" if files else ""
-        raise NotFound(f"the {run.kind.value} run {run.name} has no {path}{kept}")
+        hint = "; --source takes what it has: the exact source" if SOURCE in files else ""
+        raise NotFound(f"the {run.kind.value} run {run.name} has no {path}{hint}")
     return b"".join(tracker.artifacts.open(run.run_id, path))
 
 
@@ -114,7 +114,8 @@ def _outputs(cell: dict[str, Any]) -> Iterator[RenderableType]:
             yield Text(output_text(joined(output.get("text", ""))).rstrip("\n"), style=style)
         elif kind == "error":
             traceback = "\n".join(map(str, output.get("traceback", [])))
-            yield Text(output_text(traceback or f"{output.get('ename')}: {output.get('evalue')}"), style="bad")
+            said = ": ".join(filter(None, (output.get("ename"), output.get("evalue"))))
+            yield Text(output_text(traceback or said), style="bad")
         else:
             yield from _display(output.get("data", {}))
 

@@ -138,7 +138,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         traceback: list[str] = next((o.traceback for o in cell.get("outputs", ()) if o.output_type == "error"), [])
         return Reason(
             kind=ReasonKind.OUT_OF_MEMORY if name in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR,
-            message=plain(self._redactor.text(f"{name}: {value}" if value else name)),
+            # Kernels of some languages name no kind of error.
+            message=plain(self._redactor.text(": ".join(filter(None, (name, value))) or "an error without a name")),
             cell=index,
             source=plain(self.shown().cells[index].source),
             traceback=plain("\n".join(traceback)),

@@ -54,7 +54,10 @@ def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> 
     """Store a dict (or a list) as JSON, or as YAML when ``artifact_file`` ends so. Other objects in it are written as
     their text."""
     if PurePosixPath(artifact_file).suffix in (".yml", ".yaml"):
-        import yaml
+        try:
+            import yaml
+        except ImportError:
+            raise MissingDependency(f"log_dict needs PyYAML to write {artifact_file!r}: pip install pyyaml") from None
 
         text = yaml.dump(dictionary, indent=2, default_flow_style=False, allow_unicode=True)
     else:

@@ -21,7 +21,7 @@ MIME_TYPE = "application/vnd.jupyter-mlops.log+json"
 """An output of this type logs: ``{"params": {name: value}, "metrics": {name: number or [{"value": number, "step": int,
 "timestamp": ms}]}, "tags": {name: text}, "artifacts": {path: {"text": ...} or {"base64": ...} or {"file": path}}}``.
 All keys are optional. Numbers that JSON lacks are written ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``; a ``file`` is
-relative to the kernel's working directory."""
+relative to the kernel's working directory. A kernel may also send the JSON as text."""
 
 _SCRAP_PREFIX = "application/scrapbook.scrap."
 _PAPERMILL_RECORD = "application/papermill.record+json"
@@ -66,6 +66,12 @@ def read_output(output: Mapping[str, Any], cwd: Path) -> Logged:
 
 def _read_log(payload: Any, cwd: Path, logged: Logged) -> None:
     known = ("params", "metrics", "tags", "artifacts")
+    if isinstance(payload, str):
+        try:
+            payload = json.loads(payload)
+        except ValueError as error:
+            logged.problems.append(f"an output of type {MIME_TYPE} is text that is not JSON: {error}")
+            return
     if not isinstance(payload, dict) or not all(isinstance(part, dict) for part in payload.values()):
         logged.problems.append(f"an output of type {MIME_TYPE} is not an object of objects")
         return
@@ -119,8 +125,15 @@ def _decode(path: str, text: Any) -> bytes:
 
 
 def _read_scrap(payload: Any, logged: Logged) -> None:
-    if isinstance(payload, dict) and isinstance(payload.get("name"), str) and "data" in payload:
-        _record(payload["name"], payload["data"], logged)
+    if not (isinstance(payload, dict) and isinstance(payload.get("name"), str) and "data" in payload):
+        return
+    name, data = payload["name"], payload["data"]
+    if payload.get("encoder") == "pandas":
+        with _collecting(logged):
+            path = values.artifact_path(f"scraps/{name}.parquet")
+            logged.artifacts[path] = _decode(path, data)
+    else:
+        _record(name, data, logged)
 
 
 def _record(name: str, value: Any, logged: Logged) -> None:

@@ -117,8 +117,9 @@ class Session:
 
     def reader(self) -> Tracker:
         """The tracker, for reading: all that this process logged before is in it."""
+        tracker = self.delivery.tracker
         self.delivery.deliver()
-        return self.delivery.tracker
+        return tracker
 
     def flush(self) -> None:
         """Store all that was logged until now. A storage failure warns, or raises in strict mode."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.access import Principal, local_principal
-from jupyter_mlops.core.errors import InvalidValue, NotSupported
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -43,13 +44,22 @@ def connect(
         Another version made the database. An older SQLite file is upgraded instead, after a copy was made beside it.
     Unavailable
         The database does not answer.
+    MissingDependency
+        jupyter-mlops was installed without what it needs for this.
     """
     chosen = url or location.default_url()
     if chosen.startswith(("http://", "https://")):
         raise NotSupported(f"{chosen}: a service over HTTP cannot be tracked to yet; give a database URL")
-    from jupyter_mlops.store import migrate
-    from jupyter_mlops.store.database import Database
-    from jupyter_mlops.tracker.embedded import EmbeddedTracker
+    try:
+        from jupyter_mlops.store import migrate
+        from jupyter_mlops.store.database import Database
+        from jupyter_mlops.tracker.embedded import EmbeddedTracker
+    except ModuleNotFoundError as error:
+        # A kernel's environment may have only what logging needs.
+        raise MissingDependency(
+            f"the store cannot be opened in {sys.prefix}, which has no package {error.name!r}: install jupyter-mlops "
+            "there with its dependencies. Logging from a notebook run works without them"
+        ) from error
 
     if chosen == f"sqlite:///{location.home() / location.DATABASE_FILE}":
         _make_private(location.home())

@@ -258,6 +258,7 @@ def test_options_are_checked(n: object) -> None:
 @pytest.mark.slow
 def test_frameworks_may_be_imported_later(tmp_path: Path) -> None:
     """In a process of its own, where nothing has been imported; switching off before the import works, too."""
+    pytest.importorskip("torch")
     code = """
 import sys
 from jupyter_mlops.recording.autolog import autolog

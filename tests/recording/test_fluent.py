@@ -91,7 +91,7 @@ class TestImports:
 
     def test_the_fluent_api_needs_neither_database_nor_notebooks(self) -> None:
         new = self.modules("import jupyter_mlops as m; m.log_metric, m.log_figure, m.search_runs, m.log_input, m.data")
-        for heavy in ("sqlalchemy", "pandas", "numpy", "nbformat", "papermill", "mlflow", "rich", "asyncio", "psutil"):
+        for heavy in ("sqlalchemy", "pandas", "numpy", "nbformat", "papermill", "mlflow", "rich", "asyncio"):
             assert heavy not in new
 
 

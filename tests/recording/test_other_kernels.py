@@ -66,6 +66,13 @@ def test_bash_runs_with_parameters_and_is_recorded_from_outside(
     assert {metric.key for metric in run.metrics} >= {"system/memory_mb"}
 
 
+def test_a_failing_cell_of_bash_says_its_exit_status(record: Callable[..., Run]) -> None:
+    run = record("exit_with() { return 3; }; exit_with", kernel="bash", language="bash")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.message, run.reason.cell) == (ReasonKind.CELL_ERROR, "3", 0)
+
+
 def test_any_language_logs_by_displaying(record: Callable[..., Run], read: Callable[..., bytes]) -> None:
     good = {"metrics": {"auc": 0.75}, "artifacts": {"a.bin": {"base64": "AAEC"}}}
     bad = {"metrics": {"loss": "high", "f1": 0.5}, "tgas": {}}

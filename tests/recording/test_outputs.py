@@ -53,6 +53,8 @@ def test_all_kinds_are_read(tmp_path: Path) -> None:
     [
         ([1], "not an object of objects"),
         ({"metrics": [1]}, "not an object of objects"),
+        ('{"metrics": ', "text that is not JSON"),
+        ("[1]", "not an object of objects"),
         ({"metric": {}}, "has 'metric'; known are params, metrics, tags, artifacts"),
         ({"metrics": {"a": "high"}}, "metric 'a'"),
         ({"metrics": {"a": [1]}}, "metric 'a': a point is"),
@@ -74,6 +76,11 @@ def test_what_is_not_understood_is_named_and_leaves_the_rest_alone(payload: Any,
         assert [tag.key for tag in logged.tags] == ([] if "not an object" in problem else ["kept"])
 
 
+def test_a_kernel_may_send_json_as_text() -> None:
+    logged = read({MIME_TYPE: '{"metrics": {"auc": 0.5}}'})
+    assert [(point.key, point.value) for point in logged.metrics] == [("auc", 0.5)]
+
+
 def test_scraps_become_metrics_tags_and_files() -> None:
     def scrap(name: str, data: Any, encoder: str = "json") -> dict[str, Any]:
         payload = {"name": name, "data": data, "encoder": encoder, "version": 1}
@@ -83,6 +90,7 @@ def test_scraps_become_metrics_tags_and_files() -> None:
     assert [(tag.key, tag.value) for tag in read(scrap("best", "rf", "text")).tags] == [("best", "rf")]
     assert [(tag.key, tag.value) for tag in read(scrap("done", True)).tags] == [("done", "True")]
     assert list(read(scrap("table", {"a": [1]})).artifacts) == ["scraps/table.json"]
+    assert read(scrap("frame", "UEFSMQ==", "pandas")).artifacts == {"scraps/frame.parquet": b"PAR1"}
     assert [point.key for point in read({"application/papermill.record+json": {"loss": 2}}).metrics] == ["loss"]
 
 

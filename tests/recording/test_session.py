@@ -372,6 +372,31 @@ class TestInANotebookRun:
         assert (child.name, child.status) == ("child", RunStatus.FINISHED)
         assert (child.experiment_id, parent.params[0].value) == (parent.experiment_id, 0.1)
 
+    def test_without_a_database_layer_logging_goes_on_and_reading_says_what_is_missing(
+        self, place: Path, enclosing: str, tmp_path: Path
+    ) -> None:
+        code = """
+            import sys, warnings
+            sys.modules["sqlalchemy"] = None  # as in an environment without it
+            import jupyter_mlops as mlops
+            from jupyter_mlops.core.errors import MissingDependency
+            for read in mlops.search_runs, lambda: mlops.active_run().metrics, lambda: mlops.load_model("models:/a/1"):
+                try:
+                    read()
+                except MissingDependency as error:
+                    assert sys.prefix in error.message and "'sqlalchemy'" in error.message, error
+                else:
+                    raise AssertionError(read)
+            with warnings.catch_warnings(record=True) as said:
+                mlops.log_metric("loss", 1)
+                mlops.flush()
+            assert [one.category.__name__ for one in said] == ["StorageWarning"], said
+        """
+        run_python(code, MLOPS_RUN_ID=enclosing, MLOPS_SPOOL_DIR=str(tmp_path / "spool"))
+        with connect() as store:
+            replay_folder(tmp_path / "spool", store)
+            assert [metric.key for metric in store.runs.get(enclosing).metrics] == ["loss"]
+
     def test_the_first_run_begun_is_the_notebooks_and_goes_on(
         self, session: Session, store: Tracker, enclosing: str, tmp_path: Path
     ) -> None:
