@@ -32,12 +32,14 @@ def list_(connection: Connection, *, run: str, path: str, recursive: bool, as_js
     tracker = connection.tracker
     found = tracker.runs.resolve(run)
     files = (tracker.artifacts.walk if recursive else tracker.artifacts.list)(found.run_id, path.strip("/"))
+    if path and not files:
+        raise NotFound(f"the run {found.name} has no folder {path!r}; without a path, its files are listed")
     if as_json:
         emit_json(files)
     elif files:
         show(files)
     else:
-        note(f"{found.name} has no files{f' in {path}' if path else ''}.")
+        note(f"{found.name} has no files.")
 
 
 def show(files: Sequence[Artifact]) -> None:

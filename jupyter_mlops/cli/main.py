@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 from jupyter_mlops._version import __version__
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
+from jupyter_mlops.core.suggestions import did_you_mean
 
 SCRIPT = "jupyter-mlops"
 """The script that ``jupyter mlops`` runs; Jupyter finds it on PATH by this name."""
@@ -48,7 +49,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Look after the store": {
         "audit": Entry("jupyter_mlops.cli.database:audit", "Who did what, newest first."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
-        "db": Entry("jupyter_mlops.cli.database:db", "Status and upgrade of the database."),
+        "db": Entry("jupyter_mlops.cli.database:db", "Status of the store, upgrade of its database."),
         "completion": Entry("jupyter_mlops.cli.completion:completion", "Print a shell's completion script."),
     },
 }
@@ -91,7 +92,8 @@ def failures() -> Iterator[None]:
         # Whoever read our output has seen enough; click ends this quietly.
         raise
     except OSError as error:
-        raise Failure(str(error)) from error
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        raise Failure(told) from error
 
 
 class Root(click.Group):
@@ -106,6 +108,14 @@ class Root(click.Group):
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"There is no command {name!r}{did_you_mean(name, COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for section, commands in SECTIONS.items():

@@ -14,6 +14,7 @@ from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import View
+from jupyter_mlops.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Experiment, Page, Run
@@ -116,10 +117,12 @@ def find_experiment(tracker: Tracker, text: str) -> Experiment:
     """The experiment named ``text``, or with that id."""
     try:
         return tracker.experiments.find(text)
-    except NotFound:
+    except NotFound as error:
         if _is_id(text):
             return tracker.experiments.get(text)
-        raise
+        names = [experiment.name for experiment in tracker.experiments.search().items]
+        hint = did_you_mean(text, names) or "; jupyter mlops experiments list shows those that there are"
+        raise NotFound(error.message + hint) from error
 
 
 def find_deleted(tracker: Tracker, text: str) -> Run:

@@ -149,7 +149,9 @@ def _mapping(text: str, where: str) -> dict[str, Json]:
     try:
         found = yaml.load(text, Loader=_loader())
     except yaml.YAMLError as error:
-        raise InvalidValue(f"{where} is no YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise InvalidValue(f"{where} is no YAML: {getattr(error, 'problem', None) or error}{place}") from error
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):

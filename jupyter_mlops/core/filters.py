@@ -377,6 +377,8 @@ class _Parser:
             if attribute is None:
                 known = ", ".join(attribute.name for attribute in ATTRIBUTES[self.entity])
                 hint = did_you_mean(key, attribute_names(self.entity))
+                if not hint and not dot and FieldKind.METRIC in kinds and len(key) <= 60:
+                    hint = f"; a metric is written metrics.{key}, a parameter params.{key}"
                 raise self.error(f"{self.thing} has no attribute {_short(key)} (it has {known}){hint}", start)
             return Field(kind, attribute.name)
         if not key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -171,4 +172,6 @@ def _output(path: str, notebook: str) -> Path:
         raise NotebookError(f"the output {path!r} is the notebook itself, which is never changed; choose another file")
     if not output.parent.is_dir():
         raise NotebookError(f"the folder of the output {path!r} does not exist")
+    if not os.access(output.parent, os.W_OK):
+        raise NotebookError(f"the folder of the output {path!r} cannot be written to")
     return output

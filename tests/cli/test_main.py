@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from click.shell_completion import ShellComplete
-from made_up_team import Mlops, Team, document
+from made_up_team import Mlops, Team, document, notebook
 
 from jupyter_mlops.cli.main import COMPLETE_VARIABLE, SCRIPT, failures, root
 from jupyter_mlops.core import errors
@@ -190,3 +190,29 @@ def test_colours_and_width_on_a_terminal(team: Team, variables: dict[str, str], 
     table = re.sub(r"\x1b\[[0-9;]*m", "", text).split("\r\n\r\n")[0]
     assert all(len(line) <= 60 for line in table.splitlines())
     assert "Not shown, for want of room" in text
+
+
+def test_a_mistyped_command_is_told_with_the_right_one(mlops: Mlops) -> None:
+    assert "There is no command 'runn'; did you mean 'run'?" in mlops("runn", code=2).stderr
+
+
+def test_what_the_system_refuses_is_one_line_with_the_file(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    target = tmp_path / "a-folder" / "runs.csv"
+    assert mlops("runs", "export", "-o", str(target), code=1).stderr == f"Error: {target}: No such file or directory\n"
+
+
+def test_yaml_that_is_none_is_one_line_with_the_place(mlops: Mlops, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("a: [")
+    (tmp_path / "n.ipynb").write_bytes(notebook(0.1))
+    said = mlops("run", "n.ipynb", "-f", "p.yaml", code=2).stderr
+    assert said.count("\n") == 1
+    assert "p.yaml is no YAML" in said
+    assert "line 1" in said
+
+
+def test_a_damaged_database_is_named(mlops: Mlops, home: Path) -> None:
+    home.mkdir()
+    (home / "mlops.db").write_bytes(b"not a database at all" * 100)
+    said = mlops("runs", "list", code=2).stderr
+    assert f"{home}/mlops.db is no SQLite database" in said
+    assert said.count("\n") == 1

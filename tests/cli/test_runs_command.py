@@ -108,7 +108,8 @@ def test_a_filter_that_does_not_parse_is_usage(mlops: Mlops, team: Team) -> None
 
 
 def test_an_unknown_experiment_is_an_error(mlops: Mlops, team: Team) -> None:
-    assert "nope" in mlops("runs", "list", "-e", "nope", code=1).stderr
+    assert "experiments list" in mlops("runs", "list", "-e", "nope", code=1).stderr
+    assert "did you mean 'churn'" in mlops("runs", "list", "-e", "chrn", code=1).stderr
 
 
 def test_hidden_state_is_marked(mlops: Mlops, team: Team) -> None:

@@ -46,7 +46,7 @@ def test_artifacts_are_listed_by_folder(mlops: Mlops, team: Team) -> None:
     assert "1.5 kB" in below
     everything = document(mlops("artifacts", "list", "calm-heron-7", "--recursive", "--json"))
     assert len(everything) == 5
-    assert "no files in nowhere" in mlops("artifacts", "list", "calm-heron-7", "nowhere").stderr
+    assert "no folder 'nowhere'" in mlops("artifacts", "list", "calm-heron-7", "nowhere", code=1).stderr
 
 
 def test_artifacts_are_fetched(mlops: Mlops, team: Team, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_empty_filter_passes_everything(text: str) -> None:
         ("statos = 'x'", "did you mean 'status'.*character 1:"),
         ("Metrics.auc > 1", "did you mean 'metrics'"),
         ("artifact_uri = 'x'", "has no attribute 'artifact_uri'"),
+        ("auc > 0.5", "a metric is written metrics.auc"),
         ("status = 'RUNING'", "did you mean 'RUNNING'.*character 10:"),
         ("status IN ('FINISHED', 'DONE')", "never 'DONE'"),
         ("metrics.a > 1 OR metrics.b > 1", "no.* OR|OR is not.*character 15:"),
