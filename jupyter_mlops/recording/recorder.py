@@ -17,12 +17,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jupyter_mlops.core.errors import Conflict, MLOpsError
+from jupyter_mlops.core.errors import Conflict, MLOpsError, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Tag
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
-from jupyter_mlops.tracker.location import home
+from jupyter_mlops.tracker.location import HOME, home
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
 from jupyter_mlops.tracker.spool import Change, Entry, Log, SpoolWriter
@@ -51,13 +51,19 @@ class RunFolder:
         self.kernel_log = self.path / "kernel.log"
 
     def create(self) -> None:
-        """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed."""
+        """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed,
+        ``Unavailable`` when it cannot be made."""
         try:
             self.path.mkdir(mode=0o700, parents=True)
+            self.spool.mkdir()
+            self.scratch.mkdir()
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
-        self.spool.mkdir()
-        self.scratch.mkdir()
+        except OSError as error:
+            raise Unavailable(
+                f"the run's folder {self.path} cannot be created ({error.strerror}); set {HOME} to a folder that can "
+                "be written"
+            ) from error
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -131,7 +137,10 @@ class Recorder:
         file's content."""
         # Not as nbformat writes it: that is many times slower, and this happens after each cell.
         content = json.dumps(notebook, sort_keys=True).encode()
-        write_atomically(self.folder.executed, content)
+        try:
+            write_atomically(self.folder.executed, content)
+        except OSError as error:
+            self._warn(Unavailable(f"{self.folder.executed} cannot be written: {error.strerror}"))
         now = time.monotonic()
         # The interval grows with the run's age, so that a long run leaves few superseded copies to collect.
         if now - self._uploaded >= max(_UPLOAD_SECONDS, (now - self._started) / 10):

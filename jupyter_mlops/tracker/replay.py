@@ -123,7 +123,12 @@ class Replayer:
             for name, stream in sorted(self._streams.items(), key=lambda item: item[1].header.created):
                 if stream.header.target not in targets or self._session not in (None, stream.header.session):
                     continue
-                if stream.replay(tracker, result):
+                try:
+                    over = stream.replay(tracker, result)
+                except OSError as error:
+                    unreadable = Unavailable(f"cannot replay the spool {self._folder / name}: {error.strerror}")
+                    continue
+                if over:
                     del self._streams[name]
         if unreadable is not None:
             raise unreadable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import tempfile
@@ -260,6 +261,17 @@ def test_a_flood_of_text_is_cut(
     assert text.count("x") == 900
     assert "beyond 1,000 characters was left out" in text
     assert text.endswith("y\n")
+
+
+def test_a_copy_that_cannot_be_written_meanwhile_does_not_end_the_run(
+    record: Callable[..., Run], executed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = "import os, pathlib\npathlib.Path(os.environ['MLOPS_RUN_DIR'], '..', 'executed.ipynb').mkdir()"
+    with caplog.at_level(logging.WARNING, logger="jupyter_mlops"):
+        run = record(in_the_way, "print('y')")
+    assert run.status is RunStatus.FINISHED
+    assert printed(executed(run)) == "y\n"
+    assert ["cannot be written" in record.message for record in caplog.records] == [True]
 
 
 def test_bad_tasks_are_refused_before_anything_is_recorded(

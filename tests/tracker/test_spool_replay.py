@@ -400,6 +400,21 @@ def test_a_file_that_cannot_be_read_is_said_and_others_are_applied(tracker: Trac
     assert steps(tracker, run_id) == [1]
 
 
+def test_a_stream_whose_position_cannot_be_kept_waits_and_others_are_applied(
+    tracker: Tracker, run_id: str, folder: Path
+) -> None:
+    foreign(folder, gone(), points(run_id, 0))
+    (first,) = folder.glob("*.spool")
+    first.with_suffix(".sent").mkdir()
+    foreign(folder, gone(), points(run_id, 1))
+    with pytest.raises(Unavailable, match="cannot replay the spool"):
+        replay_folder(folder, tracker)
+    assert steps(tracker, run_id) == [1]
+    first.with_suffix(".sent").rmdir()
+    replay_folder(folder, tracker)
+    assert sorted(steps(tracker, run_id)) == [0, 1]
+
+
 def test_an_unknown_kind_of_entry_is_a_dead_letter(tracker: Tracker, run_id: str, folder: Path) -> None:
     strange = {"type": "hologram", "run_id": run_id}
     foreign(folder, gone(), strange, points(run_id, 0))  # type: ignore[arg-type]
