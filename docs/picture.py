@@ -55,7 +55,7 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: PTH123, SIM115
     for command in (
         "jupyter mlops runs list",
-        "jupyter mlops runs list --order-by 'metrics.auc DESC' --limit 6",
+        "jupyter mlops runs list --order-by metrics.valid_loss --limit 5",
         "jupyter mlops models show breast-cancer",
         "python examples/predict.py",
     ):

@@ -15,13 +15,13 @@ from jupyter_mlops.core.formats import printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-# Of medium lightness: at least 3.8 to 1 on white and on black. The terminal's own yellow vanishes on white, its blue on
-# black.
+# Of medium lightness, with a contrast of at least 3.4 to 1 on white, on black and on the dark greys between: a
+# terminal's own yellow vanishes on white, its blue on black.
 STYLES = {
-    "good": "color(28)",
+    "good": "color(64)",
     "bad": "color(196)",
     "failing": "bold color(196)",
-    "warning": "color(130)",
+    "warning": "color(166)",
     "going": "color(32)",
     "folder": "bold color(32)",
     "key": "color(31)",
