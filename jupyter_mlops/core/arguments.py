@@ -1,20 +1,20 @@
 """Arguments of the wrong type are refused by name, by the type hints of what is called.
 
-:func:`checked` wraps the public methods of a class, so that a method can rely on its own annotations: whoever calls may
-be a notebook that passes what it has, or a service that passes what it was sent. What a value means (a name, a range)
-stays the business of :mod:`jupyter_mlops.core.values`.
+So a function can rely on its own annotations: whoever calls may be a notebook that passes what it has, or a service
+that passes what it was sent. What a value means (a name, a range) stays the business of
+:mod:`jupyter_mlops.core.values`.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -26,38 +26,47 @@ Check = Callable[[Any, str], Any]
 """Takes a value and what it is called; gives the value, as exactly the type asked for, or raises ``InvalidValue``."""
 
 C = TypeVar("C", bound=type)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def checked(cls: C) -> C:
-    """The class, with public methods that refuse arguments of the wrong type before they begin.
-
-    Strings and numbers of classes of their own (``numpy.str_``, members of an ``IntEnum``) become plain ones; records
-    are checked in all their fields, except batches, which :func:`jupyter_mlops.core.values.check_batch` knows better.
-    """
+    """The class, its public methods :func:`checked_call`."""
     for name, method in list(vars(cls).items()):
         if isinstance(method, types.FunctionType) and not name.startswith("_"):
-            setattr(cls, name, _checked_method(method))
+            setattr(cls, name, checked_call(method))
     return cls
 
 
-def _checked_method(method: Callable[..., Any]) -> Callable[..., Any]:
+def checked_call(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, refusing arguments of the wrong type before it begins.
+
+    Strings and integers of classes of their own (``numpy.str_``, ``numpy.int64``, members of an ``IntEnum``) become
+    plain ones; records are checked in all their fields, except batches, which
+    :func:`jupyter_mlops.core.values.check_batch` knows better.
+    """
+    code = function.__code__
+    positional: tuple[str, ...] = code.co_varnames[: code.co_argcount]
+
     # Type hints are evaluated at the first call: doing it at import would make that slow.
     @functools.cache
-    def checks() -> tuple[dict[str, Check], tuple[str, ...]]:
-        hints = typing.get_type_hints(method)
-        hints.pop("return", None)
-        positional = [p.name for p in signature(method).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        return {name: _check_of(hint) for name, hint in hints.items()}, tuple(positional[1:])
+    def checks() -> dict[str, Check]:
+        parameters = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+        hints = typing.get_type_hints(
+            types.SimpleNamespace(__annotations__=parameters),
+            globalns=function.__globals__,
+        )
+        return {name: _check_of(hints[name]) if name in hints else _anything for name in (*positional, *hints)}
 
-    @functools.wraps(method)
-    def call(self: Any, /, *args: Any, **named: Any) -> Any:
-        by_name, positional = checks()
-        # Too many arguments or unknown names are left to Python's own TypeError.
-        given = [by_name[n](value, n) for n, value in zip(positional, args)] + list(args[len(positional) :])  # noqa: B905
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        by_name = checks()
+        # Too many arguments and unknown names are left to Python's own TypeError.
+        given = [by_name[name](value, name) for name, value in zip(positional, args, strict=False)]
         for name, value in named.items():
             if name in by_name:
                 named[name] = by_name[name](value, name)
-        return method(self, *given, **named)
+        return function(*given, *args[len(positional) :], **named)
 
     return call
 
@@ -66,10 +75,11 @@ def _checked_method(method: Callable[..., Any]) -> Callable[..., Any]:
 def _check_of(hint: Any) -> Check:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         others = [each for each in typing.get_args(hint) if each is not types.NoneType]
-        # Of several types, the method itself tells them apart.
-        check = _check_of(others[0]) if len(others) == 1 else _anything
+        check = _check_of(others[0]) if len(others) == 1 else _one_of(tuple(others))
         return _optional(check) if len(others) < len(typing.get_args(hint)) else check
     origin = typing.get_origin(hint) or hint
+    if origin is Mapping:
+        return _mapping_of(_check_of(typing.get_args(hint)[1]))
     if origin in _PLAIN:
         return _PLAIN[origin]
     if isinstance(origin, type) and issubclass(origin, Enum):
@@ -94,9 +104,12 @@ def _text(value: Any, what: str) -> str:
 
 
 def _integer(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise _refused(value, what, "an integer")
-    number = value if type(value) is int else int.__index__(value)
+    try:
+        number = operator.index(value)
+    except Exception as error:
+        raise _refused(value, what, "an integer") from error
     if not SMALLEST_INT <= number <= LARGEST_INT:
         raise InvalidValue(f"{what}: {short(number)} is beyond the range of 64-bit integers")
     return number
@@ -124,12 +137,6 @@ def _path(value: Any, what: str) -> Path:
     return value
 
 
-def _mapping(value: Any, what: str) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise _refused(value, what, "a mapping of strings to strings, such as {'team': 'growth'}")
-    return {_text(key, f"{what}: a key"): _text(item, f"{what}[{short(key)}]") for key, item in value.items()}
-
-
 def _sequence(value: Any, what: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         hint = f", such as [{short(value)}]" if isinstance(value, str) else ""
@@ -143,9 +150,31 @@ _PLAIN: dict[Any, Check] = {
     float: _number,
     bool: _truth,
     Path: _path,
-    Mapping: _mapping,
     Sequence: _sequence,
 }
+
+
+def _mapping_of(item: Check) -> Check:
+    def check(value: Any, what: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise _refused(value, what, "a mapping by names, such as {'team': 'growth'}")
+        return {_text(key, f"{what}: a key"): item(each, f"{what}[{short(key)}]") for key, each in value.items()}
+
+    return check
+
+
+def _one_of(kinds: tuple[Any, ...]) -> Check:
+    """Of several classes; where one of them is no class that tells its instances, the function has to do it."""
+    if typing.BinaryIO in kinds:
+        return _anything
+
+    def check(value: Any, what: str) -> Any:
+        for kind in kinds:
+            if isinstance(value, kind):
+                return _check_of(kind)(value, what)
+        raise _refused(value, what, " or ".join(kind.__name__ for kind in kinds))
+
+    return check
 
 
 def _optional(check: Check) -> Check:

@@ -217,6 +217,11 @@ def artifact_path(path: object) -> str:
     return checked
 
 
+def input_context(text: object) -> str:
+    """What a data set is used for, checked: at most 500 characters."""
+    return check_text(text, "context", LONGEST_INPUT_CONTEXT)
+
+
 def comment_text(text: object) -> str:
     """The comment, checked: 1 to 20,000 characters, not blank."""
     checked = check_text(text, "comment", LONGEST_COMMENT)

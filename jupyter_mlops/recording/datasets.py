@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Dataset
 from jupyter_mlops.core.values import short
@@ -50,6 +51,7 @@ def describe(data: Any) -> Dataset:
     )
 
 
+@checked_call
 def from_pandas(
     df: Any,
     source: str | Path | None = None,
@@ -77,6 +79,10 @@ def from_pandas(
     InvalidValue
         There is no column ``targets``, or the data hold objects that have no hash.
     """
+    import pandas as pd
+
+    if not isinstance(df, pd.DataFrame):
+        raise InvalidValue(f"from_pandas: expected a DataFrame, found {short(df)} ({type(df).__name__})")
     if targets is not None and targets not in df.columns:
         raise InvalidValue(
             f"from_pandas: there is no column {targets!r} (targets); columns are {short(list(df.columns))}"
@@ -95,6 +101,7 @@ def from_pandas(
     )
 
 
+@checked_call
 def from_numpy(
     features: Any,
     source: str | Path | None = None,
@@ -124,6 +131,7 @@ def from_numpy(
     )
 
 
+@checked_call
 def from_file(path: str | Path, *, name: str | None = None, digest: str | None = None) -> Dataset:
     """A file or a folder as a data set, named for it; the digest is that of its bytes, of a folder over its files'
     paths and digests.
@@ -140,8 +148,12 @@ def from_file(path: str | Path, *, name: str | None = None, digest: str | None =
             name or text.rstrip("/").rpartition("/")[2] or DEFAULT_NAME, digest, _source_type(text), _source(text)
         )
     file = Path(text).expanduser()
-    if not file.exists():
-        raise InvalidValue(f"from_file: there is no file or folder {text!r} (from {Path.cwd()})")
+    try:
+        exists = file.exists()
+    except OSError as error:
+        raise InvalidValue(f"from_file: cannot read {short(text, 200)}: {error.strerror}") from error
+    if not exists:
+        raise InvalidValue(f"from_file: there is no file or folder {short(text, 200)} (from {Path.cwd()})")
     return Dataset(
         name=name or file.resolve().name or DEFAULT_NAME,
         digest=digest or (_folder_digest(file) if file.is_dir() else _file_digest(file)),

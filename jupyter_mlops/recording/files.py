@@ -6,6 +6,7 @@ A file is copied beside the spool before the call returns, so that it may be cha
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,60 +14,67 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency
+from jupyter_mlops.core.arguments import checked_call
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
 from jupyter_mlops.recording.session import checked_id, current
 
 _PLOTLY_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 
 
+@checked_call
 def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
     """Store a file, or a folder under its name, in the run; in its folder ``artifact_path`` when given.
 
     ``InvalidValue`` when there is neither a file nor a folder at ``local_path``.
     """
     path = Path(local_path)
-    if path.is_dir():
+    if is_folder(path):
         for file, below in _files(path):
             _store(_joined(artifact_path, path.resolve().name, below), _copier(file), run_id)
     elif path.is_file():
         _store(_joined(artifact_path, path.name), _copier(path), run_id)
     else:
-        raise InvalidValue(f"log_artifact: there is no file or folder {str(local_path)!r} (from {Path.cwd()})")
+        raise InvalidValue(
+            f"log_artifact: there is no file or folder {values.short(str(local_path), 200)} (from {Path.cwd()})"
+        )
 
 
+@checked_call
 def log_artifacts(local_dir: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
     """Store what is in a folder in the run; in its folder ``artifact_path`` when given. Symbolic links are left out."""
     folder = Path(local_dir)
-    if not folder.is_dir():
-        raise InvalidValue(f"log_artifacts: there is no folder {str(local_dir)!r} (from {Path.cwd()})")
+    if not is_folder(folder):
+        raise InvalidValue(f"log_artifacts: there is no folder {values.short(str(local_dir), 200)} (from {Path.cwd()})")
     for file, below in _files(folder):
         _store(_joined(artifact_path, below), _copier(file), run_id)
 
 
+@checked_call
 def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
     """Store a text as the run's file ``artifact_file``, in UTF-8."""
-    if not isinstance(text, str):
-        raise InvalidValue(f"log_text: expected a string, found {values.short(text)} ({type(text).__name__})")
-    _store(artifact_file, lambda target: target.write_text(text, encoding="utf-8"), run_id)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"log_text: this text has no form in UTF-8: {error}") from error
+    _store(artifact_file, lambda target: target.write_bytes(content), run_id)
 
 
+@checked_call
 def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
     """Store a dict (or a list) as JSON, or as YAML when ``artifact_file`` ends so. Other objects in it are written as
     their text."""
-    if PurePosixPath(artifact_file).suffix in (".yml", ".yaml"):
-        try:
-            import yaml
-        except ImportError:
-            raise MissingDependency(f"log_dict needs PyYAML to write {artifact_file!r}: pip install pyyaml") from None
-
-        text = yaml.dump(dictionary, indent=2, default_flow_style=False, allow_unicode=True)
-    else:
-        import json
-
-        text = json.dumps(dictionary, indent=2, default=str, ensure_ascii=False)
+    is_yaml = PurePosixPath(artifact_file).suffix in (".yml", ".yaml")
+    try:
+        text = _yaml(dictionary) if is_yaml else json.dumps(dictionary, indent=2, default=str, ensure_ascii=False)
+    except MLOpsError:
+        raise
+    except Exception as error:
+        found = f"{values.short(dictionary)} ({type(error).__name__}: {values.short(str(error), 200)})"
+        raise InvalidValue(f"log_dict: this cannot be written as {values.short(artifact_file)}: {found}") from error
     log_text(text, artifact_file, run_id)
 
 
+@checked_call
 def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
     """Store a matplotlib or a plotly figure; the format follows from the end of ``artifact_file``.
 
@@ -102,6 +110,7 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
         )
 
 
+@checked_call
 def log_image(image: Any, artifact_file: str) -> None:
     """Store an image: of Pillow, or a NumPy array of (height, width) or (height, width, 1, 3 or 4), with numbers of 0
     to 255 or, as floats, of 0 to 1. The format follows from the end of ``artifact_file``."""
@@ -112,7 +121,9 @@ def log_image(image: Any, artifact_file: str) -> None:
     suffix = PurePosixPath(artifact_file).suffix.lower()
     form = Image.registered_extensions().get(suffix)
     if form is None:
-        raise InvalidValue(f"log_image: {artifact_file!r} does not end like an image; .png is a good choice")
+        raise InvalidValue(
+            f"log_image: {values.short(artifact_file, 200)} does not end like an image; .png is a good choice"
+        )
     picture = image if isinstance(image, Image.Image) else Image.fromarray(_pixels(image))
     buffer = io.BytesIO()
     try:
@@ -120,6 +131,14 @@ def log_image(image: Any, artifact_file: str) -> None:
     except (OSError, ValueError) as error:
         raise InvalidValue(f"log_image: this image cannot be written as {artifact_file!r}: {error}") from error
     _store(artifact_file, lambda target: target.write_bytes(buffer.getvalue()))
+
+
+def _yaml(dictionary: Any) -> str:
+    try:
+        import yaml
+    except ImportError:
+        raise MissingDependency("log_dict needs PyYAML to write YAML: pip install pyyaml") from None
+    return str(yaml.dump(dictionary, indent=2, default_flow_style=False, allow_unicode=True))
 
 
 def _pixels(image: Any) -> Any:
@@ -169,6 +188,14 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not file.is_symlink():
             yield file, file.relative_to(folder).as_posix()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at ``path``; ``InvalidValue`` when the system cannot say."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise InvalidValue(f"cannot read {values.short(str(path), 200)}: {error.strerror}") from error
 
 
 def _joined(*parts: str | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_mlops.core import values
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import Conflict, InvalidValue
 from jupyter_mlops.core.records import Batch, Input, Lifecycle, RunStatus
 from jupyter_mlops.recording.entities import ActiveRun, LoggedExperiment, artifact_uri, now
@@ -21,6 +22,7 @@ from jupyter_mlops.recording.session import Session, checked_id, current
 # --- where things are recorded ---------------------------------------------------------------------------------------
 
 
+@checked_call
 def set_tracking_uri(uri: str | Path) -> None:
     """Record to the tracker at ``uri`` from now on: ``sqlite:////path/mlops.db``, ``postgresql://user@host/database``.
 
@@ -44,6 +46,7 @@ def flush() -> None:
 # --- experiments -----------------------------------------------------------------------------------------------------
 
 
+@checked_call
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> LoggedExperiment:
     """Have new runs belong to an experiment, given by its name (it is made when there is none) or its id.
 
@@ -60,17 +63,20 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     return session.use_experiment(found)
 
 
+@checked_call
 def create_experiment(name: str, *, tags: Mapping[str, Any] | None = None) -> str:
     """Make an experiment and return its id; ``AlreadyExists`` when there is one of that name."""
     labels = {key: values.tag(key, value, longest=values.LONGEST_EXPERIMENT_TAG).value for key, value in _items(tags)}
     return current().reader().experiments.create(name, tags=labels).experiment_id
 
 
+@checked_call
 def set_experiment_tag(key: str, value: Any) -> None:
     """Set a tag of the experiment that new runs belong to."""
     set_experiment_tags({key: value})
 
 
+@checked_call
 def set_experiment_tags(tags: Mapping[str, Any]) -> None:
     """Set tags of the experiment that new runs belong to."""
     session = current()
@@ -78,6 +84,7 @@ def set_experiment_tags(tags: Mapping[str, Any]) -> None:
     session.reader().experiments.set_tags(session.experiment().experiment_id, labels)
 
 
+@checked_call
 def delete_experiment(experiment_id: str) -> None:
     """Mark an experiment deleted, with its runs."""
     current().reader().experiments.delete(experiment_id)
@@ -86,6 +93,7 @@ def delete_experiment(experiment_id: str) -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
+@checked_call
 def start_run(
     run_id: str | None = None,
     experiment_id: str | None = None,
@@ -134,6 +142,7 @@ def start_run(
     )
 
 
+@checked_call
 def end_run(status: str = "FINISHED") -> None:
     """End the active run as ``FINISHED``, ``FAILED`` or ``KILLED``; nothing happens when there is none."""
     try:
@@ -141,7 +150,7 @@ def end_run(status: str = "FINISHED") -> None:
     except ValueError:
         chosen = RunStatus.RUNNING
     if not chosen.ended:
-        raise InvalidValue(f"end_run: {status!r} is no end; FINISHED, FAILED and KILLED are")
+        raise InvalidValue(f"end_run: {values.short(status)} is no end; FINISHED, FAILED and KILLED are")
     current().end_run(status=chosen)
 
 
@@ -156,11 +165,13 @@ def last_active_run() -> ActiveRun | None:
     return session.active or session.last
 
 
+@checked_call
 def delete_run(run_id: str) -> None:
     """Mark a run deleted, with its children."""
     current().reader().runs.delete(checked_id(run_id, "delete_run"))
 
 
+@checked_call
 def restore_run(run_id: str) -> None:
     """Bring back a deleted run."""
     current().reader().runs.restore(checked_id(run_id, "restore_run"))
@@ -176,6 +187,7 @@ def run_dir() -> Path:
     return session.run_dir(session.logged_to())
 
 
+@checked_call
 def get_artifact_uri(artifact_path: str | None = None) -> str:
     """``runs:/<run id>/<artifact_path>`` of the active run, as :func:`load_model` and :func:`register_model` take."""
     path = values.artifact_path(artifact_path) if artifact_path else ""
@@ -185,6 +197,7 @@ def get_artifact_uri(artifact_path: str | None = None) -> str:
 # --- logging ---------------------------------------------------------------------------------------------------------
 
 
+@checked_call
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
     """Log a parameter, and return its value. A parameter has one value in a run: logging another raises."""
     session = current()
@@ -193,6 +206,7 @@ def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
     return value
 
 
+@checked_call
 def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
     """Log parameters, all or none of them; of the active run, or of ``run_id``."""
     session = current()
@@ -249,11 +263,13 @@ def log_metrics(
     _wait(session, synchronous)
 
 
+@checked_call
 def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
     """Set a tag of the active run to ``str(value)``."""
     set_tags({key: value}, synchronous)
 
 
+@checked_call
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
     """Set tags of the active run, all or none of them."""
     session = current()
@@ -262,12 +278,14 @@ def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
     _wait(session, synchronous)
 
 
+@checked_call
 def delete_tag(key: str) -> None:
     """Remove a tag of the active run, at once; ``NotFound`` when it has none of that key."""
     session = current()
     session.reader().runs.delete_tag(session.logged_to().run_id, key)
 
 
+@checked_call
 def log_input(dataset: Any = None, context: str | None = None, tags: Mapping[str, str] | None = None) -> None:
     """Record that the active run uses a data set.
 
@@ -285,7 +303,7 @@ def log_input(dataset: Any = None, context: str | None = None, tags: Mapping[str
 
     session = current()
     labels = tuple(values.tag(key, value) for key, value in _items(tags))
-    use = Input(values.dataset(describe(dataset)), context or "", labels)
+    use = Input(values.dataset(describe(dataset)), values.input_context(context or ""), labels)
     session.log(session.logged_to().run_id, Batch(inputs=(use,)))
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core import values
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Artifact, Json, ModelVersion
 from jupyter_mlops.recording import model_formats
+from jupyter_mlops.recording.files import is_folder
 from jupyter_mlops.recording.model_cache import ModelCache
 from jupyter_mlops.recording.session import current
 from jupyter_mlops.tracker.location import home
@@ -48,6 +50,7 @@ class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
         return self.unsafe is None
 
 
+@checked_call
 def log_model(
     model: Any,
     name: str = "model",
@@ -134,6 +137,7 @@ def log_model(
     return msgspec.structs.replace(logged, version=register_model(logged.model_uri, registered_model_name))
 
 
+@checked_call
 def register_model(
     model_uri: str,
     name: str,
@@ -159,7 +163,7 @@ def register_model(
         There is no such run.
     """
     if not model_uri.startswith(_RUNS):
-        raise InvalidValue(f"register_model: {model_uri!r} is no model of a run; give runs:/RUN/PATH")
+        raise InvalidValue(f"register_model: {values.short(model_uri, 200)} is no model of a run; give runs:/RUN/PATH")
     if alias is not None:
         values.alias_name(alias)
     tracker = current().reader()
@@ -171,6 +175,7 @@ def register_model(
     return version
 
 
+@checked_call
 def load_model(model_uri: str | Path, *, flavor: str | None = None, allow_unsafe: bool = True) -> Any:
     """Load a model for predicting.
 
@@ -217,9 +222,9 @@ def _local_folder(uri: str) -> Path:
         if not any(file.path == MLMODEL for file in files):
             raise NotFound(f"{uri} is no model{_where(tracker.artifacts.walk(run_id))}")
         return _cache().get(files, lambda place: tracker.artifacts.download(run_id, path, place))
-    if "://" not in uri and ":/" not in uri and Path(uri).is_dir():
+    if "://" not in uri and ":/" not in uri and is_folder(Path(uri)):
         return Path(uri)
-    raise NotFound(f"load_model: {uri!r} is no model; give {_FORMS}")
+    raise NotFound(f"load_model: {values.short(uri, 200)} is no model; give {_FORMS}")
 
 
 def _version_reference(uri: str) -> tuple[str, str]:
@@ -228,7 +233,7 @@ def _version_reference(uri: str) -> tuple[str, str]:
     if not at:
         name, _, version = text.partition("/")
         if not version:
-            raise InvalidValue(f"load_model: {uri!r} names no version; give {_FORMS}")
+            raise InvalidValue(f"load_model: {values.short(uri, 200)} names no version; give {_FORMS}")
         return name, version
     return name, f"@{alias}"
 
@@ -237,7 +242,7 @@ def _run_path(tracker: Tracker, uri: str) -> tuple[str, str]:
     run, _, path = uri[len(_RUNS) :].partition("/")
     path = path.strip("/")
     if not run or not path:
-        raise InvalidValue(f"{uri!r} is not of the form runs:/RUN/PATH")
+        raise InvalidValue(f"{values.short(uri, 200)} is not of the form runs:/RUN/PATH")
     return tracker.runs.resolve(run).run_id, path
 
 

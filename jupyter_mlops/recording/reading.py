@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotFound
 from jupyter_mlops.core.records import Page, Run, View
 from jupyter_mlops.core.values import short
@@ -21,22 +22,26 @@ T = TypeVar("T")
 _VIEWS = {1: View.ACTIVE, 2: View.DELETED, 3: View.ALL}
 
 
+@checked_call
 def get_run(run_id: str) -> LoggedRun:
     """A run as it is stored; ``NotFound`` when there is none."""
     return LoggedRun(current().reader().runs.get(checked_id(run_id, "get_run")))
 
 
+@checked_call
 def get_parent_run(run_id: str) -> LoggedRun | None:
     """The run that a run is a child of; None when it has no parent."""
     parent = get_run(run_id).record.parent_run_id
     return None if parent is None else get_run(parent)
 
 
+@checked_call
 def get_experiment(experiment_id: str) -> LoggedExperiment:
     """An experiment, deleted or not; ``NotFound`` when there is none."""
     return LoggedExperiment.of(current().reader().experiments.get(experiment_id))
 
 
+@checked_call
 def get_experiment_by_name(name: str) -> LoggedExperiment | None:
     """The experiment of that name, deleted or not; None when there is none."""
     try:
@@ -45,6 +50,7 @@ def get_experiment_by_name(name: str) -> LoggedExperiment | None:
         return None
 
 
+@checked_call
 def search_experiments(
     view_type: int | View = 1,
     max_results: int | None = None,
@@ -67,6 +73,7 @@ def search_experiments(
     return [LoggedExperiment.of(found) for found in _all(page, max_results)]
 
 
+@checked_call
 def search_runs(
     experiment_ids: Sequence[str] | None = None,
     filter_string: str = "",
@@ -110,8 +117,6 @@ def search_runs(
     """
     if output_format not in (None, "pandas", "list"):
         raise InvalidValue(f"search_runs: output_format is 'pandas' or 'list', not {short(output_format)}")
-    if isinstance(experiment_ids, str) or isinstance(experiment_names, str):
-        raise InvalidValue("search_runs: experiment_ids and experiment_names are lists")
     if experiment_ids and experiment_names:
         raise InvalidValue("search_runs: give experiment_ids or experiment_names, not both")
     session = current()

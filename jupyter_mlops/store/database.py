@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
+from jupyter_mlops.core.values import short
 from jupyter_mlops.store.failures import translated
 from jupyter_mlops.store.filesystem import network_file_system
 from jupyter_mlops.store.turnstile import Turnstile
@@ -152,7 +153,7 @@ def _parsed(url: str) -> URL:
         if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
             return parsed
     raise InvalidValue(
-        f"{masked(url)!r} is no database URL; write sqlite:////absolute/path/mlops.db or "
+        f"{short(masked(url), 200)} is no database URL; write sqlite:////absolute/path/mlops.db or "
         "postgresql://user:password@host/database"
     )
 

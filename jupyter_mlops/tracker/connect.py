@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.access import Principal, local_principal
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
+from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.store.database import Database
 
 
+@checked_call
 def connect(
     url: str | None = None, *, artifacts: str | Path | None = None, principal: Principal | None = None
 ) -> Tracker:
@@ -49,7 +52,7 @@ def connect(
     """
     chosen = url or location.default_url()
     if chosen.startswith(("http://", "https://")):
-        raise NotSupported(f"{chosen}: a service over HTTP cannot be tracked to yet; give a database URL")
+        raise NotSupported(f"{short(chosen, 200)}: a service over HTTP cannot be tracked to yet; give a database URL")
     try:
         from jupyter_mlops.store import migrate
         from jupyter_mlops.store.database import Database
@@ -75,7 +78,7 @@ def connect(
 
 def _make_private(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        location.make_private(folder)
     except OSError as error:
         raise InvalidValue(
             f"the folder of the embedded store, {folder}, cannot be created ({error.strerror}); set "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.values import short
 from jupyter_mlops.recording.autolog.harmless import AutologWarning
@@ -23,6 +24,7 @@ _installed: dict[str, Hooks] = {}
 _cancel_waiting = None
 
 
+@checked_call
 def autolog(
     *,
     log_models: bool = True,
@@ -48,7 +50,7 @@ def autolog(
     silent
         Do not warn of what could not be logged.
     """
-    if isinstance(log_every_n_step, bool) or not isinstance(log_every_n_step, int) or log_every_n_step < 1:
+    if log_every_n_step < 1:
         raise InvalidValue(f"autolog: log_every_n_step is a whole number from 1, not {short(log_every_n_step)}")
     global _cancel_waiting  # noqa: PLW0603 - there is one of each framework in a process, and so of the hooks
     with _lock:
