@@ -15,6 +15,7 @@ from pathlib import Path
 from jupyter_mlops.core.errors import Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.tracker.location import make_private
 
 KEPT_SECONDS = 30 * 24 * 3600.0
 """An entry that was not used for so long is removed."""
@@ -47,7 +48,7 @@ class ModelCache:
             return place
         part = self.root / f".{new_id()}"
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.root)
             downloaded = download(part)
             self._discard(place)
             try:

@@ -22,7 +22,7 @@ from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunC
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
-from jupyter_mlops.tracker.location import HOME, home
+from jupyter_mlops.tracker.location import HOME, home, make_private
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
 from jupyter_mlops.tracker.spool import Change, Entry, Log, SpoolWriter
@@ -54,7 +54,8 @@ class RunFolder:
         """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed,
         ``Unavailable`` when it cannot be made."""
         try:
-            self.path.mkdir(mode=0o700, parents=True)
+            make_private(self.path.parent)
+            self.path.mkdir(mode=0o700)
             self.spool.mkdir()
             self.scratch.mkdir()
         except FileExistsError:

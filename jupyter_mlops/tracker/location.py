@@ -20,6 +20,13 @@ def home() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else jupyter_data_folder() / "mlops"
 
 
+def make_private(folder: Path) -> None:
+    """Make ``folder``, and those above it that do not exist yet, for their owner only; ``OSError`` when it fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def jupyter_data_folder() -> Path:
     """``JUPYTER_DATA_DIR``, else what ``jupyter_core`` says; worked out here where that is simple."""
     chosen = os.environ.get("JUPYTER_DATA_DIR")

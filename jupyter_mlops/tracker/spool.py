@@ -29,6 +29,7 @@ import msgspec
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, Runner
+from jupyter_mlops.tracker.location import make_private
 from jupyter_mlops.tracker.process import this_runner
 
 VERSION = 1
@@ -375,7 +376,7 @@ class SpoolWriter:
         created = max(time.time_ns(), self._created + 1)
         header = Header(VERSION, stream, self.session, created, self._target, this_runner())
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             self._fd = os.open(self.folder / f"{stream}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
             raise self._storage_error(error) from error

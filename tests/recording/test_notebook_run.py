@@ -19,9 +19,11 @@ import pytest
 from notebooks import files_with, printed, write_notebook
 
 from jupyter_mlops.core.errors import Conflict, NotebookError, ParameterTypeError, UnknownParameter
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import NewRun, Progress, Run, RunKind, RunStatus
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.outputs import MIME_TYPE
+from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -272,6 +274,17 @@ def test_a_copy_that_cannot_be_written_meanwhile_does_not_end_the_run(
     assert run.status is RunStatus.FINISHED
     assert printed(executed(run)) == "y\n"
     assert ["cannot be written" in record.message for record in caplog.records] == [True]
+
+
+def test_the_home_folder_is_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's folder may be the first thing in it."""
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "data" / "home"))
+    folder = RunFolder(new_id())
+    folder.create()
+    assert folder.scratch.is_dir()
+    assert [path.stat().st_mode & 0o077 for path in (tmp_path / "data" / "home", folder.path)] == [0, 0]
+    with pytest.raises(Conflict, match="being done already"):
+        folder.create()
 
 
 def test_bad_tasks_are_refused_before_anything_is_recorded(

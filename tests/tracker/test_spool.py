@@ -106,6 +106,13 @@ def test_the_file_is_for_its_owner_only(writer: SpoolWriter, folder: Path) -> No
     assert files(folder)[0].stat().st_mode & 0o077 == 0
 
 
+def test_folders_that_are_made_for_it_are_for_their_owner_only(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path / "home" / "spool")
+    writer.append(point(0))
+    writer.close()
+    assert [path.stat().st_mode & 0o077 for path in (tmp_path / "home", tmp_path / "home" / "spool")] == [0, 0]
+
+
 def test_the_header_says_who_writes(writer: SpoolWriter, folder: Path) -> None:
     writer.append(point(0))
     found = header(files(folder)[0])
