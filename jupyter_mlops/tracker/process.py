@@ -28,6 +28,8 @@ def boot_id() -> str:
 
 def start_time(pid: int) -> float | None:
     """When process ``pid`` started, in seconds since the epoch; None when there is none, or only its zombie."""
+    if pid < 1:
+        return None
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

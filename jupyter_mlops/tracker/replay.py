@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated, Unavailable
+from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
@@ -158,8 +160,14 @@ class Replayer:
 def _open_stream(path: Path) -> _Stream | None:
     """The stream of a spool file; None when the file is gone or has no header (yet)."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            # Opening a pipe would wait for ever.
+            raise Unavailable(f"cannot read the spool {path}: it is no plain file")
         with path.open("rb") as file:
             header = read_header(file)
+            if header is not None and not (header.stream == path.stem and is_id(header.stream)):
+                # Under another name its entries would be taken for those of another stream.
+                return None
             if header is not None:
                 return _Stream(path, header, file.tell())
             # Its writer died before anything was acknowledged.
@@ -203,7 +211,7 @@ class _Stream:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink == 0:
                 return True
-            sent = os.open(self._sent, os.O_RDWR | os.O_CREAT, 0o600)
+            sent = os.open(self._sent, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 self._apply_new(file, _Sender(self._path, self.header.stream, sent, tracker, result))
             finally:
@@ -329,7 +337,8 @@ class _Sender:
             tracker.runs.log(entry.run_id, entry.batch, position)
         elif isinstance(entry, PutArtifact):
             staged = self._folder / entry.file
-            if not staged.is_file():
+            # Only what its own writer has staged: it is removed afterwards.
+            if not (entry.file.startswith(f"{self._stream}.") and "/" not in entry.file and _is_plain_file(staged)):
                 raise NotFound(f"the copy {staged} of what was to be stored as {entry.path!r} does not exist")
             tracker.artifacts.put(entry.run_id, entry.path, staged, position)
             staged.unlink(missing_ok=True)
@@ -351,6 +360,13 @@ class _Sender:
         self._dead.add(number)
         self._result.refused += 1
         self._result.refusal = self._result.refusal or message
+
+
+def _is_plain_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def is_refusal(error: MLOpsError) -> bool:

@@ -87,6 +87,12 @@ class Closed(msgspec.Struct, frozen=True, tag="closed"):
 Entry = Log | PutArtifact | Change | Create | Dropped | Closed
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What headers of all formats have."""
+
+    version: int
+
+
 class Header(msgspec.Struct, frozen=True):
     """Who writes a stream, and for which tracker."""
 
@@ -104,6 +110,7 @@ class Header(msgspec.Struct, frozen=True):
 _encoder = msgspec.msgpack.Encoder()
 _entry_decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
 _header_decoder = msgspec.msgpack.Decoder(Header)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
 
 
 def target_of(url: str) -> str:
@@ -142,7 +149,7 @@ def _read_frame(file: BinaryIO) -> bytes | None:
 
 
 def read_header(file: BinaryIO) -> Header | None:
-    """The header of an open spool, which is left at its first entry; None when it is not (yet) whole.
+    """The header of an open spool, which is left at its first entry; None when it is not (yet) whole, or none at all.
 
     Raises
     ------
@@ -155,13 +162,16 @@ def read_header(file: BinaryIO) -> Header | None:
     payload = _read_frame(file)
     if payload is None:
         return None
-    version = msgspec.msgpack.decode(payload)["version"]
-    if version > VERSION:
-        raise Unavailable(
-            f"the spool {file.name} has format {version}, this version of jupyter-mlops reads up to {VERSION}: "
-            "upgrade it to have what was logged stored"
-        )
-    return _header_decoder.decode(payload)
+    try:
+        version = _version_decoder.decode(payload).version
+        if version > VERSION:
+            raise Unavailable(
+                f"the spool {file.name} has format {version}, this version of jupyter-mlops reads up to {VERSION}: "
+                "upgrade it to have what was logged stored"
+            )
+        return _header_decoder.decode(payload)
+    except msgspec.DecodeError:
+        return None
 
 
 def read_payloads(file: BinaryIO, offset: int) -> Iterator[tuple[bytes, int]]:
