@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli.outcome import print_failed_child
-from jupyter_mlops.cli.terminal import console
+from jupyter_mlops.cli.terminal import console, unread
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Progress, Run, RunStatus
@@ -43,7 +43,8 @@ class _Display:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.bars is not None:
-            self.bars.stop()
+            with unread():
+                self.bars.stop()
 
 
 class NotebookProgress(_Display):
@@ -64,6 +65,10 @@ class NotebookProgress(_Display):
         return self
 
     def __call__(self, progress: Progress) -> None:
+        with unread():
+            self._show(progress)
+
+    def _show(self, progress: Progress) -> None:
         if self.bars is not None:
             self.bars.update(
                 self._task,
@@ -99,6 +104,10 @@ class SweepProgress(_Display):
     def __call__(self, standing: Standing, child: Run | None) -> None:
         if child is not None:
             self._ended += 1
+        with unread():
+            self._show(standing, child)
+
+    def _show(self, standing: Standing, child: Run | None) -> None:
         if self.bars is not None:
             self.bars.update(self._task, completed=standing.fraction, told=self._told(standing))
         elif child is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import sys
@@ -43,8 +44,13 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
     from rich.theme import Theme
 
+    class Lasting(Console):
+        def on_broken_pipe(self) -> None:
+            # An error of a file like any other; rich would end the process.
+            raise  # noqa: PLE0704 - called where the error is handled
+
     theme = Theme(STYLES)
-    result = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False, theme=theme)
+    result = Lasting(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False, theme=theme)
     if not result.is_terminal:
         result.width = _UNLIMITED
     return result
@@ -84,6 +90,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def unread() -> contextlib.AbstractContextManager[None]:
+    """For what is told beside the work: a terminal or pipe that is gone must not end the work."""
+    return contextlib.suppress(OSError)
+
+
 def note(text: str) -> None:
-    """A remark beside the output: on standard error, so that pipes get only the output."""
-    click.secho(printable(text, lines=True), err=True, dim=sys.stderr.isatty())
+    """A remark beside the output: on standard error, so that pipes get only the output. Nobody need be there to read
+    it."""
+    with unread():
+        click.secho(printable(text, lines=True), err=True, dim=sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to cancel a run, instead of an exception in the middle of anything."""
+"""Ctrl-C, SIGTERM and a closed terminal as requests to cancel a run, not as exceptions in the middle of things."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+CANCELLING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
 def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
-    """Call ``cancel`` with the signal's name, in a thread of its own, at the first SIGINT or SIGTERM.
+    """Call ``cancel`` with the signal's name, in a thread of its own, at the first SIGINT, SIGTERM or SIGHUP.
 
-    A second SIGINT raises ``KeyboardInterrupt`` as usual, for those who cannot wait. In another thread than the main
-    one, where Python cannot handle signals, nothing changes.
+    Signals that are ignored (a command under ``nohup``, or in the background of a script) stay ignored. A second SIGINT
+    raises ``KeyboardInterrupt`` as usual, for those who cannot wait. In another thread than the main one, where Python
+    cannot handle signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,7 +33,7 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in CANCELLING if signal.getsignal(number) is not signal.SIG_IGN]
     previous = [signal.signal(number, handle) for number in numbers]
     try:
         yield
