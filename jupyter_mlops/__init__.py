@@ -71,6 +71,16 @@ _NAMES_BY_MODULE = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
+_MODELS = "log_model(), load_model() and autolog() take models of all frameworks"
+_TRACKER = "connect() opens the tracker, which has all other operations"
+_INSTEAD = {
+    **dict.fromkeys(("sklearn", "pytorch", "pyfunc", "xgboost", "lightgbm", "tensorflow", "keras", "models"), _MODELS),
+    **dict.fromkeys(("MlflowClient", "tracking", "client", "artifacts"), _TRACKER),
+    "exceptions": "errors are classes of jupyter_mlops.core.errors, below MLOpsError",
+    "log_table": "log_artifact() takes the file that a table was written to",
+}
+"""What does the work of names that only MLflow has."""
+
 __all__ = [
     "ActiveRun",
     "Dataset",
@@ -129,7 +139,8 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULE_OF:
         value = getattr(import_module(f"jupyter_mlops.{_MODULE_OF[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = _INSTEAD.get(name, "")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint and f'; {hint}'}", name=name)
     globals()[name] = value
     return value
 

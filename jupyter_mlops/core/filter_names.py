@@ -87,6 +87,14 @@ ATTRIBUTES: dict[Entity, tuple[Attribute, ...]] = {
     ),
 }
 
+MLFLOW_TAGS = {
+    "mlflow.runName": "name",
+    "mlflow.parentRunId": "parent_run_id",
+    "mlflow.user": "user",
+    "mlflow.source.name": "source",
+}
+"""Tags in which MLflow keeps what are attributes of a run here: a search may name them so, too."""
+
 _BY_NAME: dict[Entity, dict[str, Attribute]] = {
     entity: {name: attribute for attribute in attributes for name in (attribute.name, *attribute.aliases)}
     for entity, attributes in ATTRIBUTES.items()

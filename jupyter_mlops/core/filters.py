@@ -30,6 +30,7 @@ from jupyter_mlops.core.filter_names import (
     ATTRIBUTES,
     DATASET_KEYS,
     KINDS,
+    MLFLOW_TAGS,
     PREFIXES,
     Attribute,
     Entity,
@@ -386,6 +387,8 @@ class _Parser:
         if kind is FieldKind.DATASET and key not in DATASET_KEYS:
             hint = did_you_mean(key, DATASET_KEYS)
             raise self.error(f"data sets have {', '.join(DATASET_KEYS)}, but no {_short(key)}{hint}", start)
+        if kind is FieldKind.TAG and self.entity is Entity.RUN and key in MLFLOW_TAGS:
+            return Field(FieldKind.ATTRIBUTE, MLFLOW_TAGS[key])
         return Field(kind, key)
 
     def attribute(self, field: Field) -> Attribute | None:

@@ -348,6 +348,11 @@ class ModelVersion(Record, frozen=True, kw_only=True):
     tags: tuple[Tag, ...] = ()
     aliases: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The name of the model, as MLflow calls it."""
+        return self.model
+
 
 class DatasetUse(Record, frozen=True, kw_only=True):
     """A run, and the versions registered from it, that used a data set."""

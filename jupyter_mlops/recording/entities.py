@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jupyter_mlops.core.filter_names import MLFLOW_TAGS
 from jupyter_mlops.core.records import Experiment, Input, Lifecycle, Reason, ReasonKind, Run, RunStatus
 from jupyter_mlops.core.run_fields import reason_text
 
 if TYPE_CHECKING:
     from jupyter_mlops.recording.session import Session
 
-RUN_NAME_TAG = "mlflow.runName"
 NOTES_TAG = "mlflow.note.content"
 
 
@@ -104,7 +104,7 @@ class LoggedRun:
         return RunData(
             params={param.key: param.text for param in record.params},
             metrics={metric.key: metric.value for metric in record.metrics},
-            tags={RUN_NAME_TAG: record.name, **{tag.key: tag.value for tag in record.tags}},
+            tags=_tags(record),
         )
 
     def __repr__(self) -> str:
@@ -149,6 +149,15 @@ class ActiveRun(LoggedRun):
 
     def __repr__(self) -> str:
         return f"<ActiveRun {self._name + ' ' if self._name else ''}({self._run_id})>"
+
+
+def _tags(record: Run) -> dict[str, str]:
+    """The tags, with those in which MLflow keeps what are attributes here."""
+    told = {tag: getattr(record, attribute) for tag, attribute in MLFLOW_TAGS.items()}
+    return {
+        **{tag: str(value) for tag, value in told.items() if value},
+        **{tag.key: tag.value for tag in record.tags},
+    }
 
 
 def _info(record: Run) -> RunInfo:

@@ -77,6 +77,8 @@ class TestSignatures:
     def test_an_unknown_name_is_an_attribute_error(self) -> None:
         with pytest.raises(AttributeError, match="log_metrik"):
             _ = mlops.log_metrik  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match=r"no attribute 'sklearn'; log_model\(\), load_model\(\)"):
+            _ = mlops.sklearn  # type: ignore[attr-defined]
 
 
 class TestImports:
@@ -116,6 +118,8 @@ class TestRuns:
         assert found.data.metrics == {"loss": 1 / 3, "auc": 0.9, "f1": 0.8}
         assert found.data.tags == {
             "mlflow.runName": "first",
+            "mlflow.user": found.record.user,
+            "mlflow.source.name": found.record.source,
             "team": "a",
             "mlflow.note.content": "a note",
             "stage": "1",
@@ -148,6 +152,17 @@ class TestRuns:
             assert run.run_id in repr(run)
             mlops.log_metric("x", 1, synchronous=True)
             assert run.metrics == {"x": 1.0}
+
+    def test_children_are_found_as_in_mlflow(self) -> None:
+        with mlops.start_run() as parent, mlops.start_run(nested=True, run_name="inner") as child:
+            pass
+        found = mlops.search_runs(
+            filter_string=f"tags.mlflow.parentRunId = '{parent.run_id}' and tags.mlflow.runName = 'inner'",
+            output_format="list",
+        )
+        assert [run.run_id for run in found] == [child.run_id]
+        assert found[0].data.tags["mlflow.parentRunId"] == parent.run_id
+        assert "mlflow.parentRunId" not in mlops.get_run(parent.run_id).data.tags
 
     def test_parents(self) -> None:
         with mlops.start_run() as parent, mlops.start_run(nested=True) as child:
@@ -264,6 +279,8 @@ class TestSearchRuns:
             "metrics.auc",
             "params.depth",
             "tags.mlflow.runName",
+            "tags.mlflow.user",
+            "tags.mlflow.source.name",
             "tags.kept",
         ]
         assert list(frame["run_id"]) == three[::-1]
