@@ -34,7 +34,7 @@ def limit_option(default: int) -> Callable[[FC], FC]:
     return click.option(
         "--limit",
         "-n",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 1_000_000_000),
         default=default,
         show_default=True,
         metavar="N",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import msgspec
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.parameters import Declared, resolve_text
 from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.values import DEEPEST_JSON, short
 
 _PAIRS = ("-p", "--parameters", "-r", "--parameters_raw")
 """Options that take two words, or one with an equals sign."""
+_MOST_VALUES = 100_000
 _ASSIGNMENT = re.compile(r"(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -54,7 +56,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         by_name = {parameter.name: parameter for parameter in declared or ()}
         values: dict[str, Json] = {}
         for path in self.files:
-            values.update(_mapping(path.read_text(encoding="utf-8"), f"the parameters file {path}"))
+            values.update(_mapping(_read(path), f"the parameters file {path}"))
         for text in self.yaml:
             values.update(_mapping(text, "-y"))
         for name, text in _once(self.typed, "-p"):
@@ -143,11 +145,23 @@ def _once(pairs: Sequence[tuple[str, str]], option: str) -> Sequence[tuple[str, 
     return pairs
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidValue(
+            f"the parameters file {path} is no text in UTF-8: {error.reason} at {error.start}"
+        ) from error
+
+
 def _mapping(text: str, where: str) -> dict[str, Json]:
     import yaml
 
     try:
         found = yaml.load(text, Loader=_loader())
+    except (RecursionError, ValueError) as error:
+        what = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise InvalidValue(f"{where} cannot be read: {what}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
@@ -156,7 +170,8 @@ def _mapping(text: str, where: str) -> dict[str, Json]:
         return {}
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InvalidValue(f"{where} must be a mapping of names to values, such as {{depth: 3}}")
-    return {name: _json(value, f"{where}: parameter {name!r}") for name, value in found.items()}
+    left = iter(range(_MOST_VALUES))
+    return {name: _json(value, f"{where}: parameter {name!r}", left) for name, value in found.items()}
 
 
 def _loader() -> Any:
@@ -172,14 +187,20 @@ def _loader() -> Any:
     return Loader
 
 
-def _json(value: object, what: str) -> Json:
-    """YAML knows sets and bytes, parameters do not."""
+def _json(value: object, what: str, left: Iterator[int], depth: int = 0) -> Json:
+    """YAML knows sets and bytes, parameters do not. And a few lines of it can stand, by aliases, for more values than
+    any memory holds, or for endless ones: as many are taken as there are ``left``."""
+    if next(left, None) is None or depth > DEEPEST_JSON:
+        raise InvalidValue(
+            f"{what}: too much; all parameters together are at most {_MOST_VALUES} values, in lists and mappings of at "
+            f"most {DEEPEST_JSON} levels"
+        )
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [_json(item, what) for item in value]
+        return [_json(item, what, left, depth + 1) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _json(item, what) for key, item in value.items()}
+        return {key: _json(item, what, left, depth + 1) for key, item in value.items()}
     raise InvalidValue(
-        f"{what}: {value!r} ({type(value).__name__}) is no parameter value; quote it to make it a string"
+        f"{what}: {short(value)} ({type(value).__name__}) is no parameter value; quote it to make it a string"
     )

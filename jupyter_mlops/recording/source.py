@@ -70,7 +70,7 @@ def parse_source(content: bytes, path: str) -> Source:
     return Source(
         path=path,
         content=content,
-        kernel=spec.get("name") or DEFAULT_KERNEL,
+        kernel=str(spec.get("name") or DEFAULT_KERNEL),
         language=str(language),
         declared=_declared(cells, str(language)),
         cells=tuple(_text(cell) for cell in cells),
@@ -130,16 +130,33 @@ def _parse(content: bytes, path: str) -> dict[str, Any]:
         isinstance(c, dict) and "cell_type" in c and "source" in c for c in cells
     ):
         raise NotebookError(f"{path!r} is not a notebook: 'cells' is not a list of cells with a type and a source")
+    _check_metadata(document, ("kernelspec", "language_info"), f"{path!r} is not a notebook: its")
+    for number, cell in enumerate(cells, 1):
+        what = f"{path!r} is not a notebook: cell {number}'s"
+        _check_metadata(cell, (), what)
+        source, tags = cell["source"], (cell.get("metadata") or {}).get("tags") or []
+        if not isinstance(source, str) and not (isinstance(source, list) and all(isinstance(s, str) for s in source)):
+            raise NotebookError(f"{what} source is neither a text nor a list of lines")
+        if not isinstance(tags, list):
+            raise NotebookError(f"{what} tags are no list")
     return document
+
+
+def _check_metadata(holder: Mapping[str, Any], parts: tuple[str, ...], what: str) -> None:
+    metadata = holder.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise NotebookError(f"{what} metadata are no object with names")
+    for part in parts:
+        if not isinstance(metadata.get(part) or {}, dict):
+            raise NotebookError(f"{what} metadata have a {part!r} that is no object with names")
 
 
 def _declared(cells: list[dict[str, Any]], language: str) -> tuple[Declared, ...] | None:
     for cell in cells:
-        if PARAMETERS_TAG in (cell.get("metadata") or {}).get("tags", ()):
+        if PARAMETERS_TAG in ((cell.get("metadata") or {}).get("tags") or ()):
             return declared(_text(cell)) if language.lower() == "python" else None
     return ()
 
 
 def _text(cell: Mapping[str, Any]) -> str:
-    source = cell["source"]
-    return "".join(source) if isinstance(source, list) else str(source)
+    return "".join(cell["source"])

@@ -58,6 +58,8 @@ class Database:
         self._closed = False
         if self.is_sqlite:
             self.path = Path(str(parsed.database)).absolute()
+            if "\0" in str(self.path):
+                raise InvalidValue(f"{short(url, 200)}: a NUL character cannot be part of a file's name")
             if not self.path.parent.is_dir():
                 raise InvalidValue(f"{self.url}: the folder {self.path.parent} does not exist")
             parsed = parsed.set(database=str(self.path))
@@ -143,7 +145,7 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         parsed = None
     if parsed is not None:
         if parsed.drivername in ("postgresql", "postgres"):
@@ -193,4 +195,5 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def masked(url: str) -> str:
     """``url`` with a password in it replaced by ``***``."""
-    return re.sub(r"(://[^/:@]*:)[^@/]*@", r"\1***@", url)
+    # Up to the last @: a password that was not quoted may hold others, and slashes.
+    return re.sub(r"(://[^/:@]*:).*@", r"\1***@", url, flags=re.DOTALL)

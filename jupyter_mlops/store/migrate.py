@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
+from jupyter_mlops.core.errors import InvalidValue, SchemaOutdated, SchemaTooNew
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 
@@ -101,6 +101,7 @@ def _create(database: Database) -> str:
         found = _current(connection)
         if found is not None:
             return found
+        _refuse_foreign(database, connection)
         schema.metadata.create_all(connection, checkfirst=False)
         _version.create(connection, checkfirst=False)
         connection.execute(sa.insert(_version), {"version_num": HEAD})
@@ -112,6 +113,18 @@ def _create(database: Database) -> str:
             database.journal_mode,
         )
     return HEAD
+
+
+def _refuse_foreign(database: Database, connection: Connection) -> None:
+    """A SQLite file belongs to one program; in PostgreSQL others may be beside us, under other names."""
+    others = set(sa.inspect(connection).get_table_names())
+    if not database.is_sqlite:
+        others &= schema.metadata.tables.keys()
+    if others:
+        raise InvalidValue(
+            f"{database.url} holds tables of another program ({', '.join(sorted(others)[:5])}): give an empty "
+            "database, or a file that does not exist yet"
+        )
 
 
 def run_migrations(database: Database) -> None:
