@@ -30,7 +30,7 @@ class Connection:
 
             self._tracker = self.connect()
             for run in recover(self._tracker):
-                note(f"{run.name} ({run.run_id[:12]}) lost the process that ran it and is marked failed.")
+                note(f"{run.name} ({run.run_id[:12]}) lost the process that ran it and is marked {run.status.value}.")
         return self._tracker
 
     def connect(self) -> Tracker:

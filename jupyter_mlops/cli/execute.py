@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from jupyter_mlops.cli.interrupts import exit_code, orderly
 from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Json, Run, RunKind, RunStatus
+from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.source import read_source
 
 RERUN_TAG = "mlops.rerun.of"
@@ -80,8 +81,8 @@ def rerun(connection: Connection, *, run: str, given: Given, how: How, output: P
     if old.kind is not RunKind.NOTEBOOK:
         raise InvalidValue(f"{old.name} is a {old.kind.value} run; only notebook runs can be run again")
     original = Path(old.source)
-    with tempfile.TemporaryDirectory(prefix="mlops-rerun-") as folder:
-        notebook = Path(folder) / (original.name or "notebook.ipynb")
+    with RunFolder(new_id()) as folder:
+        notebook = folder.scratch / (original.name or "notebook.ipynb")
         notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, SOURCE)))
         declared = read_source(notebook).declared
         parameters = _again(old, declared, given.resolve(declared))
@@ -129,7 +130,6 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
     from jupyter_mlops.cli import outcome
     from jupyter_mlops.cli.progress import NotebookProgress
     from jupyter_mlops.cli.terminal import emit_json
-    from jupyter_mlops.core.ids import new_id
     from jupyter_mlops.recording.notebook import Launch
     from jupyter_mlops.recording.task import NotebookTask
 

@@ -7,7 +7,6 @@ runs, so that an edit half-way does not divide the sweep) and the plan (``sweep.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -37,6 +36,7 @@ from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.core.values import param
 from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.tracker.process import is_alive, this_runner
 
 if TYPE_CHECKING:
@@ -198,23 +198,28 @@ class Sweep:
 
         Raises
         ------
+        Conflict
+            Another process is at it.
         KeyboardInterrupt
             As it came; the points in progress and the parent have ended KILLED.
         """
+        with RunFolder(self.run.run_id) as folder:
+            return self._execute(folder.scratch, engine, place, jobs, on_event)
+
+    def _execute(self, folder: Path, engine: Engine, place: Place, jobs: int, on_event: OnEvent | None) -> Run:
         self._change(RunChange(status=RunStatus.RUNNING, runner=this_runner(), progress=self._progress()))
         reasons: Counter[str] = Counter()
         try:
-            with tempfile.TemporaryDirectory(prefix="mlops-sweep-") as folder:
-                notebook = Path(folder) / Path(self.plan.notebook).name
-                notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
-                tasks = [self._task(point, notebook, place) for point in self.missing]
-                with closing(engine.run(tasks, jobs=jobs)) as events:
-                    for event in events:
-                        child = self._take(event)
-                        if event.reason is not None:
-                            reasons[_what(event.reason)] += 1
-                        if on_event is not None:
-                            on_event(self.standing, child)
+            notebook = folder / Path(self.plan.notebook).name
+            notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
+            tasks = [self._task(point, notebook, place) for point in self.missing]
+            with closing(engine.run(tasks, jobs=jobs)) as events:
+                for event in events:
+                    child = self._take(event)
+                    if event.reason is not None:
+                        reasons[_what(event.reason)] += 1
+                    if on_event is not None:
+                        on_event(self.standing, child)
         except KeyboardInterrupt:
             self._end(RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted"))
             raise

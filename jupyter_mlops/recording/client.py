@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -14,9 +15,10 @@ from queue import Empty
 from typing import Any
 
 import zmq
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbclient.util import ensure_async
+from nbformat import from_dict
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.iorw import write_ipynb
@@ -29,11 +31,16 @@ from jupyter_mlops.recording.redactor import Redactor
 
 LARGEST_STREAM = 20_000_000
 """Characters of printed text that are kept of one cell; a line says what was left out."""
+_WAITING_MESSAGES = 50_000
+"""How many messages of outputs may wait to be read; beyond, they are lost. ZeroMQ's own 1,000 a display that is updated
+in a loop exceeds at once."""
 _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
 LARGEST_TEXT = 50_000
 """Characters of a message, source or traceback that are kept as the reason of a failure."""
 _ANSWER_SECONDS = 10.0
+_PAUSE = 5
+"""A save of the notebook is followed by a pause of so many times what it took."""
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -61,6 +68,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self._on_progress = on_progress
         self._output = output
         self._clock = 0.0
+        self._saved_at = self._save_took = 0.0
+        self._save_waits = False
         self.seconds: dict[int, float] = {}
         """How long each cell took."""
 
@@ -100,12 +109,32 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self.seconds[cell_index] = time.perf_counter() - self._clock
         failed = int(cell.metadata.papermill["status"] == self.FAILED and not self.ended_early)
         self.progress = Progress(done=cell_index + 1, total=len(self.nb.cells), failed=failed)
-        content = self._recorder.save_executed(self.shown())
-        if self._output is not None:
-            write_atomically(self._output, content)
+        self._save_in_time()
         self._recorder.progress(self.progress)
         if self._on_progress is not None:
             self._on_progress(self.progress)
+
+    def _save_in_time(self) -> None:
+        """Save now or, where that takes long, so much later that it takes a small part of the time only."""
+        pause = self._saved_at + _PAUSE * self._save_took - time.perf_counter()
+        if pause <= 0:
+            self._save_executed()
+        elif not self._save_waits:
+            self._save_waits = True
+            # The loop runs while a cell does.
+            ensure_event_loop().call_later(pause, self._save_executed)
+
+    def _save_executed(self) -> None:
+        began = time.perf_counter()
+        self._save_waits = False
+        content = self._recorder.save_executed(self.shown())
+        if self._output is not None:
+            try:
+                write_atomically(self._output, content)
+            except OSError as error:
+                self._recorder.notice(f"{self._output} cannot be written: {error.strerror}")
+        self._saved_at = time.perf_counter()
+        self._save_took = self._saved_at - began
 
     def cells(self) -> list[dict[str, Json]]:
         """What each cell that was reached took and how it ended."""
@@ -196,6 +225,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
     async def async_start_new_kernel_client(self) -> Any:
         self.kc = self.km.client()
         self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self.kc.context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
         self.kc.start_channels()
         await self._until_ready()
         self.kc.allow_stdin = False
@@ -237,7 +267,10 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             if message["parent_header"].get("msg_id") == request:
                 answer = message["content"].get("user_expressions", {}).get("answer", {})
                 text = answer.get("data", {}).get("text/plain")
-                return None if text is None else json.loads(literal_eval(text))
+                # How a text is shown, and what functions do, a notebook may have changed.
+                with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError):
+                    return None if text is None else json.loads(literal_eval(text))
+                return None
         return None
 
     ask = run_sync(_async_ask)
@@ -256,9 +289,17 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         return out
 
     def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
+        # The client's own way would validate each of perhaps thousands of updates, more slowly than they come.
+        places = self._display_id_map.get(display_id)
+        if not places:
+            return
         content = msg["content"]
-        self._redactor.output({"output_type": "display_data", "data": content.get("data", {})})
-        super()._update_display_id(display_id, msg)
+        shown = {"output_type": "display_data", "data": from_dict(content["data"])}
+        self._redactor.output(shown)
+        for cell, outputs in places.items():
+            for output in outputs:
+                shared = self.nb.cells[cell].outputs[output]
+                shared.data, shared.metadata = shown["data"], from_dict(content["metadata"])
 
     def _within_limit(self, content: dict[str, Any], index: int) -> bool:
         """Whether printed text is kept; the text that passes the limit is cut there and says so."""

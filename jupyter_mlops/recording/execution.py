@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -134,13 +135,16 @@ class Execution:
             reason = self._reason()
             if reason is None and any_error_fails:
                 reason = self._state.first_error()
+            change = RunChange(status=_status(reason), reason=reason, end_time=ended, progress=self._state.progress)
             try:
-                self._complete(reason, output)
+                try:
+                    self._complete(reason, output)
+                finally:
+                    self._kernel.end()
             finally:
-                self._kernel.end()
-            return self.recorder.finish(
-                RunChange(status=_status(reason), reason=reason, end_time=ended, progress=self._state.progress)
-            )
+                # Whatever went wrong with what belongs to the record, the run has ended so.
+                run = self.recorder.finish(change)
+            return run
 
     @property
     def executed(self) -> Any:
@@ -166,7 +170,8 @@ class Execution:
     def _complete(self, reason: Reason | None, output: Path | None) -> None:
         """Ask the kernel to end, and meanwhile record what the execution left."""
         intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
-        files = self._ask(MODULES_PROBE) if intact else None
+        answer = self._ask(MODULES_PROBE) if intact else None
+        files = answer if isinstance(answer, list) else []
         self.recorder.sample()
         self._client.ask_to_end(idle=self.failure is None)
         # What a cell prints may hold halves of characters, which no file can.
@@ -175,13 +180,14 @@ class Execution:
         self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
         if output is not None:
             write_atomically(output, content + b"\n")
-        self._capture.modules(files or ())
+        self._capture.modules(file for file in files if isinstance(file, str))
 
     def _describe(self) -> None:
         """Ask the kernel what it is, have that recorded, and say what is missing in it."""
         if self._kernel.language == "python":
             answer = self._ask(PROBE)
-            self._interpreter = None if answer is None else msgspec.convert(answer, Interpreter)
+            with contextlib.suppress(msgspec.ValidationError):  # another answer than ours is as good as none
+                self._interpreter = msgspec.convert(answer, Interpreter)
         kernel = {
             "name": self._kernel.name,
             "display_name": self._kernel.spec.display_name,

@@ -122,6 +122,7 @@ class Kernel:
                 self.process.wait(GRACE_SECONDS)
             kill_group(self.process.pid)
             self.process.wait()
+            kill_stragglers(self.run_id)
         elif self.is_alive():
             self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
@@ -170,7 +171,8 @@ def kill_tree(pid: int, run_id: str) -> None:
 
 
 def kill_stragglers(run_id: str) -> None:
-    """Kill the processes that carry the run's id in their environment, whoever their parent is by now."""
+    """Kill the processes that carry the run's id in their environment, whoever their parent is by now. Who wants one to
+    outlive its run takes that variable from it."""
     import psutil
 
     for process in psutil.process_iter():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 
 from jupyter_mlops.core.errors import Conflict, NotFound
+from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
-from jupyter_mlops.recording.kernel import kill_orphan
+from jupyter_mlops.recording.kernel import connection_folder, kill_orphan, kill_stragglers
 from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import replay_folder
+from jupyter_mlops.tracker.replay import dead_letters, replay_folder
 
 
 def recover(tracker: Tracker) -> list[Run]:
@@ -28,6 +30,7 @@ def recover(tracker: Tracker) -> list[Run]:
         if run.runner.kernel_pid is not None and run.runner.kernel_started is not None:
             kill_orphan(run.runner.kernel_pid, run.runner.kernel_started, run.run_id)
         found.append(_end(tracker, run))
+    _remove_abandoned(tracker)
     return found
 
 
@@ -43,6 +46,24 @@ def _end(tracker: Tracker, run: Run) -> Run:
             what = "runner" if run.kind is RunKind.NOTEBOOK else "process"
             reason = Reason(kind=ReasonKind.RUNNER_LOST, message=f"the {what} of this run was killed or crashed")
             run = tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
-    if not refusal:
+    if not refusal and not dead_letters(folder.spool):
         folder.remove()
     return run
+
+
+def _remove_abandoned(tracker: Tracker) -> None:
+    """Remove the folders of runners that were killed before their run began, or after it had ended, and the kernels of
+    the former. What was logged and is not stored, perhaps for another tracker, stays."""
+    for path in (home() / "runs").glob("*"):
+        folder = RunFolder(path.name)
+        if not is_id(path.name) or not folder.is_abandoned():
+            continue
+        if not any(folder.spool.glob("*")):
+            kill_stragglers(path.name)
+            shutil.rmtree(connection_folder(path.name), ignore_errors=True)
+            folder.remove()
+            continue
+        with contextlib.suppress(NotFound):
+            run = tracker.runs.get(path.name)
+            if run.status.ended:
+                _end(tracker, run)

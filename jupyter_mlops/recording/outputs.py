@@ -58,8 +58,8 @@ def read_output(output: Mapping[str, Any], cwd: Path) -> Logged:
         elif mime == _PAPERMILL_RECORD and isinstance(payload, dict):
             for name, value in payload.items():
                 _record(str(name), value, logged)
-    shown = (output.get("metadata") or {}).get("scrapbook") or {}
-    if shown.get("display") and not shown.get("data"):
+    shown = (output.get("metadata") or {}).get("scrapbook")
+    if isinstance(shown, dict) and shown.get("display") and not shown.get("data"):
         _read_display(str(shown.get("name")), data, logged)
     return logged
 
@@ -106,7 +106,7 @@ def _content(path: str, content: Any, cwd: Path) -> bytes | Path:
         raise InvalidValue(f"artifact {path!r}: give one of 'text', 'base64' and 'file'")
     ((how, value),) = content.items()
     if how == "text":
-        return (value if isinstance(value, str) else "".join(value)).encode()
+        return _joined(value).encode()
     if how == "base64":
         return _decode(path, value)
     if how == "file":
@@ -115,6 +115,15 @@ def _content(path: str, content: Any, cwd: Path) -> bytes | Path:
             raise InvalidValue(f"artifact {path!r}: there is no file {str(file)!r}")
         return file
     raise InvalidValue(f"artifact {path!r}: {how!r} is unknown; give one of 'text', 'base64' and 'file'")
+
+
+def _joined(text: Any) -> str:
+    """Text as outputs have it: whole, or as a list of lines."""
+    if isinstance(text, str):
+        return text
+    if isinstance(text, list) and all(isinstance(line, str) for line in text):
+        return "".join(text)
+    raise InvalidValue(f"{values.short(text)} is neither text nor a list of lines")
 
 
 def _decode(path: str, text: Any) -> bytes:
@@ -153,7 +162,7 @@ def _read_display(name: str, data: Mapping[str, Any], logged: Logged) -> None:
         if mime in data:
             with _collecting(logged):
                 path = values.artifact_path(f"scraps/{name}.{suffix}")
-                text = "".join(data[mime])
+                text = _joined(data[mime])
                 logged.artifacts[path] = _decode(path, text) if suffix in ("png", "jpg") else text.encode()
             return
 
@@ -165,3 +174,5 @@ def _collecting(logged: Logged) -> Iterator[None]:
         yield
     except InvalidValue as error:
         logged.problems.append(error.message)
+    except (OSError, ValueError) as error:  # a file of an impossible name, halves of characters
+        logged.problems.append(str(error))

@@ -7,22 +7,26 @@ the record and nothing else, and what a killed runner left is found by the next 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jupyter_mlops.core.errors import Conflict, MLOpsError, Unavailable
-from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Tag
-from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
+from jupyter_mlops.core.redaction import redact_params, redact_value
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
 from jupyter_mlops.tracker.location import HOME, home, make_private
+from jupyter_mlops.tracker.process import is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
 from jupyter_mlops.tracker.spool import Change, Entry, Log, SpoolWriter
@@ -36,10 +40,12 @@ _HEARTBEAT_SECONDS = 15.0
 _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
 """Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""
 _UPLOAD_SECONDS = 5.0
+_HALF_MADE_SECONDS = 3600.0
 
 
 class RunFolder:
-    """A running notebook's files on this machine. The folder is removed when the run has been recorded."""
+    """A running notebook's, or sweep's, files on this machine. The folder is removed when the run has been recorded;
+    that of a killed process by the next ``recover``."""
 
     def __init__(self, run_id: str) -> None:
         self.path = home() / "runs" / run_id
@@ -49,6 +55,7 @@ class RunFolder:
         self.executed = self.path / "executed.ipynb"
         """The executed notebook as far as it is."""
         self.kernel_log = self.path / "kernel.log"
+        self._owner = self.path / "owner.json"
 
     def create(self) -> None:
         """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed,
@@ -58,6 +65,7 @@ class RunFolder:
             self.path.mkdir(mode=0o700)
             self.spool.mkdir()
             self.scratch.mkdir()
+            self._owner.write_bytes(msgspec.json.encode(this_runner()))
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
         except OSError as error:
@@ -65,6 +73,24 @@ class RunFolder:
                 f"the run's folder {self.path} cannot be created ({error.strerror}); set {HOME} to a folder that can "
                 "be written"
             ) from error
+
+    def is_abandoned(self) -> bool:
+        """Whether the process that made the folder is gone."""
+        try:
+            owner = msgspec.json.decode(self._owner.read_bytes(), type=Runner)
+        except (OSError, msgspec.DecodeError):
+            # It is being made, or removed; or its maker was killed in the middle of that.
+            with contextlib.suppress(OSError):
+                return time.time() - self.path.stat().st_mtime > _HALF_MADE_SECONDS
+            return False
+        return is_alive(owner) is False
+
+    def __enter__(self) -> RunFolder:
+        self.create()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -108,14 +134,13 @@ class Recorder:
             else:
                 staged.write_bytes(content)
 
-        try:
+        with self._warned_of():
             self._spool.put_file(self.run_id, path, write)
-        except MLOpsError as error:
-            self._warn(error)
 
     def take(self, logged: Logged) -> None:
         """Record what an output of the notebook logged."""
-        self.log(metrics=logged.metrics, params=redact_params(logged.params), tags=logged.tags)
+        tags = [Tag(tag.key, str(redact_value(tag.key, tag.value))) for tag in logged.tags]
+        self.log(metrics=logged.metrics, params=redact_params(logged.params), tags=tags)
         for path, content in logged.artifacts.items():
             self.put(path, content)
         for problem in logged.problems:
@@ -170,9 +195,13 @@ class Recorder:
             # What the kernel logged comes before the end, so that who waits for the end finds it complete.
             refusal = self._replayer.run(self._tracker).refusal
         finally:
-            self._spool.append(Change(self.run_id, change))
-            self._spool.close()
+            self._append(Change(self.run_id, change))
+            with self._warned_of():
+                self._spool.close()
         refusal = self._replayer.run(self._tracker).refusal or refusal
+        if not self._tracker.runs.get(self.run_id).status.ended:
+            # The notebook may have removed or damaged the spool.
+            self._tracker.runs.change(self.run_id, change)
         if refusal:
             logger.warning("not all that this run logged could be stored: %s (kept in %s)", refusal, self.folder.path)
         else:
@@ -180,10 +209,17 @@ class Recorder:
         return self._tracker.runs.get(self.run_id)
 
     def _append(self, entry: Entry) -> None:
-        try:
+        with self._warned_of():
             self._spool.append(entry)
+
+    @contextlib.contextmanager
+    def _warned_of(self) -> Iterator[None]:
+        try:
+            yield
         except MLOpsError as error:
             self._warn(error)
+        except OSError as error:
+            self._warn(Unavailable(f"{error.filename or self.folder.spool}: {error.strerror}"))
 
     def _warn(self, error: MLOpsError) -> None:
         """Tracking never breaks what it tracks: a failure is said once (and raised in strict mode)."""

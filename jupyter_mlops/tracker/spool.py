@@ -280,6 +280,7 @@ class SpoolWriter:
     def put_file(self, run_id: str, path: str, write: Callable[[Path], object]) -> None:
         """Have ``write`` write a file, given its place, and append that it is to be stored under ``path`` of a run."""
         with self._lock:
+            self._leave_removed()
             self._ready()
             # While a file is staged under the stream's name its entry must land in the same stream.
             self._staging += 1
@@ -306,6 +307,7 @@ class SpoolWriter:
         """Have the disk keep all that was appended; ``OSError`` when it does not."""
         with self._sync_lock:
             with self._lock:
+                self._leave_removed()
                 retired, self._retired = self._retired, []
                 staged, self._unsynced = self._unsynced, []
                 fd = self._fd
@@ -319,7 +321,8 @@ class SpoolWriter:
             if fd is not None:
                 os.fsync(fd)
             if fd is not None or staged:
-                _fsync_path(self.folder)
+                with contextlib.suppress(FileNotFoundError):  # removed; the next entry makes it anew
+                    _fsync_path(self.folder)
 
     def close(self) -> None:
         """End the stream; a later call begins a new one. Nothing happens when nothing was written."""
@@ -338,6 +341,12 @@ class SpoolWriter:
     def _ready(self) -> None:
         if self._fd is None:
             self._open()
+
+    def _leave_removed(self) -> None:
+        """Go on in a new file when somebody has removed the one that is being written, where all would be lost."""
+        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+            self._retired.append(self._fd)
+            self._fd = None
 
     def _append(self, entry: Entry, data: bytes, staged: int = 0) -> None:
         self._ready()
