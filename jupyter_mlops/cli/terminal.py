@@ -16,17 +16,17 @@ from jupyter_mlops.core.formats import printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-# Of medium lightness, with a contrast of at least 3.4 to 1 on white, on black and on the dark greys between: a
-# terminal's own yellow vanishes on white, its blue on black.
+# Of medium lightness, with a contrast of at least 3 to 1 on white, on black and on the dark greys of editors: a
+# terminal's own yellow vanishes on white, its blue on black. One with 16 colours shows those of the same names.
 STYLES = {
-    "good": "color(64)",
+    "good": "color(28)",
     "bad": "color(196)",
     "failing": "bold color(196)",
     "warning": "color(166)",
     "going": "color(32)",
     "folder": "bold color(32)",
     "key": "color(31)",
-    "media": "color(133)",
+    "media": "color(164)",
 }
 """Styles by what they mean, for a terminal of either background."""
 
