@@ -80,25 +80,27 @@ def is_secret_name(name: str) -> bool:
     return False
 
 
-def redact_params(params: Iterable[Param]) -> tuple[Param, ...]:
+def redact_params(params: Iterable[Param], secrets: Collection[str] = ()) -> tuple[Param, ...]:
     """The parameters, with a marker in place of what is secret; those are flagged ``redacted``.
 
     Secret is the text of a parameter (or of an entry of a dict) that is named like a secret, and in any text the
-    passwords of URLs and what has the shape of a well-known token.
+    passwords of URLs, what has the shape of a well-known token, and the known ``secrets``.
     """
-    return tuple(_redact_param(param) for param in params)
+    return tuple(_redact_param(param, secrets) for param in params)
 
 
-def redact_value(name: str, value: Json) -> Json:
+def redact_value(name: str, value: Json, secrets: Collection[str] = ()) -> Json:
     """A JSON value that goes by ``name``, with a marker in place of each secret text in it."""
     if isinstance(value, str):
         if is_secret_name(name):
             return REDACTED if value else value
-        return redact_text(value)
+        return redact_text(value, secrets)
     if isinstance(value, list | tuple):
-        return [redact_value(name, item) for item in value]
+        return [redact_value(name, item, secrets) for item in value]
     if isinstance(value, dict):
-        return {key: redact_value(name if is_secret_name(name) else str(key), item) for key, item in value.items()}
+        return {
+            key: redact_value(name if is_secret_name(name) else str(key), item, secrets) for key, item in value.items()
+        }
     return value
 
 
@@ -113,6 +115,15 @@ def redact_url(text: str) -> str:
     if "://" in text:
         text = _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text)
     return _ASSIGNED.sub(_redact_assigned, text) if "=" in text else text
+
+
+def masked_url(url: str) -> str:
+    """One URL to be shown: its password replaced by ``***``, secrets in its query as by :func:`redact_url`."""
+    scheme, separator, rest = url.partition("://")
+    # All up to the last @, as a password that was not encoded may hold any character.
+    before, at, behind = rest.rpartition("@")
+    user, colon, _ = before.partition(":")
+    return f"{scheme}{separator}{redact_url(user)}{':***' if colon else ''}{at}{redact_url(behind)}"
 
 
 def redact_text(text: str, secrets: Collection[str] = ()) -> str:
@@ -168,12 +179,12 @@ def find_secrets(source: str) -> tuple[Finding, ...]:
     return tuple(found[line] for line in sorted(found))
 
 
-def _redact_param(param: Param) -> Param:
+def _redact_param(param: Param, secrets: Collection[str]) -> Param:
     if param.redacted:
         return param
-    value = redact_value(param.key, param.value)
+    value = redact_value(param.key, param.value, secrets)
     if isinstance(param.value, str):
-        text = REDACTED if value == REDACTED else redact_text(param.text)
+        text = REDACTED if value == REDACTED else redact_text(param.text, secrets)
     else:
         text = param.text if repr(value) == repr(param.value) else str(value)
     if text == param.text and repr(value) == repr(param.value):

@@ -285,7 +285,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             logged = read_output(out, self._cwd)
             self._redactor.output(out)
             if logged:
-                self._recorder.take(logged)
+                self._recorder.take(self._redactor.logged(logged))
         return out
 
     def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:

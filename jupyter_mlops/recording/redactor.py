@@ -7,8 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_mlops.core.records import Json
-from jupyter_mlops.core.redaction import redact_text, redact_value, secret_values
+import msgspec
+
+from jupyter_mlops.core.records import Json, Tag
+from jupyter_mlops.core.redaction import redact_params, redact_text, redact_value, secret_values
+from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.source import INJECTED_TAG
 
 
@@ -35,6 +38,16 @@ class Redactor:
             for mime, value in output.get("data", {}).items():
                 if not mime.startswith(("image/png", "image/jpeg", "application/pdf")):
                     output["data"][mime] = self._json(value)
+
+    def logged(self, logged: Logged) -> Logged:
+        """What an output logs, without secrets; files are the notebook's own affair."""
+        tags = [Tag(tag.key, str(redact_value(tag.key, tag.value, self._secrets))) for tag in logged.tags]
+        return msgspec.structs.replace(
+            logged,
+            params=list(redact_params(logged.params, self._secrets)),
+            tags=tags,
+            problems=[self.text(problem) for problem in logged.problems],
+        )
 
     def cell(self, cell: Any) -> None:
         """Redact what only shows when the cell's outputs are put together: a secret printed in two pieces."""

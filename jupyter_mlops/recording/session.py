@@ -372,10 +372,11 @@ class Session:
         self.change(run.run_id, RunChange(status=status, reason=reason, end_time=now()))
 
     def _redacted(self, batch: Batch) -> Batch:
-        from jupyter_mlops.core.redaction import redact_params, redact_value
+        from jupyter_mlops.core.redaction import redact_params, redact_value, secret_values
 
-        tags = tuple(Tag(tag.key, str(redact_value(tag.key, tag.value))) for tag in batch.tags)
-        return msgspec.structs.replace(batch, params=redact_params(batch.params), tags=tags)
+        secrets = secret_values(os.environ)
+        tags = tuple(Tag(tag.key, str(redact_value(tag.key, tag.value, secrets))) for tag in batch.tags)
+        return msgspec.structs.replace(batch, params=redact_params(batch.params, secrets), tags=tags)
 
     def _check_params(self, run_id: str, params: tuple[Param, ...]) -> None:
         known = self._params.setdefault(run_id, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
+from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store.failures import translated
 from jupyter_mlops.store.filesystem import network_file_system
@@ -48,7 +48,7 @@ class Database:
     def __init__(self, url: str, *, mounts: str | None = None) -> None:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.url = parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+        self.url = masked_url(parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=False))
         self.path: Path | None = None
         """The file, of SQLite."""
         self.network: str | None = None
@@ -155,7 +155,7 @@ def _parsed(url: str) -> URL:
         if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
             return parsed
     raise InvalidValue(
-        f"{short(masked(url), 200)} is no database URL; write sqlite:////absolute/path/mlops.db or "
+        f"{short(masked_url(url), 200)} is no database URL; write sqlite:////absolute/path/mlops.db or "
         "postgresql://user:password@host/database"
     )
 
@@ -191,9 +191,3 @@ def _lower(text: str | None) -> str | None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def masked(url: str) -> str:
-    """``url`` with a password in it replaced by ``***``."""
-    # Up to the last @: a password that was not quoted may hold others, and slashes.
-    return re.sub(r"(://[^/:@]*:).*@", r"\1***@", url, flags=re.DOTALL)

@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
-from jupyter_mlops.store.database import masked
+from jupyter_mlops.core.redaction import masked_url
 
 PIECE = 1 << 20
 """Bytes that are read and written at a time."""
@@ -165,9 +165,9 @@ class RemoteObjects:
         try:
             self._fs, root = fsspec.core.url_to_fs(location)
         except (ValueError, ImportError) as error:
-            raise InvalidValue(f"the artifact location {masked(location)!r} cannot be used: {error}") from error
+            raise InvalidValue(f"the artifact location {masked_url(location)!r} cannot be used: {error}") from error
         self._root = f"{root.rstrip('/')}/{namespace}"
-        self.url = masked(location)
+        self.url = masked_url(location)
 
     def create(self, key: str) -> Writer:
         with self._failures():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, local_principal
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
+from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
@@ -52,7 +53,8 @@ def connect(
     """
     chosen = url or location.default_url()
     if chosen.startswith(("http://", "https://")):
-        raise NotSupported(f"{short(chosen, 200)}: a service over HTTP cannot be tracked to yet; give a database URL")
+        shown = short(masked_url(chosen), 200)
+        raise NotSupported(f"{shown}: a service over HTTP cannot be tracked to yet; give a database URL")
     try:
         from jupyter_mlops.store import migrate
         from jupyter_mlops.store.database import Database
@@ -89,7 +91,6 @@ def _make_private(folder: Path) -> None:
 def artifacts_location(database: Database, given: str | Path | None) -> str:
     """Where the files of the store in ``database`` are; see :func:`connect`."""
     from jupyter_mlops.store import blobs, settings
-    from jupyter_mlops.store.database import masked
 
     folder = location.home() if database.path is None else database.path.parent
     beside = str(folder / location.ARTIFACTS_FOLDER)
@@ -110,7 +111,7 @@ def artifacts_location(database: Database, given: str | Path | None) -> str:
         with database.write() as connection:
             if blobs.has_any(connection):
                 raise InvalidValue(
-                    f"the files of {database.url} are in {masked(place)}, not in {masked(wanted)}: leave out "
+                    f"the files of {database.url} are in {masked_url(place)}, not in {masked_url(wanted)}: leave out "
                     f"--artifacts (or artifacts=) and {location.ARTIFACTS_URL}, or name that place"
                 )
             settings.replace(connection, settings.ARTIFACTS_URL, wanted)

@@ -16,6 +16,7 @@ from jupyter_mlops.core.redaction import (
     REDACTED,
     find_secrets,
     is_secret_name,
+    masked_url,
     redact_environment,
     redact_params,
     redact_text,
@@ -251,3 +252,24 @@ def test_long_texts_take_no_long_time(piece: str) -> None:
     text = piece * (300_000 // len(piece))
     redact_text(text, ["secretsecret"])
     find_secrets(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:s:e@host/d", "postgresql://ann:***@host/d"),
+        ("postgresql://ann:p/a?s@w@host/d", "postgresql://ann:***@host/d"),
+        ("postgresql://host/d?sslpassword=hunter&x=1", f"postgresql://host/d?sslpassword={REDACTED}&x=1"),
+        ("https://ann:secret@host/hub", "https://ann:***@host/hub"),
+        ("postgresql://ann@host/d", "postgresql://ann@host/d"),
+        ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert masked_url(url) == shown
+
+
+def test_known_secrets_are_found_under_innocent_names() -> None:
+    (found,) = redact_params([values.param("note", "the key is hunter2hunter2")], ["hunter2hunter2"])
+    assert (found.text, found.redacted) == (f"the key is {REDACTED}", True)
+    assert redact_value("note", {"a": ["hunter2hunter2"]}, ["hunter2hunter2"]) == {"a": [REDACTED]}
