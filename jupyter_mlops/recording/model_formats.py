@@ -28,6 +28,8 @@ import msgspec
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, UnsafeModel
 from jupyter_mlops.core.model_safety import MLMODEL, flavors_of, is_trusted_type, unsafe_reason
 from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.values import short
+from jupyter_mlops.tracker.mlmodel import parse_mlmodel
 
 PYFUNC = "pyfunc"
 """What callers name the flavour of plain Python functions; an ``MLmodel`` file says ``python_function``."""
@@ -188,9 +190,16 @@ def load_model(folder: Path, *, flavor: str | None = None, allow_unsafe: bool = 
         if unsafe is None and "sklearn" in available:
             _check_skops(folder / mlmodel["flavors"]["sklearn"]["pickled_model"])
         module = _flavor_module(wanted)
-        if wanted == PYFUNC:
-            return module.load_model(str(folder), suppress_warnings=True)
-        return module.load_model(str(folder))
+        options = {"suppress_warnings": True} if wanted == PYFUNC else {}
+        try:
+            return module.load_model(str(folder), **options)
+        except ImportError as error:
+            raise MissingDependency(f"this model needs what is not installed here: {error}") from error
+        except Exception as error:
+            raise InvalidValue(
+                f"this model cannot be loaded: its files are not what its {MLMODEL} file says, or they need other "
+                f"versions of packages ({type(error).__name__}: {short(str(error), 300)})"
+            ) from error
 
 
 def infer_signature(model_input: Any, model_output: Any) -> Any:
@@ -201,17 +210,13 @@ def infer_signature(model_input: Any, model_output: Any) -> Any:
 
 def read_mlmodel(folder: Path) -> dict[str, Any]:
     """The content of the folder's ``MLmodel`` file."""
-    import yaml
-
     try:
-        content = yaml.safe_load((folder / MLMODEL).read_text(encoding="utf-8"))
+        content = (folder / MLMODEL).read_bytes()
     except FileNotFoundError:
         raise InvalidValue(f"{folder.name!r} is not a model directory: it holds no {MLMODEL} file") from None
-    except yaml.YAMLError as error:
-        raise InvalidValue(f"the {MLMODEL} file is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InvalidValue(f"the {MLMODEL} file is not a mapping")
-    return content
+    except OSError as error:
+        raise InvalidValue(f"{folder.name!r}: its {MLMODEL} file cannot be read: {error.strerror}") from error
+    return dict(parse_mlmodel(content, repr(folder.name)))
 
 
 # --- the flavours ----------------------------------------------------------------------------------------------------
@@ -277,7 +282,15 @@ def _skops_io() -> Any:
 
 
 def _check_skops(file: Path) -> None:
-    foreign = [name for name in _skops_io().get_untrusted_types(file=file) if not _is_trusted(name)]
+    try:
+        names = _skops_io().get_untrusted_types(file=file)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise UnsafeModel(
+            f"{file.name} is no skops file, as the {MLMODEL} file says ({type(error).__name__})"
+        ) from error
+    foreign = [name for name in names if not _is_trusted(name)]
     if foreign:
         raise UnsafeModel(f"{file.name} contains {', '.join(foreign)}, which is not part of scikit-learn")
 

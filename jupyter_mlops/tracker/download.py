@@ -15,6 +15,13 @@ Opener = Callable[[], Iterator[bytes]]
 """Gives the pieces of one file, and raises in the end when they are not what was stored."""
 
 
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds something already, for files that belong together."""
+    with _failures(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InvalidValue(f"{folder} is not empty: a version is written into a folder of its own")
+
+
 def save_file(root: Path, path: str, opened: Opener) -> Path:
     """Write the file as ``root / path``, replacing what is there; returns that place.
 
@@ -43,7 +50,8 @@ def save_folder(root: Path, path: str, files: Mapping[str, Opener]) -> Path:
     after all were verified. Raises as :func:`save_file` does.
     """
     place = root / path if path else root
-    exists = place.is_dir()
+    with _failures(place):
+        exists = place.is_dir()
     # Beside the folder or in it: a rename must not cross file systems.
     part = (place if exists else place.parent) / f".{new_id()}.part"
     with _failures(place):

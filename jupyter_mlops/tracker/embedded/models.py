@@ -32,11 +32,11 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.store import artifacts, events, registry, search
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
-from jupyter_mlops.tracker.download import save_folder
+from jupyter_mlops.tracker.download import require_empty, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
-_LARGEST_MLMODEL = 4 << 20
 _LARGEST_VERSION = 2**31 - 1
 
 
@@ -257,8 +257,7 @@ class EmbeddedModels:
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)
-        if destination.is_dir() and any(destination.iterdir()):
-            raise InvalidValue(f"{destination} is not empty: a version is written into a folder of its own")
+        require_empty(destination)
         openers = {file.path: lambda file=file: self._read(name, version, file) for file in files}
         return save_folder(destination, "", openers)
 
@@ -348,10 +347,10 @@ class EmbeddedModels:
             folders = [repr(each[: -len(MLMODEL) - 1]) for each in every if each.endswith(f"/{MLMODEL}")]
             models = f"the run has models in {', '.join(folders)}" if folders else "the run has no model at all"
             raise InvalidValue(f"{source} is no model: a model is a folder with a file {MLMODEL!r}; {models}")
-        if found.blob.size > _LARGEST_MLMODEL:
+        if found.blob.size > LARGEST_MLMODEL:
             raise InvalidValue(f"{source}: its {MLMODEL} file has {found.blob.size} bytes, more than a description has")
         content = b"".join(self._context.blobs.read(found.blob, f"{source}/{MLMODEL}"))
-        return _parsed(content, source)
+        return parse_mlmodel(content, source)
 
     def _files(self, name: str, version: int) -> tuple[File, ...]:
         with self._context.read() as connection:
@@ -421,20 +420,6 @@ def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, 
         for file in artifacts.walk_files(connection, run_id, path)
         if file.path != path
     )
-
-
-def _parsed(content: bytes, source: str) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        # Not the faster loader in C: deep nesting overflows its stack, which ends the process.
-        parsed = yaml.load(content, yaml.SafeLoader)
-    # What it raises for a value that does not fit its own tag is not written down.
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidValue(f"{source}: its {MLMODEL} file cannot be read: {values.short(str(error), 200)}") from error
-    if not isinstance(parsed, Mapping) or not flavors_of(parsed):
-        raise InvalidValue(f"{source}: its {MLMODEL} file names no flavour, so nothing could load it")
-    return parsed
 
 
 def _checked_tags(tags: Mapping[str, str]) -> tuple[Tag, ...]:
