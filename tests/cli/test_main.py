@@ -35,7 +35,7 @@ def offered(*words: str) -> list[str]:
         (errors.NotFound("nothing there"), 1),
         (errors.Unavailable("the database sleeps"), 1),
         (errors.RunFailed("the run failed", "abc"), 1),
-        (PermissionError(13, "Permission denied", "/root/x"), 1),
+        (PermissionError(13, "Permission denied", "/data/x"), 1),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
     ],

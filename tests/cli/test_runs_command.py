@@ -93,6 +93,7 @@ def test_what_is_asked_for_is_shown_first_and_whatever_the_room(
     search = ["runs", "list", "params.kind = 'rf' and tags.team = 'growth'", "--order-by", "metrics.rows"]
     names = lines(mlops(*search).stdout)[1].split()
     assert names[6:11] == ["kind", "lr", "rows", "auc", "team"]
+    monkeypatch.setenv("TERM", "xterm-256color")  # of a dumb one the width is not asked
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "56")
     names = output_text(lines(mlops(*search).stdout)[1]).split()
