@@ -68,6 +68,7 @@ class RunFolder:
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
         except OSError as error:
+            self.remove()
             raise Unavailable(
                 f"the run's folder {self.path} cannot be created ({error.strerror}); set {HOME} to a folder that can "
                 "be written"

@@ -296,6 +296,8 @@ class SpoolWriter:
                 self._unsynced.append(staged)
             kept = True
         except OSError as error:
+            with self._lock:
+                self._drop(run_id)
             raise self._storage_error(error) from error
         finally:
             with self._lock:
