@@ -92,7 +92,6 @@ class Kernel:
                     stderr=output,
                 )
             except OSError as error:
-                shutil.rmtree(self._folder, ignore_errors=True)
                 raise NotebookError(f"the kernel {name!r} cannot be started: {error}") from error
         self.process: subprocess.Popen[bytes] | None = getattr(self.manager.provisioner, "process", None)
         """None for a kernel that a provisioner runs elsewhere."""
@@ -201,6 +200,12 @@ def kill_orphan(pid: int, started: float, run_id: str) -> bool:
         kill_stragglers(run_id)
     shutil.rmtree(connection_folder(run_id), ignore_errors=True)
     return alive
+
+
+def kill_unrecorded(run_id: str) -> None:
+    """Leave nothing of a kernel of which nothing is known but its run."""
+    kill_stragglers(run_id)
+    shutil.rmtree(connection_folder(run_id), ignore_errors=True)
 
 
 def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 
 from jupyter_mlops.core.errors import Conflict, NotFound
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
-from jupyter_mlops.recording.kernel import connection_folder, kill_orphan, kill_stragglers
+from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
 from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.process import is_alive
@@ -59,8 +58,7 @@ def _remove_abandoned(tracker: Tracker) -> None:
         if not is_id(path.name) or not folder.is_abandoned():
             continue
         if not any(folder.spool.glob("*")):
-            kill_stragglers(path.name)
-            shutil.rmtree(connection_folder(path.name), ignore_errors=True)
+            kill_unrecorded(path.name)
             folder.remove()
             continue
         with contextlib.suppress(NotFound):

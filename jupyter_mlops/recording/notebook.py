@@ -11,7 +11,7 @@ from types import TracebackType
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Batch, NewRun, Progress, Run, RunKind
 from jupyter_mlops.core.values import tag
-from jupyter_mlops.recording.kernel import Kernel
+from jupyter_mlops.recording.kernel import Kernel, kill_unrecorded
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.recording.task import NotebookTask
@@ -156,7 +156,12 @@ def start_kernel(
     }
     if artifacts_url is not None:
         environment[ARTIFACTS_URL] = artifacts_url
-    return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log)
+    try:
+        return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log)
+    except BaseException:
+        # Perhaps a signal's, which comes before or after the process began.
+        kill_unrecorded(run_id)
+        raise
 
 
 def _working_directory(task: NotebookTask) -> Path:
