@@ -15,7 +15,7 @@ from jupyter_mlops.recording.kernel import Kernel, kill_unrecorded
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.recording.task import NotebookTask
-from jupyter_mlops.tracker.location import ARTIFACTS_URL, TRACKING_URL
+from jupyter_mlops.tracker.location import ARTIFACTS_URL, HOME, TRACKING_URL, absolute, home
 from jupyter_mlops.tracker.protocol import Tracker
 
 _IOPUB_SECONDS = 60
@@ -152,10 +152,13 @@ def start_kernel(
         RUN_ID: run_id,
         SPOOL_DIR: str(folder.spool),
         RUN_DIR: str(folder.scratch),
-        TRACKING_URL: tracking_url,
+        # The kernel has a working directory of its own.
+        TRACKING_URL: absolute(tracking_url),
+        HOME: str(home()),
     }
-    if artifacts_url is not None:
-        environment[ARTIFACTS_URL] = artifacts_url
+    artifacts = artifacts_url or os.environ.get(ARTIFACTS_URL)
+    if artifacts:
+        environment[ARTIFACTS_URL] = absolute(artifacts)
     try:
         return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log)
     except BaseException:

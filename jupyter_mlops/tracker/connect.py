@@ -95,8 +95,7 @@ def artifacts_location(database: Database, given: str | Path | None) -> str:
     folder = location.home() if database.path is None else database.path.parent
     beside = str(folder / location.ARTIFACTS_FOLDER)
     wanted = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
-    if wanted and "://" not in wanted:
-        wanted = str(Path(wanted).expanduser().absolute())
+    wanted = wanted and location.absolute(wanted)
     with database.read() as connection:
         settled = settings.get(connection, settings.ARTIFACTS_URL)
     if settled is None:

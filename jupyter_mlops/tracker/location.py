@@ -43,3 +43,13 @@ def jupyter_data_folder() -> Path:
 def default_url() -> str:
     """``MLOPS_TRACKING_URL``, else the SQLite file of the embedded store."""
     return os.environ.get(TRACKING_URL) or f"sqlite:///{home() / DATABASE_FILE}"
+
+
+def absolute(place: str) -> str:
+    """A folder, or the URL of a SQLite file, that means the same in every working directory; other URLs as they are."""
+    scheme, separator, path = place.partition("://")
+    if not separator:
+        return str(Path(place).expanduser().absolute())
+    if scheme == "sqlite" and path.startswith("/") and not path.startswith("//"):
+        return f"sqlite:///{Path(path[1:]).absolute()}"
+    return place

@@ -164,3 +164,20 @@ def test_rerun_asks_for_secrets(mlops: Any, notebook: Callable[..., Path]) -> No
 def test_what_cannot_be_run_again_is_named(mlops: Any) -> None:
     mlops("rerun", "nobody-knows-it", status=1)
     assert "nobody-knows-it" in mlops.errors
+
+
+def test_a_store_named_relative_to_the_shell_is_the_kernels_too(
+    mlops: Any, notebook: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel runs in the notebook's folder, not in the shell's."""
+    mlops.cwd = tmp_path / "shell"
+    mlops.cwd.mkdir()
+    path = notebook(
+        "import jupyter_mlops as mlops\nmlops.log_text('kept', 'note.txt')\nmlops.log_metric('auc', 0.5)",
+        "(run,) = mlops.search_runs(filter_string='metrics.auc > 0', output_format='list')\nprint(run.info.run_id)",
+    )
+    monkeypatch.setenv("MLOPS_HOME", "home")
+    monkeypatch.setenv("MLOPS_ARTIFACTS_URL", "files")
+    mlops("--url", "sqlite:///here.db", "run", str(path))
+    assert {"here.db", "files", "home"} <= {entry.name for entry in mlops.cwd.iterdir()}
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
