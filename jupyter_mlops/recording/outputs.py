@@ -111,9 +111,12 @@ def _content(path: str, content: Any, cwd: Path) -> bytes | Path:
         return _decode(path, value)
     if how == "file":
         file = cwd / str(value)
-        if not file.is_file():
-            raise InvalidValue(f"artifact {path!r}: there is no file {str(file)!r}")
-        return file
+        try:
+            if file.is_file():
+                return file
+        except OSError as error:
+            raise InvalidValue(f"artifact {path!r}: {values.short(str(file))}: {error.strerror}") from None
+        raise InvalidValue(f"artifact {path!r}: there is no file {values.short(str(file))}")
     raise InvalidValue(f"artifact {path!r}: {how!r} is unknown; give one of 'text', 'base64' and 'file'")
 
 
@@ -128,8 +131,9 @@ def _joined(text: Any) -> str:
 
 def _decode(path: str, text: Any) -> bytes:
     try:
-        return base64.b64decode(text)
-    except (binascii.Error, TypeError, ValueError) as error:
+        # Lines are usual; anything else Python would skip without a word.
+        return base64.b64decode("".join(_joined(text).split()), validate=True)
+    except (binascii.Error, ValueError) as error:
         raise InvalidValue(f"artifact {path!r}: this is not base64 ({error})") from None
 
 
@@ -174,5 +178,5 @@ def _collecting(logged: Logged) -> Iterator[None]:
         yield
     except InvalidValue as error:
         logged.problems.append(error.message)
-    except (OSError, ValueError) as error:  # a file of an impossible name, halves of characters
-        logged.problems.append(str(error))
+    except UnicodeEncodeError as error:
+        logged.problems.append(f"{values.short(error.object)} holds halves of characters")

@@ -116,6 +116,11 @@ class Machine:
         (run,) = self.runs()
         return run
 
+    def artifact(self, path: str) -> bytes:
+        """A file of the latest run."""
+        with connect(f"sqlite:///{self.home}/mlops.db") as tracker:
+            return b"".join(tracker.artifacts.open(self.runs()[-1]["run_id"], path))
+
     def points(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """The steps and values of a metric, in order."""
         with connect(f"sqlite:///{self.home}/mlops.db") as tracker:
