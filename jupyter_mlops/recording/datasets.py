@@ -85,7 +85,7 @@ def from_pandas(
         raise InvalidValue(f"from_pandas: expected a DataFrame, found {short(df)} ({type(df).__name__})")
     if targets is not None and targets not in df.columns:
         raise InvalidValue(
-            f"from_pandas: there is no column {targets!r} (targets); columns are {short(list(df.columns))}"
+            f"from_pandas: there is no column {short(targets)} (targets); columns are {short(list(df.columns))}"
         )
     profile: dict[str, Any] = {"num_rows": len(df), "num_elements": int(df.size)}
     if targets is not None:

@@ -57,7 +57,7 @@ ROWS = sa.select(sa.literal(0)).union_all(
 steady = settings(
     derandomize=True,
     deadline=None,
-    max_examples=80,
+    max_examples=50,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
