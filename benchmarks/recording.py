@@ -25,8 +25,8 @@ def compare(quick: bool) -> Iterator[Comparison]:
         folder = Path(text)
         for label, name in (("the example", "example.ipynb"), ("the bare example", "bare.ipynb")):
             (folder / name).write_text(_notebook(without_calls=name == "bare.ipynb"), encoding="utf-8")
-            yield from _from_the_shell(label, name, folder, 1 if quick else 7)
-            yield _in_one_process(label, name, folder, 1 if quick else 9)
+            yield from _from_the_shell(label, name, folder, 1 if quick else 5)
+            yield _in_one_process(label, name, folder, 1 if quick else 7)
 
 
 def _notebook(*, without_calls: bool) -> str:
