@@ -22,7 +22,6 @@ from typing import Any, BinaryIO
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated, Unavailable
-from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
@@ -165,9 +164,6 @@ def _open_stream(path: Path) -> _Stream | None:
             raise Unavailable(f"cannot read the spool {path}: it is no plain file")
         with path.open("rb") as file:
             header = read_header(file)
-            if header is not None and not (header.stream == path.stem and is_id(header.stream)):
-                # Under another name its entries would be taken for those of another stream.
-                return None
             if header is not None:
                 return _Stream(path, header, file.tell())
             # Its writer died before anything was acknowledged.

@@ -27,7 +27,7 @@ from zlib import crc32
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
-from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, Runner
 from jupyter_mlops.tracker.location import make_private
 from jupyter_mlops.tracker.process import this_runner
@@ -169,9 +169,11 @@ def read_header(file: BinaryIO) -> Header | None:
                 f"the spool {file.name} has format {version}, this version of jupyter-mlops reads up to {VERSION}: "
                 "upgrade it to have what was logged stored"
             )
-        return _header_decoder.decode(payload)
+        header = _header_decoder.decode(payload)
     except msgspec.DecodeError:
         return None
+    # Under another name its entries would be taken for those of another stream.
+    return header if header.stream == Path(file.name).stem and is_id(header.stream) else None
 
 
 def read_payloads(file: BinaryIO, offset: int) -> Iterator[tuple[bytes, int]]:

@@ -61,6 +61,8 @@ def _folders(tracker: Tracker) -> Iterator[Path]:
 
 
 def _waiting(path: Path, tracker: Tracker) -> int:
+    if not path.is_file():  # opening a pipe would wait for ever
+        return 0
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         header = read_header(file)
         if header is None or header.target not in ("", target_of(tracker.url)):
