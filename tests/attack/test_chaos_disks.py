@@ -1,0 +1,101 @@
+"""A disk without room: errors are sentences, the run goes on, and with room again all works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machines import Machine, until
+
+from jupyter_mlops.tracker.connect import connect
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk"),
+]
+
+WAIT = (
+    "import pathlib, time\npathlib.Path('ready').touch()\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.01)"
+)
+
+
+@pytest.fixture
+def small(machine: Machine) -> Iterator[Path]:
+    """A disk of 8 MB, where the machine's home is."""
+    machine.home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", machine.home]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        yield machine.home
+    finally:
+        for process in machine.processes():
+            process.kill()
+        subprocess.run(["umount", "-l", machine.home], check=True)
+
+
+def fill(folder: Path) -> Path:
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 256):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return filler
+
+
+def test_a_run_whose_disk_fills_up(machine: Machine, small: Path) -> None:
+    log = "import jupyter_mlops as mlops\nmlops.log_metric('before', 1)"
+    flood = "for step in range(1000):\n    mlops.log_metric('loss', step, step=step)"
+    runner = machine.mlops("run", machine.notebook(log, WAIT, flood, "print('at the end')"), "--output", "out.ipynb")
+    until((machine.work / "ready").exists, "the cell")
+    with connect(f"sqlite:///{small}/mlops.db") as tracker:
+        run_id = tracker.runs.active()[0].run_id
+        until(lambda: tracker.runs.get(run_id).metrics, "the first point")
+    filler = fill(small)
+    (machine.work / "go").touch()
+    _, errors = runner.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert "No space left on device" in errors
+    # The notebook itself ran to its end.
+    assert "at the end" in (machine.work / "out.ipynb").read_text()
+    # Reading works, or says why not.
+    _, errors = machine.run("runs", "list", status=None)
+    assert "space" in errors or "full" in errors or "disk" in errors
+
+    filler.unlink()
+    run = machine.the_run()
+    assert run["status"] == "FINISHED"
+    assert [step for step, _ in machine.points(run_id, "before")] == [0]
+    steps = [step for step, _ in machine.points(run_id, "loss")]
+    assert steps == list(range(len(steps)))
+    machine.run("run", machine.notebook("1", name="next"))
+    machine.assert_clean()
+
+
+def test_a_command_without_any_room_leaves_nothing(machine: Machine, small: Path) -> None:
+    machine.run("experiments", "list")
+    filler = fill(small)
+    _, errors = machine.run("run", machine.notebook("1"), status=1)
+    assert "No space left on device" in errors
+    filler.unlink()
+    assert machine.runs() == []
+    machine.assert_clean()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_too_large_for_the_disk_is_counted(machine: Machine) -> None:
+    large = "import jupyter_mlops as mlops\nwith open('large', 'wb') as file:\n    file.write(bytes(20_000_000))"
+    machine.run("run", machine.notebook(large, "mlops.log_artifact('large')", "mlops.log_metric('after', 1)"))
+    run = machine.the_run()
+    assert {"key": "mlops.dropped", "value": "1"} in run["tags"]
+    assert [value for _, value in machine.points(run["run_id"], "after")] == [1.0]
+    paths = [file["path"] for file in machine.json("artifacts", "list", run["run_id"])]
+    assert "large" not in paths
+    machine.assert_clean()
