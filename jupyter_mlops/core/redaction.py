@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -65,6 +66,7 @@ _ASSIGNED = re.compile(r"(?:(?<=[?&;\s])|\A)([\w.-]+)=([^&;\s'\"<>()]+)")
 _HARMLESS = re.compile(r"(?:true|false|none|null|[-+]?[\d.]+|\[redacted\])\Z", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether something of this name is likely a secret."""
     if name in _NOT_SECRET:

@@ -303,7 +303,7 @@ def test_a_version_that_is_none_is_not_found(tracker: Tracker, version: int, fol
 @pytest.mark.parametrize("version", ["1", 1.0, True, None, 2**70])
 def test_a_version_is_a_whole_number(tracker: Tracker, version: Any) -> None:
     registered(tracker)
-    with pytest.raises(InvalidValue, match="version: .*integer"):
+    with pytest.raises(InvalidValue, match=r"version: .*integer"):
         tracker.models.version("churn", version)
 
 

@@ -296,6 +296,7 @@ class TestWithoutAStore:
     def test_what_was_logged_meanwhile_is_stored_later(
         self, begin: Callable[..., Session], store: Tracker, place: Path
     ) -> None:
+        store.close()
         session = begin()
 
         def work() -> ActiveRun:
@@ -311,9 +312,11 @@ class TestWithoutAStore:
         (place / "mlops.db").rmdir()
         (place / "hidden.db").rename(place / "mlops.db")
         session.flush()
-        found = store.runs.get(run.run_id)
-        assert (found.name, found.status, found.metrics[0].value) == ("offline", RunStatus.FINISHED, 1.0)
-        assert store.experiments.get(found.experiment_id).name == "later"
+        # Opened anew: connections from before do not all survive that their file was away.
+        with connect() as again:
+            found = again.runs.get(run.run_id)
+            assert (found.name, found.status, found.metrics[0].value) == ("offline", RunStatus.FINISHED, 1.0)
+            assert again.experiments.get(found.experiment_id).name == "later"
 
     def test_refused_entries_are_told(self, begin: Callable[..., Session], store: Tracker) -> None:
         session = begin()
