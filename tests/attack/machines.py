@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import psutil
 
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
 
 T = TypeVar("T")
 DEADLINE = 60.0
@@ -88,10 +89,9 @@ class Machine:
             [sys.executable, *map(str, command)],
             cwd=self.work,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
         )
 
     def mlops(self, *words: str, **options: Any) -> subprocess.Popen[str]:
@@ -116,14 +116,18 @@ class Machine:
         (run,) = self.runs()
         return run
 
+    def tracker(self) -> Tracker:
+        url = self.environment.get("MLOPS_TRACKING_URL") or f"sqlite:///{self.home}/mlops.db"
+        return connect(url, artifacts=self.home / "artifacts")
+
     def artifact(self, path: str) -> bytes:
         """A file of the latest run."""
-        with connect(f"sqlite:///{self.home}/mlops.db") as tracker:
+        with self.tracker() as tracker:
             return b"".join(tracker.artifacts.open(self.runs()[-1]["run_id"], path))
 
     def points(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """The steps and values of a metric, in order."""
-        with connect(f"sqlite:///{self.home}/mlops.db") as tracker:
+        with self.tracker() as tracker:
             found: list[tuple[int, float]] = []
             token = None
             while True:
