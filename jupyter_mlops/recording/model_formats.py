@@ -384,7 +384,10 @@ def _mlflow(*, allow_pickle: bool = True) -> Iterator[None]:
         os.environ.update(settings)
         try:
             try:
-                exceptions = import_module("mlflow.exceptions")
+                with warnings.catch_warnings():
+                    # What it imports warns in kernels, of progress bars that nobody asked for.
+                    warnings.filterwarnings("ignore", message="IProgress not found")
+                    exceptions = import_module("mlflow.exceptions")
             except ImportError as error:
                 raise MissingDependency(f"models need mlflow-skinny and pandas: {_INSTALL}") from error
             logger = logging.getLogger("mlflow")

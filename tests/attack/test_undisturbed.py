@@ -114,5 +114,5 @@ def printed(notebook: dict[str, Any]) -> list[str]:
         "".join(output["text"])
         for cell in notebook["cells"]
         for output in cell["outputs"]
-        if output["output_type"] == "stream" and output["name"] == "stdout"
+        if output["output_type"] == "stream"
     ]
