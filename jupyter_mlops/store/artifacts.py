@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import InvalidValue
@@ -20,6 +19,7 @@ from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.blobs import Blob
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 _artifact = schema.artifact
 
@@ -33,7 +33,7 @@ def _upsert(insert: Any) -> Any:
 
 
 _LOCK_RUN = sa.select(schema.run.c.id).where(schema.run.c.id == sa.bindparam("run")).with_for_update(key_share=True)
-_UPSERT = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
+_UPSERT = Upsert(_upsert)
 
 
 class File(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], no
     _check_layout(connection, holder, files.keys())
     written = [File(path, files[path], now) for path in sorted(files)]
     rows = [{"holder": holder, "path": file.path, "blob_id": file.blob.id, "created": now} for file in written]
-    connection.execute(_UPSERT[connection.dialect.name], rows)
+    connection.execute(_UPSERT.on(connection), rows)
     return tuple(file.record() for file in written)
 
 

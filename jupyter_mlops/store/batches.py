@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
@@ -27,6 +26,7 @@ from jupyter_mlops.store import events, metrics, schema, streams
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.metrics import Summary
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 CROWD = 256
 """Chunks that this process adds to one history before it joins the small ones."""
@@ -125,7 +125,7 @@ def _upserts(insert: Any) -> dict[str, Any]:
     }
 
 
-_UPSERT = {"sqlite": _upserts(sqlite.insert), "postgresql": _upserts(postgresql.insert)}
+_UPSERT = Upsert(_upserts)
 
 
 class RunWriter:
@@ -284,7 +284,7 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
 
 
 def _log(connection: Connection, logs: Sequence[Log], experiments: dict[str, str]) -> None:
-    upsert = _UPSERT[connection.dialect.name]
+    upsert = _UPSERT.on(connection)
     _add_params(connection, [row for log in logs for row in log.params])
     tags = {key: value for log in logs for key, value in log.tags.items()}
     if tags:
@@ -311,7 +311,7 @@ def _add_params(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
             row["run_id"], row["key"], wanted.setdefault((row["run_id"], row["key"]), row["text"]), row["text"]
         )
     ordered = sorted(rows, key=lambda row: (row["run_id"], row["key"]))
-    if connection.execute(_UPSERT[connection.dialect.name]["param"], ordered).rowcount == len(ordered):
+    if connection.execute(_UPSERT.on(connection)["param"], ordered).rowcount == len(ordered):
         return
     # Looked at after the insertion, which waits for transactions that insert the same: theirs are seen too.
     bound = {"run_ids": list({run_id for run_id, _ in wanted}), "keys": list({key for _, key in wanted})}
@@ -330,7 +330,7 @@ def _require_same(run_id: str, key: str, present: str, new: str) -> None:
 def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> None:
     if not inputs:
         return
-    upsert = _UPSERT[connection.dialect.name]
+    upsert = _UPSERT.on(connection)
     datasets = {(item.dataset.name, item.dataset.digest): item.dataset for _, item in inputs}
     connection.execute(
         upsert["dataset"],

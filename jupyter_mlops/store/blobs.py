@@ -22,7 +22,6 @@ from typing import BinaryIO
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import IntegrityError, InvalidValue, Unavailable
@@ -31,6 +30,7 @@ from jupyter_mlops.store import schema, settings
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.objects import PIECE, Objects, open_location
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 GRACE_MS = 60 * 60 * 1000
 """How long an object without a row, or a lease that was not renewed, is left alone."""
@@ -232,7 +232,7 @@ def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> di
     while missing := sorted(wanted.keys() - found.keys()):
         # More than one turn only when a collection removed a row between the two statements.
         rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing]
-        connection.execute(_APPEAR[connection.dialect.name], rows)
+        connection.execute(_APPEAR.on(connection), rows)
         query = sa.select(table.c.id, table.c.digest, table.c.size).where(among(table.c.digest, "digests", missing))
         for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
             found[row.digest] = Blob(row.id, row.digest, row.size)
@@ -255,7 +255,4 @@ def _store_id(database: Database) -> str:
     return known
 
 
-_APPEAR = {
-    name: insert(schema.blob).on_conflict_do_nothing()
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
+_APPEAR = Upsert(lambda insert: insert(schema.blob).on_conflict_do_nothing())

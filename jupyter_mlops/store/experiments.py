@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from jupyter_mlops.core.records import Experiment, Lifecycle, Tag
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 _experiment = schema.experiment.c
 _tag = schema.experiment_tag.c
@@ -39,18 +39,13 @@ _COUNTS = (
 )
 
 
-def _upserts(insert: Any) -> tuple[Any, Any]:
+def _set_tag(insert: Any) -> Any:
     tag = insert(schema.experiment_tag)
-    return (
-        insert(schema.experiment).on_conflict_do_nothing().returning(_experiment.id),
-        tag.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": tag.excluded.value}),
-    )
+    return tag.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": tag.excluded.value})
 
 
-_INSERT, _SET_TAG = (
-    {"sqlite": first, "postgresql": second}
-    for first, second in zip(_upserts(sqlite.insert), _upserts(postgresql.insert), strict=True)
-)
+_INSERT = Upsert(lambda insert: insert(schema.experiment).on_conflict_do_nothing().returning(_experiment.id))
+_SET_TAG = Upsert(_set_tag)
 
 
 def add(connection: Connection, new: Experiment) -> bool:
@@ -63,7 +58,7 @@ def add(connection: Connection, new: Experiment) -> bool:
         "created": new.created,
         "updated": new.updated,
     }
-    if connection.execute(_INSERT[connection.dialect.name], row).first() is None:
+    if connection.execute(_INSERT.on(connection), row).first() is None:
         return False
     upsert_tags(connection, new.experiment_id, {tag.key: tag.value for tag in new.tags})
     return True
@@ -104,7 +99,7 @@ def rename(connection: Connection, experiment_id: str, name: str, now: int) -> N
 def upsert_tags(connection: Connection, experiment_id: str, tags: Mapping[str, str]) -> None:
     if tags:
         rows = [{"experiment_id": experiment_id, "key": key, "value": value} for key, value in sorted(tags.items())]
-        connection.execute(_SET_TAG[connection.dialect.name], rows)
+        connection.execute(_SET_TAG.on(connection), rows)
 
 
 def delete_tag(connection: Connection, experiment_id: str, key: str) -> bool:

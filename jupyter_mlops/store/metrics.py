@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import MetricSummary
@@ -18,6 +17,7 @@ from jupyter_mlops.store import chunks, schema
 from jupyter_mlops.store.chunks import Points
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import by_run, fetch
+from jupyter_mlops.store.upsert import Upsert
 
 MERGED = 8192
 """Points that a merged chunk holds at most; chunks of half as many are left alone."""
@@ -104,7 +104,7 @@ def _upsert(insert: Any) -> Any:
     )
 
 
-_UPSERT = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
+_UPSERT = Upsert(_upsert)
 _INSERT_CHUNK = sa.insert(schema.metric_chunk)
 _OF_RUNS = (
     sa.select(
@@ -195,7 +195,7 @@ def add(
     ]
     # First the summaries: their rows are locked, so that ids of one history's chunks are given and committed in one
     # order, which is the order of the history.
-    connection.execute(_UPSERT[connection.dialect.name], rows)
+    connection.execute(_UPSERT.on(connection), rows)
     connection.execute(_INSERT_CHUNK, packed)
 
 

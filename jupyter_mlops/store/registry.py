@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import Alias, AliasMove, ModelVersion, RegisteredModel, Tag
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.artifacts import File, delete_files
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import insert_of
 
 _model = schema.model.c
 _version = schema.model_version.c
@@ -58,7 +58,7 @@ def insert(connection: Connection, model_id: str, new: RegisteredModel) -> bool:
         "updated": new.updated,
         "last_version": 0,
     }
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(schema.model)
+    insert = insert_of(connection)(schema.model)
     if connection.execute(insert.on_conflict_do_nothing().returning(_model.id), row).first() is None:
         return False
     set_tags(connection, model_id, new.tags)
@@ -307,6 +307,6 @@ def _tags(connection: Connection, table: sa.Table, holder: str, ids: Sequence[st
 def _set_tags(connection: Connection, table: sa.Table, holder: str, id: str, tags: Iterable[Tag]) -> None:
     rows = [{holder: id, "key": tag.key, "value": tag.value} for tag in sorted(tags, key=lambda tag: tag.key)]
     if rows:
-        insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+        insert = insert_of(connection)(table)
         upsert = insert.on_conflict_do_update(index_elements=[holder, "key"], set_={"value": insert.excluded.value})
         connection.execute(upsert, rows)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.store import schema
+from jupyter_mlops.store.upsert import Upsert
 
 ARTIFACTS_URL = "artifacts.url"
 """Where the files are: a URL or an absolute path, or the name of the folder beside the SQLite file."""
 
 _setting = schema.setting.c
 _GET = sa.select(_setting.value).where(_setting.key == sa.bindparam("name"))
-_SET_FIRST = {
-    name: insert(schema.setting).on_conflict_do_nothing()
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
+_SET_FIRST = Upsert(lambda insert: insert(schema.setting).on_conflict_do_nothing())
 
 
 def get(connection: Connection, key: str) -> str | None:
@@ -26,7 +23,7 @@ def get(connection: Connection, key: str) -> str | None:
 
 def set_first(connection: Connection, key: str, value: str) -> None:
     """Keep ``value`` unless there is one."""
-    connection.execute(_SET_FIRST[connection.dialect.name], {"key": key, "value": value})
+    connection.execute(_SET_FIRST.on(connection), {"key": key, "value": value})
 
 
 def replace(connection: Connection, key: str, value: str) -> None:

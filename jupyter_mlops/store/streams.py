@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import StreamPosition
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 _stream = schema.stream.c
 _ONE = sa.select(_stream.watermark).where(_stream.id == sa.bindparam("stream"))
 _LOCKED = (
     sa.select(_stream.id, _stream.watermark).where(among(_stream.id, "streams")).order_by(_stream.id).with_for_update()
 )
-_APPEAR = {
-    name: insert(schema.stream).on_conflict_do_nothing()
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
+_APPEAR = Upsert(lambda insert: insert(schema.stream).on_conflict_do_nothing())
 _ADVANCE = (
     sa.update(schema.stream)
     .where(_stream.id == sa.bindparam("stream"), _stream.watermark < sa.bindparam("number"))
@@ -43,7 +40,7 @@ def locked_watermarks(connection: Connection, streams: Iterable[str], now: int) 
     if missing:
         # A row must exist to be locked: else two replayers of a new stream would both find nothing and both apply.
         rows = [{"id": name, "watermark": 0, "updated": now} for name in missing]
-        connection.execute(_APPEAR[connection.dialect.name], rows)
+        connection.execute(_APPEAR.on(connection), rows)
         found.update(_locked(connection, missing))
     return found
 

@@ -10,10 +10,9 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
-from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Experiment, Lifecycle, Page, Tag, View
-from jupyter_mlops.store import events, experiments, search
+from jupyter_mlops.store import events, experiments
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
@@ -73,6 +72,10 @@ class EmbeddedExperiments:
         limit: int = DEFAULT_PAGE,
         page_token: str | None = None,
     ) -> Page[Experiment]:
+        # The grammar and its SQL, which those who only record never need.
+        from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
+        from jupyter_mlops.store import search
+
         query = search.Query(
             parse_filter(filter, Entity.EXPERIMENT),
             parse_order_by(order_by, Entity.EXPERIMENT),

@@ -11,7 +11,6 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
-from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.records import (
     Batch,
@@ -26,7 +25,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
-from jupyter_mlops.store import calls, events, histories, runs, search, streams
+from jupyter_mlops.store import calls, events, histories, runs, streams
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
@@ -148,6 +147,10 @@ class EmbeddedRuns:
         limit: int = DEFAULT_PAGE,
         page_token: str | None = None,
     ) -> Page[Run]:
+        # The grammar and its SQL, which those who only record never need.
+        from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
+        from jupyter_mlops.store import search
+
         query = search.Query(
             parse_filter(filter, Entity.RUN), parse_order_by(order_by, Entity.RUN), view, limit, page_token
         )
