@@ -151,6 +151,22 @@ def test_light_paths_stay_light(statement: str) -> None:
     assert ended.stderr.split() == []
 
 
+def test_recording_into_sqlite_imports_nothing_of_postgresql_or_of_searching(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from jupyter_mlops.core.records import NewRun, RunChange, RunStatus\n"
+        "from jupyter_mlops.tracker.connect import connect\n"
+        f"with connect('sqlite:///{tmp_path}/a.db') as tracker:\n"
+        "    experiment = tracker.experiments.ensure('e')\n"
+        "    run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))\n"
+        "    tracker.runs.change(run.run_id, RunChange(status=RunStatus.FINISHED))\n"
+        "unused = 'sqlalchemy.dialects.postgresql', 'jupyter_mlops.store.search', 'jupyter_mlops.core.filters'\n"
+        "print(*[name for name in unused if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []
+
+
 def test_every_command_is_found_where_the_registry_says() -> None:
     from jupyter_mlops.cli.main import COMMANDS, root
 

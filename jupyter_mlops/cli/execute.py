@@ -124,9 +124,9 @@ def _again(old: Run, declared: Sequence[Declared] | None, given: Mapping[str, Js
 
 def _record(connection: Connection, how: How, *, experiment: str, as_json: bool, **task: Any) -> None:
     """Run a task, show how it ended, and end this command with the exit code that says so."""
-    from jupyter_mlops.recording.fastimport import import_papermill, skip_iri_grammar
+    from jupyter_mlops.recording.fastimport import import_papermill, skip_format_checks, uncollected
 
-    skip_iri_grammar()
+    skip_format_checks()
     from jupyter_mlops.cli import outcome
     from jupyter_mlops.cli.progress import NotebookProgress
     from jupyter_mlops.cli.terminal import emit_json
@@ -145,8 +145,9 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         **task,
     )
     with orderly(), NotebookProgress(Path(notebook_task.notebook).name) as on_progress, Launch(notebook_task) as launch:
-        import_papermill()
-        tracker = connection.tracker
+        with uncollected():
+            import_papermill()
+            tracker = connection.tracker
         experiment_id = tracker.experiments.ensure(experiment).experiment_id
         run = launch.record(tracker, experiment_id=experiment_id, on_progress=on_progress)
     if as_json:

@@ -129,8 +129,8 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
 
 
 if __name__ == "__main__":
-    from jupyter_mlops.recording.fastimport import skip_iri_grammar
+    from jupyter_mlops.recording.fastimport import skip_format_checks
 
-    skip_iri_grammar()
+    skip_format_checks()
     with open(int(sys.argv[1]), "wb", buffering=0) as events:  # noqa: PTH123 - a descriptor, not a path
         serve(sys.stdin.buffer, events.write)

@@ -21,7 +21,7 @@ from nbclient.util import ensure_async
 from nbformat import from_dict
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
-from papermill.iorw import write_ipynb
+from papermill.iorw import papermill_io, write_ipynb
 
 from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
 from jupyter_mlops.recording.kernel import Kernel
@@ -79,7 +79,11 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
 
     def save(self, **_: Any) -> None:
         if self.output_path:
-            write_ipynb(self.shown(), self.output_path)
+            if self.end_time is None:
+                # Not as nbformat writes it, which would be most of what recording takes: this happens twice a cell.
+                papermill_io.write(json.dumps(self.shown(), sort_keys=True), self.output_path)
+            else:
+                write_ipynb(self.shown(), self.output_path)
         self.last_save_time = self.now()
 
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:

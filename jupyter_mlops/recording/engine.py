@@ -44,6 +44,7 @@ class MLOpsEngine:
         from jupyter_mlops.core.ids import new_id
         from jupyter_mlops.core.parameters import check
         from jupyter_mlops.core.records import NewRun, RunKind, RunStatus
+        from jupyter_mlops.recording.fastimport import uncollected
         from jupyter_mlops.recording.notebook import start_kernel
         from jupyter_mlops.recording.recorder import RunFolder
         from jupyter_mlops.tracker.location import default_url
@@ -62,10 +63,12 @@ class MLOpsEngine:
             unfinished.callback(kernel.end)
             unfinished.callback(kernel.kill)
             # While the kernel starts: this imports the database layer.
-            from jupyter_mlops.recording.execution import Execution
-            from jupyter_mlops.tracker.connect import connect
+            with uncollected():
+                from jupyter_mlops.recording.execution import Execution
+                from jupyter_mlops.tracker.connect import connect
 
-            with connect() as tracker:
+                tracker = connect()
+            with tracker:
                 experiment = tracker.experiments.ensure(os.environ.get("MLOPS_EXPERIMENT") or Path(source.path).stem)
                 new = NewRun(
                     run_id=run_id, experiment_id=experiment.experiment_id, kind=RunKind.NOTEBOOK, source=source.path

@@ -1,13 +1,33 @@
-"""Start-up of processes that are this project's own."""
+"""Starting up without needless work."""
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Import many modules without garbage collections, which would walk all that is imported again and again and find
+    nothing. Harmless in any process."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():
+            # Now it all counts as old, without having been walked: else the next collection, of the young, would do it.
+            gc.freeze()
+            gc.unfreeze()
+        if enabled:
+            gc.enable()
 
 
 def import_papermill() -> None:
     """Import papermill without its support of notebooks on Hadoop, for which it would import all of ``pyarrow``, where
-    that is installed. In a process of our own only, as below."""
+    that is installed. In a process of this project's own only, as below."""
     blocked = "pyarrow.fs" not in sys.modules
     if blocked:
         sys.modules["pyarrow.fs"] = None  # type: ignore[assignment]
@@ -18,13 +38,18 @@ def import_papermill() -> None:
             del sys.modules["pyarrow.fs"]
 
 
-def skip_iri_grammar() -> None:
-    """Keep ``import nbformat`` from compiling a grammar that notebooks never use.
+_FORMATS = ("fqdn", "isoduration", "rfc3986_validator", "rfc3987_syntax", "uri_template", "webcolors")
 
-    ``jsonschema`` checks the *format* of internationalized URLs with the optional package ``rfc3987_syntax`` where it
-    is installed (Jupyter Server brings it), and importing that compiles a grammar for a second of CPU. The schema of
-    notebooks has no such format, and without the package ``jsonschema`` leaves the check out. Call this before
-    anything imports ``nbformat``, in a process of our own only: a library must not decide this for its process.
+
+def skip_format_checks() -> None:
+    """Keep ``import nbformat`` from importing checks of text formats that notebooks never use.
+
+    ``jsonschema`` checks the *format* of URLs, durations, colours and the like with optional packages where they are
+    installed (Jupyter Server brings them), and importing them takes more than a second of CPU, most of it to compile
+    one grammar. The schema of notebooks has no such format, and without the packages ``jsonschema`` leaves the checks
+    out. Call this before anything imports ``nbformat``, in a process of our own only: a library must not decide this
+    for its process.
     """
-    if "rfc3987_syntax" not in sys.modules:
-        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    for package in _FORMATS:
+        if package not in sys.modules:
+            sys.modules[package] = None  # type: ignore[assignment]

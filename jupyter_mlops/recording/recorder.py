@@ -198,14 +198,15 @@ class Recorder:
             with self._warned_of():
                 self._spool.close()
         refusal = self._replayer.run(self._tracker).refusal or refusal
-        if not self._tracker.runs.get(self.run_id).status.ended:
+        run = self._tracker.runs.get(self.run_id)
+        if not run.status.ended:
             # The notebook may have removed or damaged the spool.
-            self._tracker.runs.change(self.run_id, change)
+            run = self._tracker.runs.change(self.run_id, change)
         if refusal:
             logger.warning("not all that this run logged could be stored: %s (kept in %s)", refusal, self.folder.path)
         else:
             self.folder.remove()
-        return self._tracker.runs.get(self.run_id)
+        return run
 
     def _append(self, entry: Entry) -> None:
         with self._warned_of():

@@ -12,13 +12,13 @@ from notebooks import write_notebook
 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Run
-from jupyter_mlops.recording.fastimport import skip_iri_grammar
+from jupyter_mlops.recording.fastimport import skip_format_checks
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
-skip_iri_grammar()
+skip_format_checks()
 VARIABLES = ("MLOPS_TRACKING_URL", "MLOPS_ARTIFACTS_URL", "MLOPS_EXPERIMENT", "MLOPS_RUN_ID", "MLOPS_STRICT")
 
 

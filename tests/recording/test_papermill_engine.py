@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from notebooks import files_with, printed, write_notebook
 
@@ -134,6 +135,19 @@ def test_a_dead_kernel_is_papermills_error_and_recorded(
     run = only_run(tracker, "dies")
     assert run.reason is not None
     assert run.reason.kind is ReasonKind.KERNEL_DIED
+    # Papermill leaves it as the engine wrote it: like any notebook, by nbformat.
+    text = (tmp_path / "out.ipynb").read_text()
+    assert text == nbformat.writes(nbformat.reads(text, as_version=4))
+
+
+def test_the_output_is_a_notebook_at_any_time(papermill: Callable[..., Any], tmp_path: Path) -> None:
+    output = tmp_path / "out.ipynb"
+    look = (
+        f"import nbformat\nseen = nbformat.read({str(output)!r}, as_version=4)\nnbformat.validate(seen)\n"
+        "print([cell.metadata.papermill.status for cell in seen.cells], seen.cells[0].outputs[0].text)"
+    )
+    executed = papermill(write_notebook(tmp_path / "looks.ipynb", "print('grün')", look, "1"), output)
+    assert printed(executed) == "grün\n['completed', 'running', 'pending'] grün\n\n"
 
 
 def test_secrets_are_in_no_file(
