@@ -12,13 +12,14 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Import many modules without garbage collections, which would walk all that is imported again and again and find
     nothing. Harmless in any process."""
-    enabled = gc.isenabled()
+    enabled, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
+        if len(sys.modules) > known and not gc.get_freeze_count():
             # Now it all counts as old, without having been walked: else the next collection, of the young, would do it.
+            # Not each time: garbage would count as old too, and old garbage is looked for less and less often.
             gc.freeze()
             gc.unfreeze()
         if enabled:

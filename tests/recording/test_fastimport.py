@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import subprocess
 import sys
 import weakref
@@ -17,14 +18,23 @@ class Circle:
         self.itself = self
 
 
-def test_nothing_is_collected_inside_and_all_garbage_later() -> None:
+def test_nothing_is_collected_inside_and_all_garbage_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     with uncollected():
         assert not gc.isenabled()
+        importlib.import_module("colorsys")
         made = weakref.ref(Circle())
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
     assert made() is not None
     gc.collect()
+    assert made() is None
+
+
+def test_garbage_stays_young_where_nothing_was_imported() -> None:
+    with uncollected():
+        made = weakref.ref(Circle())
+    gc.collect(0)
     assert made() is None
 
 
