@@ -26,6 +26,7 @@ from jupyter_mlops.store import events, metrics, schema, streams
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.metrics import Summary
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.rows import fetch
 from jupyter_mlops.store.upsert import Upsert
 
 CROWD = 256
@@ -236,7 +237,7 @@ def _run_facts(connection: Connection, calls: Sequence[RunCall]) -> dict[str, _F
     run_ids.update(call.parent_id for call in calls if isinstance(call, Create) and call.parent_id)
     if not run_ids:
         return {}
-    rows = connection.execute(_RUN_FACTS, {"run_ids": list(run_ids)})
+    [rows] = fetch(connection, [_RUN_FACTS], {"run_ids": list(run_ids)})
     return {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in rows}
 
 

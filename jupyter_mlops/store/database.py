@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
 from jupyter_mlops.core.redaction import masked_url
@@ -20,9 +22,14 @@ from jupyter_mlops.store.filesystem import network_file_system
 from jupyter_mlops.store.turnstile import Turnstile
 
 _WRITES = "mlops_writes"
+_TRUSTED = "mlops_trusted_until"
+_ONE_STATE: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""What makes all statements of a transaction of PostgreSQL see the same; those of SQLite always do."""
 BUSY_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server."""
+TRUSTED_S = 30.0
+"""Seconds for which an idle connection to PostgreSQL is taken to live unless its server has said something."""
 CACHE_KIB = 32 * 1024
 """Memory that a SQLite connection may use for pages of the file."""
 
@@ -68,9 +75,7 @@ class Database:
             self._turnstile = Turnstile(self.path.with_name(self.path.name + "-turn"), BUSY_TIMEOUT_MS / 1000)
         try:
             self.engine: Engine = sa.create_engine(
-                parsed,
-                pool_pre_ping=not self.is_sqlite,
-                connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
+                parsed, connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
             )
         except ModuleNotFoundError as error:
             raise MissingDependency(
@@ -82,6 +87,8 @@ class Database:
             self._set_journal()
         else:
             sa.event.listen(self.engine, "connect", _configure_postgresql)
+            sa.event.listen(self.engine, "checkout", partial(_require_alive, self.engine.dialect))
+        self._reading = self.engine if self.is_sqlite else self.engine.execution_options(**_ONE_STATE)
 
     @property
     def journal_mode(self) -> str:
@@ -93,7 +100,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and writes nothing."""
         self.check_usable()
-        with translated(self.url), self.engine.connect() as connection, connection.begin():
+        with translated(self.url), self._reading.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -175,13 +182,31 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _configure_postgresql(connection: Any, _record: Any) -> None:
-    # Plans are made for the values of a search, not for any; searches are short walks along indexes that are mostly in
-    # memory, for which parallel workers cost more than they bring.
+    # Searches are short walks along indexes that are mostly in memory, for which parallel workers cost more than they
+    # bring, and so does remembering what was looked up: hardly a run is looked up twice.
     with connection.cursor() as cursor:
-        cursor.execute("SET plan_cache_mode = force_custom_plan")
         cursor.execute("SET random_page_cost = 1.1")
         cursor.execute("SET max_parallel_workers_per_gather = 0")
+        cursor.execute("SET enable_memoize = off")
     connection.commit()
+
+
+def _require_alive(dialect: Dialect, connection: Any, record: Any, _proxy: Any) -> None:
+    """Let the pool make a new connection in place of one that was lost while it was idle.
+
+    To ask the server each time would be a round trip. But one that ends a connection says so: there is something to
+    read then, which makes us ask; as does a long time in which the network may have forgotten the connection.
+    """
+    now = time.monotonic()
+    trusted_until = record.info.get(_TRUSTED, now)
+    record.info[_TRUSTED] = now + TRUSTED_S
+    waiting = select.poll()
+    try:
+        waiting.register(connection.pgconn.socket, select.POLLIN)
+        if now > trusted_until or waiting.poll(0):
+            dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise sa.exc.InvalidatePoolError from error
 
 
 def _lower(text: str | None) -> str | None:

@@ -16,7 +16,7 @@ from jupyter_mlops.core.records import MetricSummary
 from jupyter_mlops.store import chunks, schema
 from jupyter_mlops.store.chunks import Points
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.rows import by_run, fetch
+from jupyter_mlops.store.rows import by_run
 from jupyter_mlops.store.upsert import Upsert
 
 MERGED = 8192
@@ -106,7 +106,7 @@ def _upsert(insert: Any) -> Any:
 
 _UPSERT = Upsert(_upsert)
 _INSERT_CHUNK = sa.insert(schema.metric_chunk)
-_OF_RUNS = (
+OF_RUNS = (
     sa.select(
         _metric.run_id,
         _metric.key,
@@ -199,10 +199,10 @@ def add(
     connection.execute(_INSERT_CHUNK, packed)
 
 
-def load(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[MetricSummary, ...]]:
-    """The summaries by run, each by key."""
-    rows = fetch(connection, _OF_RUNS, {"run_ids": run_ids})
-    return by_run(rows, lambda keys, bits, *rest: map(MetricSummary, keys, _values(bits), *rest))
+def summaries(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[MetricSummary, ...]]:
+    """The summaries that :data:`OF_RUNS` gave, by run, each by key."""
+    columns = list(zip(*rows, strict=True))
+    return by_run(columns, lambda keys, bits, *rest: map(MetricSummary, keys, _values(bits), *rest))
 
 
 def history(

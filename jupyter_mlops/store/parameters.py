@@ -69,3 +69,14 @@ def among(column: ColumnElement[Any], name: str, values: Sequence[str] | None = 
         sa.bindparam(name, type_=_Strings()) if values is None else sa.bindparam(name, values, _Strings(), unique=True)
     )
     return _Among(column, bound)
+
+
+def driver_value(value: Any, dialect: str) -> Any:
+    """A value for a parameter as the database's driver takes it: a list of strings as the text that
+    :class:`_Strings` stands for, which PostgreSQL's driver would write much slower."""
+    if not isinstance(value, list | tuple):
+        return value
+    if dialect == "sqlite":
+        return json.dumps(value)
+    quoted = (item.replace("\\", r"\\").replace('"', r"\"") for item in value)
+    return '{"' + '","'.join(quoted) + '"}' if value else "{}"

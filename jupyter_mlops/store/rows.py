@@ -1,45 +1,69 @@
-"""Reading many rows fast: straight from the driver, and as one tuple of records an owner."""
+"""Reading many rows fast: straight from the driver, as columns, and as one tuple of records an owner."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from jupyter_mlops.store.parameters import driver_value
 
 T = TypeVar("T")
 
+Columns = Sequence[Sequence[Any]]
+"""A table, column by column: at hundreds of runs a call, a loop over rows in Python is what takes the time."""
 
-def fetch(connection: Connection, statement: sa.Select[Any], bound: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """All rows of ``statement``, as the driver gives them.
 
-    For searches and listings, where SQLAlchemy's layers around execution and rows take half of the time. ``statement``
-    has to be one that is kept: its SQL is remembered for it. Values are strings, numbers, or lists of strings for
-    :func:`~jupyter_mlops.store.parameters.among`; columns need no conversion (SQLite has no booleans).
+def fetch(
+    connection: Connection, statements: Sequence[sa.Select[Any]], bound: Mapping[str, Any], *, plan_anew: bool = False
+) -> list[list[tuple[Any, ...]]]:
+    """All rows of each of ``statements``, as the driver gives them, in one round trip to a server (that of a BEGIN that
+    is due included).
+
+    For searches and listings, where SQLAlchemy's layers around execution and rows take half of the time. Columns need
+    no conversion (SQLite has no booleans).
+
+    Parameters
+    ----------
+    statements
+        Ones that are kept: their SQL is remembered for them.
+    bound
+        The parameters of all of them: strings, numbers, or lists of strings for
+        :func:`~jupyter_mlops.store.parameters.among`.
+    plan_anew
+        Let PostgreSQL plan for these values, where the best plan depends on them; otherwise it may keep one plan.
     """
     dialect = connection.dialect
-    sql, names, constants = _compiled(statement, dialect)
-    values = {**constants, **bound}
-    parameters: Any
-    if names is None:
-        parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    else:
-        parameters = [
-            json.dumps(value) if isinstance(value, list | tuple) else value for value in map(values.get, names)
-        ]
     errors = dialect.loaded_dbapi.Error
-    cursor = connection.connection.cursor()
+    values = {name: driver_value(value, dialect.name) for name, value in bound.items()}
+    is_sqlite = dialect.name == "sqlite"
+    options: dict[str, Any] = {} if is_sqlite else {"binary": True, "prepare": False if plan_anew else None}
+    driver: Any = connection.connection.driver_connection
+    sql = ""
+    cursors: list[Any] = []
     try:
-        cursor.execute(sql, parameters)
-        return list(cursor.fetchall())
+        with nullcontext() if is_sqlite else driver.pipeline():
+            for statement in statements:
+                sql, names, constants = _compiled(statement, dialect)
+                given = {**constants, **values}
+                cursors.append(driver.cursor())
+                cursors[-1].execute(sql, given if names is None else [*map(given.get, names)], **options)
+        # After the block: a fetch inside would be a round trip more.
+        return [cursor.fetchall() for cursor in cursors]
     except errors as error:
         raise sa.exc.DBAPIError.instance(sql, None, error, errors, dialect=dialect) from error
     finally:
-        cursor.close()
+        for cursor in cursors:
+            cursor.close()
 
 
 @lru_cache(maxsize=1024)
@@ -48,24 +72,66 @@ def _compiled(statement: sa.Select[Any], dialect: Dialect) -> tuple[str, list[st
     values already."""
     compiled = statement.compile(dialect=dialect)
     constants = {name: value for name, value in compiled.params.items() if value is not None}
+    constants = {name: driver_value(value, dialect.name) for name, value in constants.items()}
     return str(compiled), compiled.positiontup, constants
 
 
-def by_run(rows: Sequence[Sequence[Any]], records: Callable[..., Iterable[T]]) -> dict[str, tuple[T, ...]]:
+class _JsonOf(FunctionElement[str]):
+    """All values of a column, in the order of its rows, as the JSON text of an array; NULL or an empty one for none."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(_JsonOf, "sqlite")
+def _sqlite_json_of(element: _JsonOf, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_group_array({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_JsonOf, "postgresql")
+def _postgresql_json_of(element: _JsonOf, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(json_agg({compiler.process(element.clauses, **options)}) AS TEXT)"
+
+
+class Tables:
+    """Several statements read as one, each column of each as one JSON text.
+
+    Making Python objects of rows is most of the time of reading them, and SQLite's driver lets go of the interpreter's
+    lock and waits for it again at every row. Columns are texts, integers and booleans (SQLite loses digits of other
+    numbers).
+    """
+
+    def __init__(self, *statements: sa.Select[Any]) -> None:
+        parts = [statement.subquery() for statement in statements]
+        self._widths = [len(part.c) for part in parts]
+        self.statement = sa.select(
+            *(column for part in parts for column in sa.select(*map(_JsonOf, part.c)).subquery().c)
+        )
+        """Gives one row."""
+
+    def columns(self, row: Sequence[str | None]) -> list[list[Columns]]:
+        """The columns of each of the statements."""
+        texts = iter(row)
+        return [[_decode(text or "[]") for text in islice(texts, width)] for width in self._widths]
+
+
+_decode = msgspec.json.Decoder(list[Any]).decode
+
+
+def by_run(columns: Columns, records: Callable[..., Iterable[T]]) -> dict[str, tuple[T, ...]]:
     """The records by run.
 
     Parameters
     ----------
-    rows
-        Ordered by their first column, the run's id.
+    columns
+        The first is the run's id, by which the rows are ordered.
     records
-        Makes the records of all rows out of their other columns, column by column: at hundreds of runs a call, a loop
-        in Python is what takes the time.
+        Makes the records of all rows out of the other columns.
     """
-    if not rows:
+    if not columns or not columns[0]:
         return {}
-    run_ids, *columns = zip(*rows, strict=True)
-    made = tuple(records(*columns))
+    run_ids, *rest = columns
+    made = tuple(records(*rest))
     found: dict[str, tuple[T, ...]] = {}
     start = 0
     for run_id, group in groupby(run_ids):

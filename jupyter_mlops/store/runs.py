@@ -30,7 +30,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.values import decode_json
 from jupyter_mlops.store import metrics, schema
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.rows import by_run, fetch
+from jupyter_mlops.store.rows import Tables, by_run, fetch
 
 _run = schema.run.c
 _experiment = schema.experiment.c
@@ -84,6 +84,7 @@ _INPUTS = (
     .where(among(_input.run_id, "run_ids"))
     .order_by(_input.run_id, _dataset.name, _dataset.digest, _input.context)
 )
+_WHOLE = Tables(_RUNS, _PARAMS, _TAGS, _INPUTS)
 _OWNER = (
     sa.select(_experiment.owner, _run.lifecycle)
     .select_from(schema.run)
@@ -100,15 +101,16 @@ _runner_decoder = msgspec.json.Decoder(Runner)
 
 
 def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
-    """The runs of ``run_ids``, complete, in that order, without those that do not exist. One query a table."""
+    """The runs of ``run_ids``, complete, in that order, without those that do not exist."""
     if not run_ids:
         return []
-    bound = {"run_ids": run_ids}
-    rows = {row[0]: row for row in fetch(connection, _RUNS, bound)}
-    params = _load_params(connection, bound)
-    tags = by_run(fetch(connection, _TAGS, bound), lambda keys, values: map(Tag, keys, values))
-    inputs = by_run(fetch(connection, _INPUTS, bound), _inputs)
-    summaries = metrics.load(connection, run_ids)
+    [[texts], summary_rows] = fetch(connection, [_WHOLE.statement, metrics.OF_RUNS], {"run_ids": run_ids})
+    run_columns, param_columns, tag_columns, input_columns = _WHOLE.columns(texts)
+    runs = {row[0]: row for row in zip(*run_columns, strict=True)}
+    params = by_run(param_columns, _params)
+    tags = by_run(tag_columns, lambda keys, values: map(Tag, keys, values))
+    inputs = by_run(input_columns, _inputs)
+    summaries = metrics.summaries(summary_rows)
     return [
         Run(
             run_id=run_id,
@@ -133,15 +135,14 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
             inputs=inputs.get(run_id, ()),
         )
         for run_id in run_ids
-        if (row := rows.get(run_id)) is not None
+        if (row := runs.get(run_id)) is not None
     ]
 
 
-def _load_params(connection: Connection, bound: dict[str, Any]) -> dict[str, tuple[Param, ...]]:
-    return by_run(
-        fetch(connection, _PARAMS, bound),
-        lambda keys, values, texts, redacted: map(Param, keys, _decoded(values), texts, map(bool, redacted)),
-    )
+def _params(
+    keys: Sequence[str], values: Sequence[str], texts: Sequence[str], redacted: Sequence[bool]
+) -> Iterator[Param]:
+    return map(Param, keys, _decoded(values), texts, map(bool, redacted))
 
 
 def _inputs(contexts: Sequence[str], labels: Sequence[str], *datasets: Sequence[Any]) -> Iterator[Input]:

@@ -130,7 +130,7 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
         after = place if place is not None and number == place.segment else None
         values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
         statement = listing.statement(number, None if after is None else tuple(after.ranks))
-        rows = fetch(connection, statement, {**bound, **values, "page": wanted + 1})
+        [rows] = fetch(connection, [statement], {**bound, **values, "page": wanted + 1}, plan_anew=True)
         if rows[:wanted]:
             ids.extend(row[0] for row in rows[:wanted])
             last = listing.place(number, rows[:wanted][-1])
