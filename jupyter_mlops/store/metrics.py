@@ -60,7 +60,7 @@ def summarize(points: Points) -> Summary:
     else:
         same = (i for i, step in enumerate(steps) if step == last)
         latest = max(same, key=lambda i: _rank(last, timestamps[i], values[i]))
-    numbers = [value for value in values if not isnan(value)]
+    numbers = [value for value in values if not isnan(value)] if any(map(isnan, values)) else values
     return Summary(
         value=values[latest],
         step=last,

@@ -13,6 +13,7 @@ from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, St
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.filesystem import network_file_system
+from tests import postgres
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -144,6 +145,37 @@ def test_a_failed_block_leaves_nothing(database: Database) -> None:
         fail()
     with database.read() as connection:
         assert connection.execute(sa.select(schema.setting)).all() == []
+
+
+def test_a_read_sees_one_state(database: Database) -> None:
+    settings = sa.select(schema.setting.c.key)
+    with database.read() as connection:
+        assert connection.execute(settings).all() == []
+        with database.write() as other:
+            other.execute(sa.insert(schema.setting), {"key": "a", "value": "b"})
+        assert connection.execute(settings).all() == []
+    with database.read() as connection:
+        assert connection.execute(settings).all() == [("a",)]
+
+
+def test_connections_that_were_ended_while_idle_are_made_again(
+    postgres_server: postgres.Server, postgres_url: str
+) -> None:
+    database = Database(postgres_url)
+    mine = "SELECT pg_backend_pid()"
+    with database.read() as one, database.read() as two:
+        ended = [connection.exec_driver_sql(mine).scalar_one() for connection in (one, two)]
+    with database.write() as connection:
+        assert connection.exec_driver_sql(mine).scalar_one() in ended
+    killer = sa.create_engine(postgres_server.url, isolation_level="AUTOCOMMIT")
+    with killer.connect() as connection:
+        for pid in ended:
+            # Waits until it has ended.
+            assert connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 60000)", (pid,)).scalar_one()
+    killer.dispose()
+    with database.read() as one, database.write() as two:
+        assert not {connection.exec_driver_sql(mine).scalar_one() for connection in (one, two)}.intersection(ended)
+    database.close()
 
 
 def test_a_fork_and_a_closed_database_are_refused(database: Database) -> None:
