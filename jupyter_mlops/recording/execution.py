@@ -130,7 +130,10 @@ class Execution:
             finally:
                 self._over.set()
                 self._state.cleanup_pbar()
-                self._state.notebook_complete()
+                try:
+                    self._state.notebook_complete()
+                except Exception as failure:  # noqa: BLE001 - papermill's output cannot be written; the record goes on
+                    self.failure = self.failure or failure
             ended = time.time_ns() // 1_000_000
             reason = self._reason()
             if reason is None and any_error_fails:

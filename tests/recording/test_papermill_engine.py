@@ -18,6 +18,7 @@ from notebooks import files_with, printed, write_notebook
 from jupyter_mlops.core.errors import ParameterTypeError
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.waiting import processes_with
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,34 @@ def test_a_wrong_type_is_refused_before_a_kernel_starts(
     with pytest.raises(ParameterTypeError, match="'y'"):
         papermill(source, tmp_path / "out.ipynb", parameters={"y": "many"})
     assert len(tracker.runs.search().items) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("missing", "print(1)"), ("removed", "import shutil\nshutil.rmtree('gone')\nprint('done')")],
+)
+def test_an_output_that_cannot_be_written_ends_the_run(
+    papermill: Callable[..., Any],
+    tracker: Tracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    cell: str,
+) -> None:
+    """There is no folder for it, or it goes away while the notebook runs."""
+    monkeypatch.chdir(tmp_path)
+    if name == "removed":
+        Path("gone").mkdir()
+    source = write_notebook(tmp_path / f"{name}.ipynb", cell, "print('never')")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        papermill(source, tmp_path / "gone" / "out.ipynb")
+    run = only_run(tracker, name)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert "gone doesn't exist" in run.reason.message
+    executed = json.loads(b"".join(tracker.artifacts.open(run.run_id, "notebook/executed.ipynb")))
+    assert printed(executed) == ("done\n" if name == "removed" else "")
+    assert processes_with(run.run_id) == []
 
 
 def test_a_failure_is_papermills_and_recorded(papermill: Callable[..., Any], tracker: Tracker, tmp_path: Path) -> None:
