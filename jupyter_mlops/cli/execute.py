@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
@@ -15,9 +15,10 @@ from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_options
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.parameters import Declared, check
-from jupyter_mlops.core.records import Json, Run, RunKind, RunStatus
+from jupyter_mlops.core.parameters import check
+from jupyter_mlops.core.records import RunKind, RunStatus
 from jupyter_mlops.recording.recorder import RunFolder
+from jupyter_mlops.recording.repeat import parameters_again, place
 from jupyter_mlops.recording.source import read_source
 
 RERUN_TAG = "mlops.rerun.of"
@@ -71,8 +72,8 @@ def run(connection: Connection, *, notebook: Path, given: Given, how: How, outpu
 def rerun(connection: Connection, *, run: str, given: Given, how: How, output: Path | None, as_json: bool) -> None:
     """Run the notebook of RUN again, as it was then, with its parameters except those given here.
 
-    It runs in the folder where the notebook was, while that exists; the notebook may have changed or gone since. The
-    new run is recorded in the same experiment.
+    It runs by the same kernel, and in the same folder while that exists; the notebook may have changed or gone since.
+    The new run is recorded in the same experiment.
     """
     tracker = connection.tracker
     old = tracker.runs.resolve(run)
@@ -85,41 +86,21 @@ def rerun(connection: Connection, *, run: str, given: Given, how: How, output: P
         notebook = folder.scratch / (original.name or "notebook.ipynb")
         notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, SOURCE)))
         declared = read_source(notebook).declared
-        parameters = _again(old, declared, given.resolve(declared))
-        then = original.parent if original.is_absolute() and original.parent.is_dir() else Path.cwd()
+        parameters = parameters_again(tracker, old, declared, given.resolve(declared))
+        kernel, cwd = place(tracker, old)
+        beside = original.parent if original.is_absolute() and original.parent.is_dir() else Path.cwd()
         _record(
             connection,
-            how,
+            msgspec.structs.replace(how, kernel=how.kernel or kernel),
             experiment=how.experiment or tracker.experiments.get(old.experiment_id).name,
             as_json=as_json,
             notebook=str(notebook),
             source=old.source,
             parameters=parameters,
-            cwd=str(how.cwd or then),
+            cwd=str(how.cwd or cwd or beside),
             output=None if output is None else str(output.absolute()),
             tags={**how.tags, RERUN_TAG: old.run_id},
         )
-
-
-def _again(old: Run, declared: Sequence[Declared] | None, given: Mapping[str, Json]) -> dict[str, Json]:
-    """The parameters of a rerun: the recorded ones with those given in their place.
-
-    Raises
-    ------
-    InvalidValue
-        A secret, whose value was not recorded, is not given.
-    """
-    # A notebook may log further params of its own; only what its parameters cell declares can be given.
-    names = None if declared is None else {parameter.name for parameter in declared}
-    recorded = [param for param in old.params if names is None or param.key in names]
-    secrets = [param.key for param in recorded if param.redacted and param.key not in given]
-    if secrets:
-        raise InvalidValue(
-            f"{old.name} was given secrets, whose values are not recorded; give them again: "
-            + " ".join(f"-p {name} VALUE" for name in secrets)
-        )
-    values = {param.key: param.value for param in recorded if not param.redacted}
-    return check(declared, {**values, **given})
 
 
 def _record(connection: Connection, how: How, *, experiment: str, as_json: bool, **task: Any) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from jupyter_mlops.core.records import Tag
 from jupyter_mlops.recording import git
 from jupyter_mlops.recording.environment import Interpreter, conda_packages, lock, machine
-from jupyter_mlops.recording.recorder import Recorder
+from jupyter_mlops.recording.recorder import ENVIRONMENT, Recorder
 from jupyter_mlops.recording.redactor import Redactor
 
 
@@ -54,7 +54,7 @@ class Capture:
 
     def _describe(self) -> None:
         interpreter = self._interpreter
-        facts = {"kernel": self._kernel, "machine": machine()}
+        facts = {"kernel": self._kernel, "cwd": str(self._cwd), "machine": machine()}
         tags = {"mlops.kernel": str(self._kernel["name"])}
         if interpreter is not None:
             facts["python"] = {
@@ -68,7 +68,7 @@ class Capture:
             conda = conda_packages(interpreter)
             if conda is not None:
                 self._recorder.put("environment/conda.txt", conda.encode())
-        self._recorder.put("environment/environment.json", _json(facts))
+        self._recorder.put(ENVIRONMENT, _json(facts))
         checkout = self._checkout = git.checkout(self._cwd)
         if checkout is not None:
             known = msgspec.to_builtins(checkout)

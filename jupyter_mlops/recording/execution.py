@@ -35,7 +35,7 @@ from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, Rec
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
-from jupyter_mlops.recording.recorder import EXECUTED, Recorder, RunFolder, write_atomically
+from jupyter_mlops.recording.recorder import EXECUTED, LONG_PARAMETERS, Recorder, RunFolder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.source import Source
 from jupyter_mlops.tracker.process import this_runner
@@ -79,8 +79,9 @@ class Execution:
         self.recorder = Recorder(tracker, new.run_id, folder)
         self.recorder.put("notebook/source.ipynb", source.content)
         for name in large:
-            self.recorder.put(f"parameters/{name}.json", self._redactor.text(json.dumps(everything[name])).encode())
-            self.recorder.notice(f"the parameter {name!r} is long: it is recorded as the file parameters/{name}.json")
+            path = f"{LONG_PARAMETERS}/{name}.json"
+            self.recorder.put(path, self._redactor.text(json.dumps(everything[name])).encode())
+            self.recorder.notice(f"the parameter {name!r} is long: it is recorded as the file {path}")
         for index, cell in enumerate(source.cells):
             for finding in find_secrets(cell):
                 self.recorder.notice(

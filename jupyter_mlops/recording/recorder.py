@@ -34,6 +34,9 @@ logger = logging.getLogger("jupyter_mlops")
 
 NOTICE_TAG = "mlops.notice"
 EXECUTED = "notebook/executed.ipynb"
+ENVIRONMENT = "environment/environment.json"
+LONG_PARAMETERS = "parameters"
+"""The folder of the values that are too long for a param, each as ``NAME.json``."""
 _TICK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,46 @@ def test_rerun_asks_for_secrets(mlops: Any, notebook: Callable[..., Path]) -> No
     assert "-p api_key VALUE" in mlops.errors
     again = mlops.json("rerun", first["name"], "-p", "api_key=open-sesame-1")
     assert {param["key"]: param["value"] for param in again["params"]}["depth"] == 2
+
+
+def test_rerun_has_every_value_that_the_run_had(mlops: Any, notebook: Callable[..., Path], tmp_path: Path) -> None:
+    """Also those that a param cannot hold: too long, and beyond 64 bits."""
+    path = notebook("print(len(text), seed)", parameters="text = 'short'\nseed: int = 1\nwords = ['a']")
+    (tmp_path / "given.json").write_text(json.dumps({"text": "x" * 7000, "words": ["y" * 6000]}))
+    first = mlops.json("run", str(path), "-f", str(tmp_path / "given.json"), "-p", "seed", str(10**25))
+    again = mlops.json("rerun", first["name"])
+    assert f"7000 {10**25}" in mlops("runs", "notebook", again["name"])
+    other = mlops.json("rerun", again["name"], "-p", "text", "new")
+    assert f"3 {10**25}" in mlops("runs", "notebook", other["name"])
+
+
+def test_rerun_asks_for_secrets_in_long_values(mlops: Any, notebook: Callable[..., Path], tmp_path: Path) -> None:
+    path = notebook("print(len(settings))", parameters="settings = {}")
+    given = {"settings": {"api_key": "open-sesame-1", "text": "x" * 7000}}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    first = mlops.json("run", str(path), "-f", str(tmp_path / "given.json"))
+    mlops("rerun", first["name"], status=2)
+    assert "-p settings VALUE" in mlops.errors
+
+
+def test_rerun_is_where_and_by_what_the_run_was(
+    mlops: Any, notebook: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    own = tmp_path / "jupyter"
+    (own / "kernels" / "own").mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Own", "language": "python", "env": {"WHO": "own kernel"}}
+    (own / "kernels" / "own" / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(own))
+    path = notebook("import os\nprint(os.getcwd(), os.environ.get('WHO'))")
+    first = mlops.json("run", str(path), "--cwd", str(elsewhere), "-k", "own")
+    again = mlops.json("rerun", first["name"])
+    assert f"{elsewhere} own kernel" in mlops("runs", "notebook", again["name"])
+    elsewhere.rmdir()
+    last = mlops.json("rerun", first["name"], "-k", "python3")
+    assert f"{path.parent} None" in mlops("runs", "notebook", last["name"])
 
 
 def test_what_cannot_be_run_again_is_named(mlops: Any) -> None:

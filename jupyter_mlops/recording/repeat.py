@@ -1,0 +1,84 @@
+"""What a recorded notebook run was run with, read back from its record: how it is run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.parameter_types import fits
+from jupyter_mlops.core.parameters import Declared, check, resolve_text, type_of
+from jupyter_mlops.core.records import Json, Param, Run
+from jupyter_mlops.core.redaction import REDACTED
+from jupyter_mlops.recording.recorder import ENVIRONMENT, LONG_PARAMETERS
+from jupyter_mlops.tracker.protocol import Tracker
+
+
+class _Kernel(msgspec.Struct, frozen=True):
+    name: str | None = None
+
+
+class _Environment(msgspec.Struct, frozen=True):
+    kernel: _Kernel = _Kernel()
+    cwd: str | None = None
+
+
+def parameters_again(
+    tracker: Tracker, run: Run, declared: Sequence[Declared] | None, given: Mapping[str, Json]
+) -> dict[str, Json]:
+    """The parameters of a run with those given in their place, as :func:`jupyter_mlops.core.parameters.check` takes
+    them.
+
+    Raises
+    ------
+    InvalidValue
+        A secret, whose value was not recorded, is not given.
+    """
+    # A notebook may log further params of its own; only what its parameters cell declares can be given.
+    known = None if declared is None else {parameter.name: parameter for parameter in declared}
+    recorded = [param for param in run.params if (known is None or param.key in known) and param.key not in given]
+    values = {param.key: _value(param, None if known is None else known[param.key]) for param in recorded}
+    secrets = [param.key for param in recorded if param.redacted]
+    for name, text in _long_parameters(tracker, run.run_id, {*given, *values}).items():
+        if known is not None and name not in known:
+            continue
+        if REDACTED in text:
+            secrets.append(name)
+        values[name] = json.loads(text)
+    if secrets:
+        raise InvalidValue(
+            f"{run.name} was given secrets, whose values are not recorded; give them again: "
+            + " ".join(f"-p {name} VALUE" for name in secrets)
+        )
+    return check(declared, {**values, **given})
+
+
+def place(tracker: Tracker, run: Run) -> tuple[str | None, Path | None]:
+    """The kernel's name and the working directory; None for what was not recorded, or for a folder that has gone."""
+    try:
+        content = b"".join(tracker.artifacts.open(run.run_id, ENVIRONMENT))
+        environment = msgspec.json.decode(content, type=_Environment)
+    except (NotFound, msgspec.MsgspecError):  # none, or a file of the notebook's own under that name
+        environment = _Environment()
+    cwd = None if environment.cwd is None else Path(environment.cwd)
+    return environment.kernel.name, cwd if cwd is not None and cwd.is_dir() else None
+
+
+def _value(param: Param, parameter: Declared | None) -> Json:
+    """The typed value, or where the record could keep the text only (of an integer beyond 64 bits), what that means."""
+    if parameter is None or fits(param.value, type_of(parameter)):
+        return param.value
+    return resolve_text(parameter, param.text)
+
+
+def _long_parameters(tracker: Tracker, run_id: str, known: Collection[str]) -> dict[str, str]:
+    """The JSON of the parameters that are recorded as files, but for those whose value is ``known``."""
+    files = {Path(file.path).stem: file.path for file in tracker.artifacts.list(run_id, LONG_PARAMETERS)}
+    return {
+        name: b"".join(tracker.artifacts.open(run_id, path)).decode()
+        for name, path in files.items()
+        if name not in known
+    }
