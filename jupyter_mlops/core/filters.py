@@ -254,7 +254,9 @@ class _Parser:
         operator = self.operator()
         if operator in _NULL_OPERATORS:
             attribute = self.attribute(field)
-            if field.kind is FieldKind.DATASET or (attribute is not None and not attribute.nullable):
+            # Attributes that MLflow keeps as tags can be asked for like tags, also where every run has them.
+            always = attribute is not None and not attribute.nullable and attribute.name not in MLFLOW_TAGS.values()
+            if field.kind is FieldKind.DATASET or always:
                 raise self.error(f"{_render_field(field)} always has a value and is never NULL", start)
             return Comparison(field, operator, None)
         value_at = self.at

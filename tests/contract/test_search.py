@@ -103,6 +103,8 @@ def team(start: Start, tracker: Tracker) -> None:
         ("end_time IS NULL", "d c b"),
         ("end_time = 10", "a"),
         ("parent_run_id IS NULL", "d c b a"),
+        ("tags.mlflow.user IS NOT NULL AND tags.`mlflow.runName` IS NOT NULL", "d c b a"),
+        ("tags.mlflow.user IS NULL", ""),
         ("kind = 'session' AND source = ''", "d c b a"),
         ("params.kind = 'x'' OR ''1''=''1'", ""),
         ("params.kind LIKE '[rs]*'", ""),

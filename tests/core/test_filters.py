@@ -143,7 +143,7 @@ def test_empty_filter_passes_everything(text: str) -> None:
         ("tags.x IN (1)", "expected a quoted string in the list"),
         ("tags.x NOT LIKE 'a'", "only IN can follow NOT"),
         ("tags.x IS 'a'", "expected NULL or NOT NULL"),
-        ("user IS NULL", "never NULL"),
+        ("status IS NULL", "never NULL"),
         ("datasets.name IS NULL", "never NULL"),
         ("datasets.nam = 'x'", "did you mean 'name'"),
         ("5 < metrics.a", "no attribute '5'"),
