@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 from jupyter_mlops.core.errors import MLOpsError
+from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer, is_refusal
@@ -186,21 +186,19 @@ class Delivery:
             raise error
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_caller(
                 f"{error} (what is logged is kept in {self.folder} and stored later; further failures are not shown)",
                 StorageWarning,
-                stacklevel=3,
             )
 
     def _deliver(self) -> None:
         result = self._replayer.run(self.tracker)
         self._warned = False
         if result.refused:
-            warnings.warn(
+            warn_caller(
                 f"{result.refused} of the logged entries were refused: {result.refusal}; see the files *.dead in "
                 f"{self.folder}",
                 StorageWarning,
-                stacklevel=3,
             )
 
     def _parent_delivers(self) -> bool:

@@ -134,6 +134,10 @@ class ActiveRun(LoggedRun):
     def name(self) -> str:
         return self._name or self.record.name
 
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
     @property
     def info(self) -> RunInfo:
         return _LazyInfo(self)  # type: ignore[return-value]  # has all of its attributes

@@ -16,6 +16,7 @@ from typing import Any
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
+from jupyter_mlops.recording.entities import now
 from jupyter_mlops.recording.session import checked_id, current
 
 _PLOTLY_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
@@ -111,9 +112,34 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
 
 
 @checked_call
-def log_image(image: Any, artifact_file: str) -> None:
+def log_image(
+    image: Any,
+    artifact_file: str | None = None,
+    key: str | None = None,
+    step: int | None = None,
+    timestamp: int | None = None,
+    synchronous: bool | None = False,
+) -> None:
     """Store an image: of Pillow, or a NumPy array of (height, width) or (height, width, 1, 3 or 4), with numbers of 0
-    to 255 or, as floats, of 0 to 1. The format follows from the end of ``artifact_file``."""
+    to 255 or, as floats, of 0 to 1.
+
+    Parameters
+    ----------
+    artifact_file
+        Its path in the run; the format follows from its end.
+    key, step, timestamp
+        Instead of a path, a name for a series of images and its place in it: the file is
+        ``images/<key>/<step>-<timestamp>.png``. The step is 0, the timestamp (milliseconds since the epoch) now when
+        absent.
+    synchronous
+        Wait until it is stored.
+    """
+    if (artifact_file is None) == (key is None):
+        raise InvalidValue("log_image: give either artifact_file or key")
+    if artifact_file is None:
+        artifact_file = f"images/{key}/{step or 0}-{now() if timestamp is None else timestamp}.png"
+    elif step is not None or timestamp is not None:
+        raise InvalidValue("log_image: step and timestamp go with key, not with artifact_file")
     try:
         from PIL import Image
     except ImportError:
@@ -131,6 +157,8 @@ def log_image(image: Any, artifact_file: str) -> None:
     except (OSError, ValueError) as error:
         raise InvalidValue(f"log_image: this image cannot be written as {artifact_file!r}: {error}") from error
     _store(artifact_file, lambda target: target.write_bytes(buffer.getvalue()))
+    if synchronous:
+        current().flush()
 
 
 def _yaml(dictionary: Any) -> str:

@@ -64,8 +64,10 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
 
 
 @checked_call
-def create_experiment(name: str, *, tags: Mapping[str, Any] | None = None) -> str:
-    """Make an experiment and return its id; ``AlreadyExists`` when there is one of that name."""
+def create_experiment(name: str, artifact_location: str | None = None, tags: Mapping[str, Any] | None = None) -> str:
+    """Make an experiment and return its id; ``AlreadyExists`` when there is one of that name. ``artifact_location`` is
+    MLflow's and refused: there is one place for the files of all experiments."""
+    _refuse("create_experiment", artifact_location=artifact_location)
     labels = {key: values.tag(key, value, longest=values.LONGEST_EXPERIMENT_TAG).value for key, value in _items(tags)}
     return current().reader().experiments.create(name, tags=labels).experiment_id
 
@@ -102,6 +104,7 @@ def start_run(
     parent_run_id: str | None = None,
     tags: Mapping[str, Any] | None = None,
     description: str | None = None,
+    log_system_metrics: bool | None = None,
 ) -> ActiveRun:
     """Begin a run, or go on with the one of ``run_id``, and make it the one that is logged to.
 
@@ -122,7 +125,11 @@ def start_run(
     parent_run_id
         Its parent, when that is not the active run.
     tags, description
-        Tags of the run, and its notes (the tag ``mlflow.note.content``).
+        Tags of the run, and its notes (the tag ``mlflow.note.content``). MLflow's tags ``mlflow.runName``,
+        ``mlflow.parentRunId`` and ``mlflow.source.name`` set what they name.
+    log_system_metrics
+        Log memory, processor and GPU use of this process every ten seconds as ``system/...``. A notebook run has them
+        anyway.
 
     Raises
     ------
@@ -131,14 +138,17 @@ def start_run(
     NotFound
         There is no run ``run_id``.
     """
+    told = {key: value for key, value in (tags or {}).items() if key in _ATTRIBUTES}
     return current().start_run(
         run_id,
         experiment_id=experiment_id,
-        name=run_name,
+        name=run_name or told.get(_RUN_NAME),
         nested=nested,
-        parent_run_id=parent_run_id,
-        tags=tags,
+        parent_run_id=parent_run_id or told.get(_PARENT),
+        source=told.get(_SOURCE),
+        tags={key: value for key, value in (tags or {}).items() if key not in told},
         description=description,
+        log_system_metrics=bool(log_system_metrics),
     )
 
 
@@ -222,6 +232,8 @@ def log_metric(
     synchronous: bool | None = None,
     timestamp: int | None = None,
     run_id: str | None = None,
+    model_id: str | None = None,
+    dataset: Any = None,
 ) -> None:
     """Log a point of a metric.
 
@@ -239,7 +251,11 @@ def log_metric(
         Milliseconds since the epoch; now when absent.
     run_id
         The run; the active one when absent.
+    model_id, dataset
+        MLflow's, and refused: a metric belongs to a run here.
     """
+    if model_id is not None or dataset is not None:
+        _refuse("log_metric", model_id=model_id, dataset=dataset)
     session = current()
     point = values.metric(key, value, step=0 if step is None else step, timestamp=timestamp)
     session.log_metrics(session.logged_to().run_id if run_id is None else checked_id(run_id, "run_id"), (point,))
@@ -253,8 +269,11 @@ def log_metrics(
     synchronous: bool | None = None,
     run_id: str | None = None,
     timestamp: int | None = None,
+    model_id: str | None = None,
+    dataset: Any = None,
 ) -> None:
     """Log a point of each of several metrics, all or none of them; see :func:`log_metric`."""
+    _refuse("log_metrics", model_id=model_id, dataset=dataset)
     session = current()
     when = now() if timestamp is None else timestamp
     at = 0 if step is None else step
@@ -271,10 +290,21 @@ def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
 
 @checked_call
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
-    """Set tags of the active run, all or none of them."""
+    """Set tags of the active run, all or none of them. The tag ``mlflow.runName`` renames it, as in MLflow."""
     session = current()
-    batch = Batch(tags=tuple(values.tag(key, value) for key, value in _items(tags)))
-    session.log(session.logged_to().run_id, batch)
+    labels = {key: values.tag(key, value) for key, value in _items(tags)}
+    name = labels.pop(_RUN_NAME, None)
+    if name is not None:
+        values.run_name(name.value)
+    if _PARENT in labels:
+        raise InvalidValue(
+            "a run's parent is given when it begins: start_run(nested=True) or start_run(parent_run_id=...)"
+        )
+    run = session.logged_to()
+    if labels:
+        session.log(run.run_id, Batch(tags=tuple(labels.values())))
+    if name is not None:
+        session.rename(run, name.value)
     _wait(session, synchronous)
 
 
@@ -286,7 +316,9 @@ def delete_tag(key: str) -> None:
 
 
 @checked_call
-def log_input(dataset: Any = None, context: str | None = None, tags: Mapping[str, str] | None = None) -> None:
+def log_input(
+    dataset: Any = None, context: str | None = None, tags: Mapping[str, str] | None = None, model: Any = None
+) -> None:
     """Record that the active run uses a data set.
 
     Parameters
@@ -298,7 +330,10 @@ def log_input(dataset: Any = None, context: str | None = None, tags: Mapping[str
         A word for what it is used for, such as ``training``.
     tags
         Tags of this use.
+    model
+        MLflow's, and refused.
     """
+    _refuse("log_input", model=model)
     from jupyter_mlops.recording.datasets import describe
 
     session = current()
@@ -309,6 +344,25 @@ def log_input(dataset: Any = None, context: str | None = None, tags: Mapping[str
 
 def _target(session: Session, run_id: str | None) -> str:
     return session.logged_to().run_id if run_id is None else checked_id(run_id, "run_id")
+
+
+_RUN_NAME, _PARENT, _SOURCE = "mlflow.runName", "mlflow.parentRunId", "mlflow.source.name"
+_ATTRIBUTES = (_RUN_NAME, _PARENT, _SOURCE)
+"""Tags in which MLflow keeps what is said by arguments of :func:`start_run` or by attributes here."""
+
+_MLFLOWS = {
+    "artifact_location": "the files of all experiments are in one place here, that of MLOPS_ARTIFACTS_URL",
+    "model_id": "metrics belong to runs here, as models do; log it in the run of the model",
+    "dataset": "metrics belong to runs here; log_input() says which data sets a run uses",
+    "model": "a run's inputs are data sets here; a parameter or a tag can name the model that it used",
+}
+"""Why an argument of MLflow's functions means nothing here."""
+
+
+def _refuse(call: str, **given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidValue(f"{call}: {name}={values.short(value)} cannot be kept: {_MLFLOWS[name]}")
 
 
 def _wait(session: Session, synchronous: bool | None) -> None:

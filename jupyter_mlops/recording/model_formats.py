@@ -29,6 +29,7 @@ from jupyter_mlops.core.errors import InvalidValue, MissingDependency, UnsafeMod
 from jupyter_mlops.core.model_safety import MLMODEL, flavors_of, is_trusted_type, unsafe_reason
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.core.values import short
+from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.tracker.mlmodel import parse_mlmodel
 
 PYFUNC = "pyfunc"
@@ -185,7 +186,7 @@ def load_model(folder: Path, *, flavor: str | None = None, allow_unsafe: bool = 
     if unsafe is not None and not allow_unsafe:
         raise UnsafeModel(f"this model's format can run code when it is loaded: {unsafe}; allow_unsafe=True loads it")
     if unsafe is not None:
-        warnings.warn(f"loading this model can run code that came with it: {unsafe}", UnsafeModelWarning, stacklevel=3)
+        warn_caller(f"loading this model can run code that came with it: {unsafe}", UnsafeModelWarning)
     with _mlflow(allow_pickle=unsafe is not None or "sklearn" in available):
         if unsafe is None and "sklearn" in available:
             _check_skops(folder / mlmodel["flavors"]["sklearn"]["pickled_model"])
@@ -335,10 +336,10 @@ def _check_exportable(torch: Any, model: Any, example: Any) -> None:
     if example is None:
         raise _NotThisFormat("torch.export needs input_example, an array or tensor of two rows or more")
     if getattr(example, "ndim", 0) > 0 and len(example) == 1:
-        warnings.warn(
+        warn_caller(
             "log_model: input_example has one row, so the saved model will take one row at a time only; an example of "
             "two rows or more makes the number of rows free",
-            stacklevel=5,
+            UserWarning,
         )
 
 
@@ -432,10 +433,9 @@ def _plain_example(example: Any) -> Any:
 
 
 def _warn_unsafe(serialization: str, why: str) -> None:
-    warnings.warn(
+    warn_caller(
         f"log_model: the model is saved by {serialization}, which can run code when it is loaded ({why})",
         UnsafeModelWarning,
-        stacklevel=5,
     )
 
 

@@ -141,6 +141,7 @@ def log_model(
 def register_model(
     model_uri: str,
     name: str,
+    await_registration_for: int | None = 300,  # noqa: ARG001 - MLflow's; there is nothing to wait for
     *,
     tags: Mapping[str, str] | None = None,
     description: str = "",
@@ -152,6 +153,8 @@ def register_model(
     ----------
     model_uri
         ``runs:/RUN/PATH``; the run is named by its id, a unique beginning of it, or its name.
+    await_registration_for
+        MLflow's: how long to wait for the version. Here it is ready when this returns.
     alias
         Also have this alias point at the new version.
 

@@ -6,7 +6,6 @@ What this process logged is stored first, so that it is found.
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotFound
 from jupyter_mlops.core.records import Page, Run, View
 from jupyter_mlops.core.values import short
+from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.recording.entities import LoggedExperiment, LoggedRun, artifact_uri
 from jupyter_mlops.recording.session import checked_id, current
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, Tracker
@@ -144,7 +144,7 @@ def _ids_of(tracker: Tracker, names: Sequence[str]) -> tuple[str, ...]:
         try:
             ids.append(tracker.experiments.find(name).experiment_id)
         except NotFound:
-            warnings.warn(f"there is no experiment {name!r}", UserWarning, stacklevel=3)
+            warn_caller(f"there is no experiment {name!r}", UserWarning)
     return tuple(ids)
 
 

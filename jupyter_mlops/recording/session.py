@@ -38,6 +38,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.recording.delivery import Delivery
 from jupyter_mlops.recording.entities import NOTES_TAG, ActiveRun, LoggedExperiment, now, outcome_of
 from jupyter_mlops.recording.surroundings import after_each_cell, executed, in_ipython
+from jupyter_mlops.recording.usage import Watch
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import is_refusal
@@ -88,6 +89,7 @@ class Session:
         self._main_stack: list[ActiveRun] = []
         self._threads = threading.local()
         self._open: dict[str, ActiveRun] = {}
+        self._watches: dict[str, Watch] = {}
         self._params: dict[str, dict[str, str]] = {}
         self._previous_sigterm: Any = None
         self._lock = threading.Lock()
@@ -187,11 +189,13 @@ class Session:
         kind: RunKind = RunKind.SESSION,
         source: str | None = None,
         hidden_state: str | None = None,
+        log_system_metrics: bool = False,
     ) -> ActiveRun:
         """Begin or resume a run and make it the one this thread logs to.
 
         In a notebook run the first one begun is the notebook run itself, unless it is asked to be another (``nested``,
-        a parent, another experiment); later ones are its children. The other arguments are those of
+        a parent, another experiment); later ones are its children. ``log_system_metrics`` logs what this process uses
+        of the machine, where no runner does. The other arguments are those of
         :class:`~jupyter_mlops.core.records.NewRun`.
 
         Raises
@@ -232,6 +236,8 @@ class Session:
             run = self._create(new)
         stack.append(run)
         self.last = run
+        if log_system_metrics and run.owned:
+            self._watches[run.run_id] = Watch(lambda points: self.log_metrics(run.run_id, points))
         return run
 
     def end_run(
@@ -270,6 +276,11 @@ class Session:
     def change(self, run_id: str, change: RunChange) -> None:
         """Change a run."""
         self.delivery.append(Change(run_id, change))
+
+    def rename(self, run: ActiveRun, name: str) -> None:
+        """Give a run another name."""
+        self.change(run.run_id, RunChange(name=values.run_name(name)))
+        run.name = name
 
     def run_dir(self, run: ActiveRun) -> Path:
         """The run's private scratch folder, which exists. That of a notebook run is made, and removed, by its runner;
@@ -368,6 +379,9 @@ class Session:
         if self._open.pop(run.run_id, None) is None:
             return
         self._params.pop(run.run_id, None)
+        watch = self._watches.pop(run.run_id, None)
+        if watch is not None:
+            watch.stop()
         self.delivery.stop_beating(run.run_id)
         self.change(run.run_id, RunChange(status=status, reason=reason, end_time=now()))
 
@@ -417,7 +431,7 @@ class Session:
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
-        self._open = {}
+        self._open, self._watches = {}, {}
 
 
 def checked_id(run_id: str, what: str) -> str:

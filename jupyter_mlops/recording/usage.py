@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ GPU = "system/gpu_{}_percent"
 """Busy time of a GPU, by all processes on the machine."""
 GPU_MEMORY = "system/gpu_{}_memory_mb"
 """Memory that the kernel's processes hold on a GPU, in 10^6 bytes."""
+WATCH_SECONDS = 10.0
 
 
 class Usage:
@@ -62,6 +65,34 @@ class Usage:
         stamp, step = time.time_ns() // 1_000_000, self._step
         self._step += 1
         return tuple(Metric(key, value, stamp, step) for key, value in values.items())
+
+
+class Watch:
+    """Samples this process and what it started, in a thread of its own: at once, every ten seconds, and when stopped.
+
+    Parameters
+    ----------
+    log
+        Takes the points of a sample.
+    """
+
+    def __init__(self, log: Callable[[tuple[Metric, ...]], None]) -> None:
+        self._log = log
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mlops-usage", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sample a last time and end."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        usage = Usage(os.getpid())
+        self._log(usage.sample())
+        while not self._over.wait(WATCH_SECONDS):
+            self._log(usage.sample())
+        self._log(usage.sample())
 
 
 def _gpu_reader() -> Callable[[set[int]], dict[str, float]]:

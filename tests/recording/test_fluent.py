@@ -28,8 +28,8 @@ OURS = ("data", "flush", "restore_run", "run_dir", "connect", "log_model", "load
 
 SHARED = sorted(name for name in mlops.__all__ if name[0].islower() and name not in OURS)
 
-OTHER_DEFAULTS = {("search_runs", "output_format"), ("log_image", "artifact_file")}
-"""pandas only where it is installed; images are always named."""
+OTHER_DEFAULTS = {("search_runs", "output_format")}
+"""pandas only where it is installed."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +65,29 @@ class TestSignatures:
                 assert ours[key].default == theirs[key].default, key
 
     def test_unknown_arguments_are_errors(self) -> None:
-        with pytest.raises(TypeError, match="log_system_metrics"):
-            mlops.start_run(log_system_metrics=True)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="synchronise"):
+            mlops.set_tag("a", "b", synchronise=True)  # type: ignore[call-arg]
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: mlops.log_metric("m", 1, model_id="m-1"), "model_id='m-1' cannot be kept: metrics belong to runs"),
+            (lambda: mlops.log_metrics({"m": 1}, dataset="d"), "log_input.. says which data sets"),
+            (lambda: mlops.log_input("x.csv", model="m"), "a run's inputs are data sets"),
+            (lambda: mlops.create_experiment("e", "s3://bucket"), "in one place here, that of MLOPS_ARTIFACTS_URL"),
+        ],
+    )
+    def test_what_only_mlflow_keeps_is_refused(self, call: Any, message: str) -> None:
+        with mlops.start_run(), pytest.raises(InvalidValue, match=message):
+            call()
+
+    def test_mlflows_defaults_may_be_written(self) -> None:
+        experiment_id = mlops.create_experiment("e", None, {"team": "a"})
+        with mlops.start_run(experiment_id=experiment_id, log_system_metrics=None) as run:
+            mlops.log_metric("a", 1, model_id=None, dataset=None)
+            mlops.log_metrics({"b": 1}, model_id=None, dataset=None)
+        assert run.metrics == {"a": 1, "b": 1}
+        assert mlops.get_experiment(experiment_id).tags == {"team": "a"}
 
     def test_every_name_is_there(self) -> None:
         for name in mlops.__all__:
@@ -163,6 +184,29 @@ class TestRuns:
         assert [run.run_id for run in found] == [child.run_id]
         assert found[0].data.tags["mlflow.parentRunId"] == parent.run_id
         assert "mlflow.parentRunId" not in mlops.get_run(parent.run_id).data.tags
+
+    def test_mlflows_tags_set_what_they_name(self) -> None:
+        with mlops.start_run(tags={"mlflow.runName": "one", "mlflow.source.name": "train.py", "x": "1"}) as run:
+            assert run.name == "one"
+            mlops.set_tags({"mlflow.runName": "two", "x": "2"})
+            assert (run.name, run.info.run_name, run.data.tags["mlflow.runName"]) == ("two", "two", "two")
+            with pytest.raises(InvalidValue, match="parent is given when it begins"):
+                mlops.set_tag("mlflow.parentRunId", run.run_id)
+        assert (run.record.name, run.record.source, run.tags["x"]) == ("two", "train.py", "2")
+        with mlops.start_run(tags={"mlflow.parentRunId": run.run_id}) as child:
+            pass
+        assert child.record.parent_run_id == run.run_id
+        found = mlops.search_runs(filter_string="tags.mlflow.runName = 'two'", output_format="list")
+        assert [each.run_id for each in found] == [run.run_id]
+
+    def test_use_of_the_machine_is_logged_when_asked_for(self) -> None:
+        with mlops.start_run(log_system_metrics=True) as run:
+            pass
+        assert run.metrics["system/memory_mb"] > 1
+        assert "system/cpu_percent" in run.metrics
+        with mlops.start_run() as other:
+            pass
+        assert other.metrics == {}
 
     def test_parents(self) -> None:
         with mlops.start_run() as parent, mlops.start_run(nested=True) as child:
@@ -304,6 +348,11 @@ class TestSearchRuns:
         with pytest.raises(FilterError):
             mlops.search_runs(filter_string="metrics.auc >")
 
+    def test_a_warning_points_at_the_callers_line(self) -> None:
+        with pytest.warns(UserWarning, match="no experiment 'nowhere'") as caught:
+            mlops.search_runs(experiment_names=["nowhere"])
+        assert caught[0].filename == __file__
+
     def test_where_to_search(self, three: list[str]) -> None:
         mlops.set_experiment("empty")
         assert len(mlops.search_runs()) == 0
@@ -388,7 +437,11 @@ class TestFiles:
                 mlops.log_image(np.zeros((4, 5)), "a.txt")
             with pytest.raises(InvalidValue, match="cannot be written"):
                 mlops.log_image(np.zeros((4, 5, 4)), "a.jpg")
-        assert paths(run, session) == {"gray.png", "color.jpg"}
+            mlops.log_image(np.zeros((4, 5)), key="digits/seven", step=3, timestamp=1000)
+            for options in ({}, {"artifact_file": "a.png", "key": "a"}, {"artifact_file": "a.png", "step": 1}):
+                with pytest.raises(InvalidValue, match="log_image"):
+                    mlops.log_image(np.zeros((4, 5)), **options)
+        assert paths(run, session) == {"gray.png", "color.jpg", "images/digits/seven/3-1000.png"}
 
     def test_places(self) -> None:
         with mlops.start_run() as run:
