@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Reason, ReasonKind
+from jupyter_mlops.recording.variables import RUN_ID
 from jupyter_mlops.tracker.process import same_process, start_time
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import KernelManager
 
-RUN_ID_VARIABLE = "MLOPS_RUN_ID"
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
 _LOG_TAIL = 2000
@@ -176,7 +176,7 @@ def kill_stragglers(run_id: str) -> None:
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(RUN_ID_VARIABLE) == run_id:
+            if process.pid != os.getpid() and process.environ().get(RUN_ID) == run_id:
                 process.kill()
 
 

@@ -15,6 +15,7 @@ from jupyter_mlops.recording.kernel import Kernel, kill_unrecorded
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.recording.variables import RUN_DIR, RUN_ID, RUN_NAME, SPOOL_DIR
 from jupyter_mlops.tracker.location import ARTIFACTS_URL, HOME, TRACKING_URL, absolute, home
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -24,10 +25,6 @@ _quiet = logging.getLogger("jupyter_mlops.nbclient")
 """What the client would tell here, the run's reason tells better."""
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
-
-RUN_ID = "MLOPS_RUN_ID"
-SPOOL_DIR = "MLOPS_SPOOL_DIR"
-RUN_DIR = "MLOPS_RUN_DIR"
 
 
 def record_notebook(
@@ -73,6 +70,7 @@ class Launch:
             self.kernel: Kernel = start_kernel(
                 task.kernel_name or self.source.kernel,
                 run_id=task.run_id,
+                name_of_run=task.name,
                 folder=self.folder,
                 cwd=self.cwd,
                 tracking_url=task.tracking_url,
@@ -142,12 +140,14 @@ def start_kernel(
     name: str,
     *,
     run_id: str,
+    name_of_run: str | None = None,
     folder: RunFolder,
     cwd: Path,
     tracking_url: str,
     artifacts_url: str | None,
 ) -> Kernel:
-    """Start a kernel that knows which run it belongs to; a minimal installation in it can log with that."""
+    """Start a kernel that knows which run it belongs to; a minimal installation in it can log with that. A
+    ``name_of_run`` is one that was chosen, so that the notebook does not rename its run."""
     environment = {
         RUN_ID: run_id,
         SPOOL_DIR: str(folder.spool),
@@ -156,6 +156,8 @@ def start_kernel(
         TRACKING_URL: absolute(tracking_url),
         HOME: str(home()),
     }
+    if name_of_run is not None:
+        environment[RUN_NAME] = name_of_run
     artifacts = artifacts_url or os.environ.get(ARTIFACTS_URL)
     if artifacts:
         environment[ARTIFACTS_URL] = absolute(artifacts)

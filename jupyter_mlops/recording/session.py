@@ -36,20 +36,15 @@ from jupyter_mlops.core.records import (
     Tag,
 )
 from jupyter_mlops.recording.delivery import Delivery
-from jupyter_mlops.recording.entities import NOTES_TAG, ActiveRun, LoggedExperiment, now, outcome_of
+from jupyter_mlops.recording.entities import NOTES_TAG, OWN_NAME_TAG, ActiveRun, LoggedExperiment, now, outcome_of
 from jupyter_mlops.recording.surroundings import after_each_cell, executed, in_ipython
 from jupyter_mlops.recording.usage import Watch
+from jupyter_mlops.recording.variables import EXPERIMENT, RUN_DIR, RUN_ID, RUN_NAME, SPOOL_DIR, SPOOL_LIMIT, STRICT
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import is_refusal
 from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, Change, Create, Log
 
-RUN_ID = "MLOPS_RUN_ID"
-RUN_DIR = "MLOPS_RUN_DIR"
-SPOOL_DIR = "MLOPS_SPOOL_DIR"
-SPOOL_LIMIT = "MLOPS_SPOOL_LIMIT"
-EXPERIMENT = "MLOPS_EXPERIMENT"
-STRICT = "MLOPS_STRICT"
 DEFAULT_EXPERIMENT = "Default"
 
 
@@ -62,7 +57,7 @@ class Session:
     Parameters
     ----------
     environ
-        Environment variables: ``MLOPS_RUN_ID``, ``MLOPS_RUN_DIR`` and ``MLOPS_SPOOL_DIR`` (set by a runner),
+        Environment variables: ``MLOPS_RUN_ID``, ``_RUN_NAME``, ``_RUN_DIR`` and ``_SPOOL_DIR`` (set by a runner),
         ``MLOPS_EXPERIMENT``, ``MLOPS_STRICT``, ``MLOPS_SPOOL_LIMIT``.
     url
         The tracker's URL; ``MLOPS_TRACKING_URL`` or the embedded store when None.
@@ -78,6 +73,7 @@ class Session:
         run_id = environ.get(RUN_ID)
         if run_id:
             self.enclosing = ActiveRun(self, checked_id(run_id, f"the environment variable {RUN_ID}"), owned=False)
+        self._name_was_chosen = bool(environ.get(RUN_NAME))
         self._run_dir = environ.get(RUN_DIR)
         self._spool_dir = Path(environ[SPOOL_DIR]) if environ.get(SPOOL_DIR) else None
         self._strict = environ.get(STRICT) == "1"
@@ -278,9 +274,13 @@ class Session:
         self.delivery.append(Change(run_id, change))
 
     def rename(self, run: ActiveRun, name: str) -> None:
-        """Give a run another name."""
-        self.change(run.run_id, RunChange(name=values.run_name(name)))
-        run.name = name
+        """Give a run another name. A notebook run whose name was chosen for it (``--name``, a sweep) keeps that."""
+        values.run_name(name)
+        if run is self.enclosing and self._name_was_chosen:
+            self.log(run.run_id, Batch(tags=(Tag(OWN_NAME_TAG, name),)))
+        else:
+            self.change(run.run_id, RunChange(name=name))
+            run.name = name
 
     def run_dir(self, run: ActiveRun) -> Path:
         """The run's private scratch folder, which exists. That of a notebook run is made, and removed, by its runner;
@@ -324,7 +324,7 @@ class Session:
         assert run is not None
         self._attached = True
         if name is not None:
-            self.change(run.run_id, RunChange(name=name))
+            self.rename(run, name)
         if labels:
             self.log(run.run_id, Batch(tags=labels))
         return run

@@ -196,3 +196,25 @@ def test_what_cannot_be_accepted_is_refused_before_anything_is_recorded(
     assert message in mlops.errors
     assert tracker.runs.search().items == ()
     assert tracker.experiments.search().items == ()
+
+
+def test_points_keep_their_names_when_the_notebook_names_its_run(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker
+) -> None:
+    """As notebooks that were written for MLflow do: all would be called the same."""
+    code = """
+import jupyter_mlops as mlops
+with mlops.start_run(run_name="training"):
+    mlops.log_metric("m", depth)
+    with mlops.start_run(nested=True, run_name="fold"):
+        pass
+mlops.set_tag("mlflow.runName", "training 2")
+"""
+    path = notebook(code, parameters="depth = 1")
+    mlops("sweep", str(path), "--grid", "depth=1,2", "--name", "grown", "--metric", "m")
+    for name in ("grown-1", "grown-2"):
+        run = tracker.runs.resolve(name)
+        assert {tag.key: tag.value for tag in run.tags}["mlops.run_name"] == "training 2"
+        assert [child.name for child in tracker.runs.children(run.run_id)] == ["fold"]
+    assert mlops.json("run", str(path), "--name", "chosen")["name"] == "chosen"
+    assert mlops.json("run", str(path))["name"] == "training 2"
