@@ -395,9 +395,7 @@ def _mlflow(*, allow_pickle: bool = True) -> Iterator[None]:
             level = logger.level
             logger.setLevel(logging.ERROR)
             try:
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", module=r"mlflow\.")
-                    warnings.filterwarnings("ignore", message=r".*Add type hints to the `predict` method")
+                with _warnings_of_others():
                     yield
             except exceptions.MlflowException as error:
                 raise InvalidValue(f"MLflow refuses this model: {error.message}") from error
@@ -409,6 +407,18 @@ def _mlflow(*, allow_pickle: bool = True) -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+@contextmanager
+def _warnings_of_others() -> Iterator[None]:
+    """Keep back the warnings of mlflow's own lines, by where they come from: it sets filters of its own meanwhile."""
+    with warnings.catch_warnings(record=True) as told:
+        try:
+            yield
+        finally:
+            others = [one for one in told if "mlflow" not in Path(one.filename).parts]
+    for one in others:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _flavor_module(flavor: str) -> Any:

@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,7 +169,9 @@ class TestPyTorch:
 class TestFunctions:
     def test_a_function_is_a_model(self, session: Session) -> None:
         example = pd.DataFrame({"a": [1.0, 2.0]})
-        logged = log_model(double, input_example=example)
+        with warnings.catch_warnings(record=True) as told:
+            logged = log_model(double, input_example=example)
+        assert told == []
         assert logged.unsafe == "it is a Python function, kept as code"
         with pytest.warns(UnsafeModelWarning, match="kept as code"):
             assert load_model(logged.model_uri).predict(example)["a"].tolist() == [2.0, 4.0]
