@@ -62,8 +62,9 @@ _SHAPES: tuple[tuple[str, str], ...] = (
 _SHAPE = re.compile("|".join(f"(?:{pattern})" for _, pattern in _SHAPES))
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"<>]*):([^\s/'\"<>]+)@")
-_ASSIGNED = re.compile(r"(?:(?<=[?&;\s])|\A)([\w.-]+)=([^&;\s'\"<>()]+)")
-_HARMLESS = re.compile(r"(?:true|false|none|null|[-+]?[\d.]+|\[redacted\])\Z", re.IGNORECASE)
+# Tracebacks are coloured: there, a terminal's sequence may stand before the value and behind it.
+_ASSIGNED = re.compile(r"(?:(?<=[?&;\s])|\A)([\w.-]+)=((?:\x1b\[[\d;]*m)*)([^&;\s'\"<>()\x1b]+)")
+_HARMLESS = re.compile(r"(?:true|false|none|null|[-+]?[\d.]+|\[redacted\])[,:]?\Z", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -195,9 +196,10 @@ def _redact_param(param: Param, secrets: Collection[str]) -> Param:
 
 
 def _redact_assigned(match: re.Match[str]) -> str:
-    if _HARMLESS.match(match[2]) or not is_secret_name(match[1]):
+    name, colours, value = match.groups()
+    if _HARMLESS.match(value) or not is_secret_name(name):
         return match[0]
-    return f"{match[1]}={REDACTED}"
+    return f"{name}={colours}{REDACTED}"
 
 
 def _forms(secret: str) -> tuple[str, ...]:

@@ -124,6 +124,13 @@ def test_environment() -> None:
         ("git clone ssh://git@host/x", "git clone ssh://git@host/x"),
         ("http://host:8080/a@b", "http://host:8080/a@b"),
         ("f(password=None, max_tokens=5)", "f(password=None, max_tokens=5)"),
+        ("f(x=1, password=False,", "f(x=1, password=False,"),
+        (
+            "f(x, password\x1b[38;5;28m=\x1b[39m\x1b[38;5;28;01mFalse\x1b[39;00m,",
+            "f(x, password\x1b[38;5;28m=\x1b[39m\x1b[38;5;28;01mFalse\x1b[39;00m,",
+        ),
+        (" password=\x1b[38;5;28;01mFalse\x1b[39m,", " password=\x1b[38;5;28;01mFalse\x1b[39m,"),
+        (" password=\x1b[38;5;28mhunter\x1b[39m", f" password=\x1b[38;5;28m{REDACTED}\x1b[39m"),
         ("time 12:30 me@example.org", "time 12:30 me@example.org"),
     ],
 )
