@@ -104,7 +104,7 @@ def _next(run: Run) -> Iterator[str]:
     if run.status is RunStatus.FINISHED:
         yield f"jupyter mlops runs show {name}"
         yield "jupyter mlops runs list"
-        yield f"jupyter mlops rerun {name} -p NAME VALUE"
+        yield f"jupyter mlops rerun {name}{' -p NAME VALUE' if run.params else ''}"
     else:
         yield f"jupyter mlops runs notebook {name}"
         yield f"jupyter mlops rerun {name}"

@@ -223,3 +223,10 @@ def test_a_damaged_database_is_named(mlops: Mlops, home: Path) -> None:
     said = mlops("runs", "list", code=2).stderr
     assert f"{home}/mlops.db is no SQLite database" in said
     assert said.count("\n") == 1
+
+
+def test_a_minimal_installation_says_what_the_command_line_lacks() -> None:
+    code = "import sys, runpy; sys.modules['click'] = None; runpy.run_module('jupyter_mlops', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the command line needs the package 'click', which ")
