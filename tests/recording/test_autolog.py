@@ -73,6 +73,15 @@ class TestScikitLearn:
         assert loaded.metadata.signature is not None
         assert (loaded.predict(data[0]) == model.predict(data[0])).all()
 
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_signatures_are_logged_unless_switched_off(self, session: Session, data, wanted: bool) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        autolog(log_model_signatures=wanted)
+        LogisticRegression().fit(*data)
+        (run,) = runs_of(session)
+        assert (load_model(f"runs:/{run.run_id}/model").metadata.signature is not None) is wanted
+
     def test_the_active_run_takes_the_first_fit_and_children_the_rest(self, session: Session, data) -> None:
         from sklearn.linear_model import LogisticRegression
 
@@ -253,6 +262,11 @@ class TestPyTorch:
 def test_options_are_checked(n: object) -> None:
     with pytest.raises(InvalidValue, match="log_every_n_step"):
         autolog(log_every_n_step=n)  # type: ignore[arg-type]
+
+
+def test_data_sets_are_not_logged_and_that_is_said() -> None:
+    with pytest.raises(InvalidValue, match="say which a run uses by log_input"):
+        autolog(log_datasets=True)
 
 
 @pytest.mark.slow

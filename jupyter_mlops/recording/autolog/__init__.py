@@ -29,6 +29,8 @@ def autolog(
     *,
     log_models: bool = True,
     log_input_examples: bool = False,
+    log_model_signatures: bool = True,
+    log_datasets: bool = False,
     log_every_n_step: int = 10,
     disable: bool = False,
     silent: bool = False,
@@ -43,6 +45,10 @@ def autolog(
         Log a fitted scikit-learn model with the run. (Models of PyTorch are logged by ``log_model``.)
     log_input_examples
         Save the first rows of the training data with the model, too; otherwise only the signature made from them.
+    log_model_signatures
+        Save what the model takes and gives with it. An input example has its signature with it always.
+    log_datasets
+        MLflow's, and refused: ``log_input`` says which data sets a run uses.
     log_every_n_step
         Log the loss of a PyTorch optimizer's first step and of every ``n``-th after it.
     disable
@@ -52,6 +58,8 @@ def autolog(
     """
     if log_every_n_step < 1:
         raise InvalidValue(f"autolog: log_every_n_step is a whole number from 1, not {short(log_every_n_step)}")
+    if log_datasets:
+        raise InvalidValue("autolog: log_datasets=True: no data sets are logged; say which a run uses by log_input()")
     global _cancel_waiting  # noqa: PLW0603 - there is one of each framework in a process, and so of the hooks
     with _lock:
         if _cancel_waiting is not None:
@@ -62,7 +70,7 @@ def autolog(
         _installed.clear()
         if disable:
             return
-        options = Options(log_models, log_input_examples, log_every_n_step, silent)
+        options = Options(log_models, log_input_examples, log_model_signatures, log_every_n_step, silent)
 
         def install(module: str) -> None:
             name = _FRAMEWORKS[module]

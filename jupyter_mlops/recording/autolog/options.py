@@ -12,6 +12,7 @@ class Options(msgspec.Struct, frozen=True):
 
     log_models: bool
     log_input_examples: bool
+    log_model_signatures: bool
     log_every_n_step: int
     silent: bool
 

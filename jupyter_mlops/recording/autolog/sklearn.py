@@ -139,12 +139,12 @@ class _FitLogger:
 
     def _log_model(self, estimator: Any, data: Any) -> None:
         rows = data[:_SIGNATURE_ROWS] if hasattr(data, "shape") or isinstance(data, list) else None
-        if rows is None:
-            log_model(estimator)
-        elif self._options.log_input_examples:
+        if rows is not None and self._options.log_input_examples:
             log_model(estimator, input_example=rows)
-        else:
+        elif rows is not None and self._options.log_model_signatures:
             log_model(estimator, signature=model_formats.infer_signature(rows, estimator.predict(rows)))
+        else:
+            log_model(estimator)
 
 
 def _tags(estimator: Any) -> tuple[Tag, ...]:
