@@ -18,11 +18,9 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import RunKind, RunStatus
 from jupyter_mlops.recording.recorder import RunFolder
-from jupyter_mlops.recording.repeat import parameters_again, place
+from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again, place
 from jupyter_mlops.recording.source import read_source
 
-RERUN_TAG = "mlops.rerun.of"
-"""On a rerun: the id of the run whose notebook and parameters it took."""
 SOURCE = "notebook/source.ipynb"
 
 output_option = click.option(

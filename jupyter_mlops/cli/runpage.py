@@ -98,6 +98,7 @@ def show(page: RunPage) -> None:
 
 def _about(page: RunPage, width: int) -> list[RenderableType]:
     from jupyter_mlops.execution.sweep import BEST_TAG, GRID_TAG
+    from jupyter_mlops.recording.repeat import RERUN_TAG
 
     run, now = page.run, formats.now()
     tags = {tag.key: tag.value for tag in run.tags}
@@ -113,6 +114,7 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
         if page.parent
         else "",
         "grid": tags.get(GRID_TAG, ""),
+        "rerun of": tags.get(RERUN_TAG, ""),
         "best": next((child.name for child in page.children if child.run_id == tags.get(BEST_TAG)), ""),
         "by": run.user,
         "started": _when(run.start_time, now),

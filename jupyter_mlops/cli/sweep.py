@@ -20,6 +20,7 @@ from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
+from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Json, Run, RunStatus
 from jupyter_mlops.core.spaces import parse_grid, points
@@ -218,3 +219,5 @@ def _next(going: Sweep, shown: Sequence[Run]) -> Iterator[str]:
         yield f"jupyter mlops runs show {outcome.reference(shown[0])}"
     if len(shown) > 1:
         yield f"jupyter mlops runs compare {' '.join(outcome.reference(run) for run in shown[:3])}"
+    if shown and any(file.path.endswith(f"/{MLMODEL}") for file in going.tracker.artifacts.walk(shown[0].run_id)):
+        yield f"jupyter mlops models register {outcome.reference(shown[0])} NAME --alias production"

@@ -138,6 +138,7 @@ def test_rerun_takes_the_recorded_notebook_and_parameters(
     assert {param["key"]: param["value"] for param in again["params"]} == {"width": 5, "height": 7}
     assert {tag["key"]: tag["value"] for tag in again["tags"]}["mlops.rerun.of"] == first["run_id"]
     assert again["source"] == str(path)
+    assert f"rerun of    {first['run_id']}" in mlops("runs", "show", "taller")
     # It ran where the original was, and keeps the source exactly.
     executed = b"".join(tracker.artifacts.open(again["run_id"], "notebook/executed.ipynb"))
     assert str(path.parent).encode() in executed

@@ -218,3 +218,14 @@ mlops.set_tag("mlflow.runName", "training 2")
         assert [child.name for child in tracker.runs.children(run.run_id)] == ["fold"]
     assert mlops.json("run", str(path), "--name", "chosen")["name"] == "chosen"
     assert mlops.json("run", str(path))["name"] == "training 2"
+
+
+def test_the_best_runs_model_is_offered_to_be_registered(mlops: Any, notebook: Callable[..., Path]) -> None:
+    code = """
+import jupyter_mlops as mlops
+mlops.log_text("flavors: {}", "model/MLmodel")
+mlops.log_metric("m", depth)
+"""
+    path = notebook(code, parameters="depth = 1")
+    output = mlops("sweep", str(path), "--grid", "depth=1,2", "--name", "grown", "--metric", "m")
+    assert "jupyter mlops models register grown-2 NAME --alias production" in output
