@@ -129,6 +129,11 @@ def masked_url(url: str) -> str:
     return f"{scheme}{separator}{redact_url(user)}{':***' if colon else ''}{at}{redact_url(behind)}"
 
 
+def holds_secret(url: str) -> bool:
+    """Whether one URL carries a password, a secret of its query, or what has the shape of a well-known token."""
+    return redact_text(masked_url(url)) != url
+
+
 def redact_text(text: str, secrets: Collection[str] = ()) -> str:
     """The text with known secret values replaced (those of at least six characters; also as they look in JSON, in a
     Python string or in a URL), with what has the shape of a well-known token, and as by :func:`redact_url`."""

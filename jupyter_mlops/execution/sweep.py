@@ -140,6 +140,7 @@ class Sweep:
         name: str | None = None,
     ) -> Sweep:
         """Record the parent run with all that a resume needs, but not the values of ``secrets``."""
+        tracker.artifacts.check_location()
         tags = {**plan.tags, GRID_TAG: " ".join(plan.grid)}
         run = tracker.runs.create(
             NewRun(

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_mlops.core.errors import MLOpsError
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
 from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
@@ -74,6 +74,7 @@ class Delivery:
         self._changed = threading.Event()
         self._at_once = threading.Event()
         self._warned = False
+        self._location_checked = False
         self._failure: Exception | None = None
         self._beaten_at = 0.0
 
@@ -192,7 +193,11 @@ class Delivery:
             )
 
     def _deliver(self) -> None:
-        result = self._replayer.run(self.tracker)
+        tracker = self.tracker
+        if self.live and not self._location_checked:
+            self._location_checked = True
+            self._check_location(tracker)
+        result = self._replayer.run(tracker)
         self._warned = False
         if result.refused:
             warn_caller(
@@ -200,6 +205,15 @@ class Delivery:
                 f"{self.folder}",
                 StorageWarning,
             )
+
+    def _check_location(self, tracker: Tracker) -> None:
+        """Say at the start what else would show when the first file is stored, perhaps hours later."""
+        try:
+            tracker.artifacts.check_location()
+        except (MissingDependency, InvalidValue) as error:
+            if self.strict:
+                raise
+            warn_caller(error.message, StorageWarning)
 
     def _parent_delivers(self) -> bool:
         """Whether this is a forked child of a process that still lives, which replays its children's streams, too."""

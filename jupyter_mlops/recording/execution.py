@@ -57,8 +57,10 @@ class Execution:
         cwd: Path,
     ) -> None:
         """Create the run ``new``, with the parameters given and the defaults of the others; or begin it when it waits
-        as SCHEDULED. ``Conflict`` when it was begun before."""
+        as SCHEDULED. ``Conflict`` when it was begun before, ``MissingDependency`` when its files could not be stored
+        at its end."""
         assert new.run_id is not None
+        tracker.artifacts.check_location()
         self.failure: BaseException | None = None
         """What :meth:`run` was ended by, other than an error in a cell."""
         self._source = source

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.redaction import masked_url
 
@@ -70,6 +71,35 @@ def open_location(location: str, namespace: str) -> Objects:
     if scheme == "file":
         return FolderObjects(Path(rest) / namespace)
     return RemoteObjects(location, namespace)
+
+
+def require_driver(location: str) -> None:
+    """See that what ``location`` needs is installed, without connecting to it.
+
+    Raises
+    ------
+    MissingDependency
+        The fsspec driver of its scheme is not; the message says what to install.
+    InvalidValue
+        fsspec knows no such scheme.
+    """
+    if "://" not in location or location.startswith("file://"):
+        return
+    import fsspec
+
+    # URLs may be chained: simplecache::s3://bucket, zip://folder::s3://bucket/file.zip
+    for part in location.split("::"):
+        scheme = part.partition("://")[0]
+        try:
+            fsspec.get_filesystem_class(scheme)
+        except ImportError as error:
+            package = getattr(error.__cause__, "name", None) or f"fsspec[{scheme}]"
+            raise MissingDependency(
+                f"files cannot be stored in {masked_url(location)}: {sys.prefix} lacks the package that reads and "
+                f"writes {scheme}://; pip install {package}"
+            ) from error
+        except ValueError as error:
+            raise InvalidValue(f"the artifact location {masked_url(location)!r} cannot be used: {error}") from error
 
 
 class FolderObjects:
@@ -162,12 +192,15 @@ class RemoteObjects:
     def __init__(self, location: str, namespace: str) -> None:
         import fsspec
 
-        try:
-            self._fs, root = fsspec.core.url_to_fs(location)
-        except (ValueError, ImportError) as error:
-            raise InvalidValue(f"the artifact location {masked_url(location)!r} cannot be used: {error}") from error
-        self._root = f"{root.rstrip('/')}/{namespace}"
         self.url = masked_url(location)
+        require_driver(location)
+        try:
+            with self._failures(passing=ValueError):
+                # Some drivers connect here.
+                self._fs, root = fsspec.core.url_to_fs(location)
+        except ValueError as error:
+            raise InvalidValue(f"the artifact location {self.url!r} cannot be used: {error}") from error
+        self._root = f"{root.rstrip('/')}/{namespace}"
 
     def create(self, key: str) -> Writer:
         with self._failures():

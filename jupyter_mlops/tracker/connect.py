@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, local_principal
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
-from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.core.redaction import holds_secret, masked_url, redact_text
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
@@ -96,6 +96,13 @@ def artifacts_location(database: Database, given: str | Path | None) -> str:
     beside = str(folder / location.ARTIFACTS_FOLDER)
     wanted = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
     wanted = wanted and location.absolute(wanted)
+    if "://" in wanted and holds_secret(wanted):
+        scheme = wanted.rpartition("::")[2].partition("://")[0]
+        raise InvalidValue(
+            f"the artifact location {redact_text(masked_url(wanted))} carries a secret, and the store keeps its "
+            f"location: give the URL without, and the secret to fsspec, by an environment variable such as "
+            f"FSSPEC_{scheme.upper()}_PASSWORD or by a file in ~/.config/fsspec"
+        )
     with database.read() as connection:
         settled = settings.get(connection, settings.ARTIFACTS_URL)
     if settled is None:

@@ -167,6 +167,10 @@ class Artifacts(Protocol):
     """Files of runs. Paths are logical: relative POSIX, no empty, ``.`` or ``..`` part, no NUL; they never touch the
     file system. An upload is streamed while hashing, stored once per content, and visible only when whole."""
 
+    def check_location(self) -> None:
+        """See that this process could store files, as far as that shows without trying: ``MissingDependency`` says what
+        to install when the location's driver is not there."""
+
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         """Store a file under ``path``, replacing what was there."""
 

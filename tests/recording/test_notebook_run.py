@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,13 +19,14 @@ import psutil
 import pytest
 from notebooks import files_with, printed, write_notebook
 
-from jupyter_mlops.core.errors import Conflict, NotebookError, ParameterTypeError, UnknownParameter
+from jupyter_mlops.core.errors import Conflict, MissingDependency, NotebookError, ParameterTypeError, UnknownParameter
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import NewRun, Progress, Run, RunKind, RunStatus
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.outputs import MIME_TYPE
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
 pytestmark = pytest.mark.slow
@@ -285,6 +287,19 @@ def test_the_home_folder_is_for_its_owner_only(tmp_path: Path, monkeypatch: pyte
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "data" / "home", folder.path)] == [0, 0]
     with pytest.raises(Conflict, match="being done already"):
         folder.create()
+
+
+def test_without_the_driver_of_its_files_place_no_run_begins(
+    task: Callable[..., NotebookTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    write_notebook(tmp_path / "work.ipynb", "1")
+    with connect(f"sqlite:///{tmp_path}/mlops.db", artifacts="s3://bucket") as tracker:
+        wanted = task(tmp_path / "work.ipynb", artifacts_url="s3://bucket")
+        with pytest.raises(MissingDependency, match="pip install s3fs"):
+            record_notebook(tracker, wanted)
+        assert tracker.runs.search().items == ()
+    assert not RunFolder(wanted.run_id).path.exists()
 
 
 def test_bad_tasks_are_refused_before_anything_is_recorded(

@@ -66,6 +66,18 @@ def runs(store: Tracker) -> list[Run]:
 
 
 class TestLive:
+    def test_files_that_cannot_be_stored_are_told_of_at_the_start(
+        self, begin: Callable[..., Session], place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLOPS_ARTIFACTS_URL", "s3://bucket")
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        session = begin()
+        run = session.start_run()
+        session.log_metrics(run.run_id, metric(0))
+        with pytest.warns(StorageWarning, match="pip install s3fs"):
+            session.flush()
+        assert [found.value for found in session.reader().runs.get(run.run_id).metrics] == [0.0]
+
     def test_a_run_is_seen_at_once(self, begin: Callable[..., Session], store: Tracker) -> None:
         run = begin().start_run(name="first", tags={"team": "a"}, description="why")
         found = store.runs.get(run.run_id)

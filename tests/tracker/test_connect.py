@@ -8,7 +8,7 @@ from pathlib import Path
 import jupyter_core.paths
 import pytest
 
-from jupyter_mlops.core.errors import InvalidValue, NotSupported
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.connect import connect
@@ -73,6 +73,45 @@ def test_files_are_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(InvalidValue, match=f"{tmp_path}/second, not in {tmp_path}/third"):
             connect(url, artifacts=tmp_path / "third")
         monkeypatch.setenv(location.ARTIFACTS_URL, f"{tmp_path}/third")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "sftp://ann:{}@host/files",
+        "simplecache::ftp://ann:{}@host/files",
+        "abfs://files@account.dfs.core.windows.net/x?account_key={}",
+    ],
+)
+def test_a_secret_in_the_place_of_files_is_not_kept(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, secret = f"sqlite:///{tmp_path}/mlops.db", "Zx81swordfish"
+    with pytest.raises(InvalidValue, match=r"FSSPEC_\w+_PASSWORD") as refused:
+        connect(url, artifacts=place.format(secret))
+    monkeypatch.setenv(location.ARTIFACTS_URL, place.format(secret))
+    with pytest.raises(InvalidValue):
+        connect(url)
+    assert secret not in refused.value.message
+    assert not any(secret.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for harmless in ("abfs://files@account.dfs.core.windows.net/x", "sftp://ann@host/files", "s3://bucket/a=1"):
+        connect(url, artifacts=harmless).close()
+
+
+def test_a_driver_that_is_missing_is_named_before_anything_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    url = f"sqlite:///{tmp_path}/mlops.db"
+    with connect(url, artifacts="simplecache::s3://bucket") as tracker:
+        assert tracker.runs.search().items == ()
+        with pytest.raises(MissingDependency, match="pip install s3fs"):
+            tracker.artifacts.check_location()
+    with connect(url, artifacts="nonsense://bucket") as tracker, pytest.raises(InvalidValue, match="nonsense"):
+        tracker.artifacts.check_location()
+    for place in ("memory://bucket", str(tmp_path / "files"), f"file://{tmp_path}/files"):
+        with connect(url, artifacts=place) as tracker:
+            tracker.artifacts.check_location()
 
 
 def test_a_store_can_be_moved_with_its_files(tmp_path: Path) -> None:

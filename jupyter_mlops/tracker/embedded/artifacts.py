@@ -21,6 +21,7 @@ from jupyter_mlops.core.values import artifact_path, short
 from jupyter_mlops.store import artifacts, events, streams
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
+from jupyter_mlops.store.objects import require_driver
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
 
@@ -31,6 +32,9 @@ class EmbeddedArtifacts:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def check_location(self) -> None:
+        require_driver(self._context.artifacts_url)
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
