@@ -137,11 +137,44 @@ def holds_secret(url: str) -> bool:
 def redact_text(text: str, secrets: Collection[str] = ()) -> str:
     """The text with known secret values replaced (those of at least six characters; also as they look in JSON, in a
     Python string or in a URL), with what has the shape of a well-known token, and as by :func:`redact_url`."""
-    known = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in _forms(secret)}
-    if known:
-        longest_first = sorted(known, key=len, reverse=True)
-        text = re.sub("|".join(map(re.escape, longest_first)), REDACTED, text)
+    if secrets:
+        text = _pattern_of(frozenset(secrets)).sub(REDACTED, text)
     return redact_url(_SHAPE.sub(REDACTED, text))
+
+
+class Withheld:
+    """A text that comes in pieces, held back where a known secret may have begun, so that each part that is given out
+    can be redacted by itself. Held back is less than twice the longest form of a secret."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._forms = _all_forms(secrets)
+        self._pattern = _pattern_of(frozenset(secrets))
+        self._rest = ""
+
+    def add(self, piece: str) -> str:
+        """What can be given out now that ``piece`` has come."""
+        text = self._rest + piece
+        cut = self._beginning(text)
+        if cut < len(text):
+            cut = next((match.start() for match in self._pattern.finditer(text) if match.end() > cut), cut)
+        self._rest = text[cut:]
+        return text[:cut]
+
+    def end(self) -> str:
+        """What was still held back, because no more comes."""
+        rest, self._rest = self._rest, ""
+        return rest
+
+    def _beginning(self, text: str) -> int:
+        """Where the longest end of ``text`` begins that is the beginning, and not the whole, of a secret."""
+        found = len(text)
+        for form in self._forms:
+            place = text.find(form[0], max(0, len(text) - len(form) + 1))
+            while 0 <= place < found:
+                if form.startswith(text[place:]):
+                    found = place
+                place = text.find(form[0], place + 1)
+        return found
 
 
 def secret_values(named: Mapping[str, Json]) -> frozenset[str]:
@@ -205,6 +238,17 @@ def _redact_assigned(match: re.Match[str]) -> str:
     if _HARMLESS.match(value) or not is_secret_name(name):
         return match[0]
     return f"{name}={colours}{REDACTED}"
+
+
+def _all_forms(secrets: Iterable[str]) -> frozenset[str]:
+    return frozenset(form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in _forms(secret))
+
+
+@lru_cache(maxsize=64)
+def _pattern_of(secrets: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(_all_forms(secrets), key=len, reverse=True)
+    # Without any, what matches nowhere.
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def _forms(secret: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from papermill.engines import NotebookExecutionManager
 from papermill.iorw import papermill_io, write_ipynb
 
 from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
+from jupyter_mlops.core.redaction import Withheld
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import read_output
 from jupyter_mlops.recording.recorder import Recorder, write_atomically
@@ -203,6 +204,8 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         self._redactor = redactor
         self._cwd = cwd
         self._streamed: Counter[int] = Counter()
+        self._withheld: dict[str, tuple[Withheld, dict[str, Any]]] = {}
+        """By stream, what of its text waits for more, and the last message of it."""
 
     def connect(self) -> None:
         """Wait until the kernel answers; ``DeadKernelError`` when it dies or takes longer than ``startup_timeout``."""
@@ -281,9 +284,40 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
     """The value of a Python expression that makes JSON text, without a trace in the session; None when the kernel does
     not say."""
 
+    async def async_execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().async_execute_cell(cell, cell_index, *arguments, **options)
+        finally:
+            self._give_out(cell.get("outputs", []), cell_index)
+
+    execute_cell = run_sync(async_execute_cell)
+
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
-        if msg["msg_type"] == "stream" and not self._within_limit(msg["content"], cell_index):
-            return None
+        if msg["msg_type"] == "stream":
+            content = msg["content"]
+            if not self._within_limit(content, cell_index):
+                return None
+            withheld, _ = self._withheld.get(content["name"]) or (self._redactor.stream(), msg)
+            self._withheld[content["name"]] = withheld, msg
+            content["text"] = withheld.add(content["text"])
+            return self._output(outs, msg, display_id, cell_index) if content["text"] else None
+        self._give_out(outs, cell_index)
+        return self._output(outs, msg, display_id, cell_index)
+
+    def clear_output(self, outs: list[Any], msg: dict[str, Any], cell_index: int) -> None:
+        self._give_out(outs, cell_index)
+        super().clear_output(outs, msg, cell_index)
+
+    def _give_out(self, outs: list[Any], cell_index: int) -> None:
+        """Output what is withheld: something else follows."""
+        for withheld, msg in self._withheld.values():
+            msg["content"]["text"] = withheld.end()
+            out = self._output(outs, msg, None, cell_index) if msg["content"]["text"] else None
+            if out:
+                self.log_output_message(out)
+        self._withheld.clear()
+
+    def _output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
         out = super().output(outs, msg, display_id, cell_index)
         if out:
             logged = read_output(out, self._cwd)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core.records import Json, Tag
-from jupyter_mlops.core.redaction import redact_params, redact_text, redact_value, secret_values
+from jupyter_mlops.core.redaction import Withheld, redact_params, redact_text, redact_value, secret_values
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.source import INJECTED_TAG
 
@@ -26,6 +26,10 @@ class Redactor:
 
     def text(self, text: str) -> str:
         return redact_text(text, self._secrets)
+
+    def stream(self) -> Withheld:
+        """For a text that comes in pieces, none of which shows the secret that is in them together."""
+        return Withheld(self._secrets)
 
     def output(self, output: Any) -> None:
         """Redact an output of a cell in place; pictures and other encoded bytes are left alone."""
@@ -50,7 +54,8 @@ class Redactor:
         )
 
     def cell(self, cell: Any) -> None:
-        """Redact what only shows when the cell's outputs are put together: a secret printed in two pieces."""
+        """Redact what has the shape of a secret only when two outputs of the cell are put together. (The known secrets
+        are kept together by :meth:`stream`.)"""
         if not self._secrets:
             return
         # In escaped forms a character takes up to six.

@@ -14,6 +14,7 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.records import Param
 from jupyter_mlops.core.redaction import (
     REDACTED,
+    Withheld,
     find_secrets,
     is_secret_name,
     masked_url,
@@ -280,3 +281,29 @@ def test_known_secrets_are_found_under_innocent_names() -> None:
     (found,) = redact_params([values.param("note", "the key is hunter2hunter2")], ["hunter2hunter2"])
     assert (found.text, found.redacted) == (f"the key is {REDACTED}", True)
     assert redact_value("note", {"a": ["hunter2hunter2"]}, ["hunter2hunter2"]) == {"a": [REDACTED]}
+
+
+ab = st.text("ab", min_size=6, max_size=9)
+
+
+@given(st.lists(ab, max_size=3), st.lists(st.text("ab", max_size=6) | ab, max_size=12))
+def test_a_text_in_pieces_shows_no_secret(secrets: list[str], pieces: list[str]) -> None:
+    withheld = Withheld(secrets)
+    given_out = [withheld.add(piece) for piece in pieces] + [withheld.end()]
+    assert "".join(given_out) == "".join(pieces)
+    shown = "".join(redact_text(part, secrets) for part in given_out)
+    assert not any(secret in shown for secret in secrets)
+
+
+def test_only_what_may_become_a_secret_is_held_back() -> None:
+    withheld = Withheld(["swordfish", 'qu"ote'])
+    assert [withheld.add(piece) for piece in ("a s", "wo", "rd", "s", "\n", 'qu\\"ot')] == [
+        "a ",
+        "",
+        "",
+        "sword",
+        "s\n",
+        "",
+    ]
+    assert withheld.end() == 'qu\\"ot'
+    assert withheld.end() == ""

@@ -189,3 +189,43 @@ def test_secrets_are_in_no_file(
     papermill(source, tmp_path / "out.ipynb", parameters={"password": "swordfish1"})
     assert files_with("swordfish1", home, tmp_path) == []
     assert only_run(tracker, "named").status is RunStatus.FINISHED
+
+
+CHARACTERS = """\
+import sys
+def spell(stream, text):
+    for character in text:
+        stream.write(character)
+        stream.flush()
+spell(sys.stdout, "key " + password + "\\nend " + password[:5])
+spell(sys.stderr, password + "!")
+from IPython.display import clear_output
+clear_output()
+spell(sys.stdout, password + password[:5])
+"""
+
+
+def test_a_secret_printed_a_character_at_a_time_is_in_no_file(
+    papermill: Callable[..., Any],
+    tracker: Tracker,
+    tmp_path: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLOPS_EXPERIMENT", "spelled")
+    source = write_notebook(tmp_path / "secret.ipynb", CHARACTERS, parameters="password = ''")
+    with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err, caplog.at_level("INFO"):
+        papermill(
+            source,
+            tmp_path / "out.ipynb",
+            parameters={"password": "swordfish1"},
+            stdout_file=out,
+            stderr_file=err,
+            log_output=True,
+        )
+    assert (tmp_path / "out.txt").read_text() == "key [redacted]\nend sword[redacted]sword"
+    assert (tmp_path / "err.txt").read_text() == "[redacted]!"
+    assert "swordfish1" not in "".join(record.getMessage() for record in caplog.records)
+    assert printed(json.loads((tmp_path / "out.ipynb").read_text())) == "[redacted]sword"
+    assert only_run(tracker, "spelled").status is RunStatus.FINISHED
