@@ -25,6 +25,7 @@ from papermill.iorw import papermill_io, write_ipynb
 
 from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
 from jupyter_mlops.core.redaction import Withheld
+from jupyter_mlops.recording.iopub import OutputChannel
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import read_output
 from jupyter_mlops.recording.recorder import Recorder, write_atomically
@@ -33,10 +34,14 @@ from jupyter_mlops.recording.redactor import Redactor
 LARGEST_STREAM = 20_000_000
 """Characters of printed text that are kept of one cell; a line says what was left out."""
 _WAITING_MESSAGES = 50_000
-"""How many messages of outputs may wait to be read; beyond, they are lost. ZeroMQ's own 1,000 a display that is updated
-in a loop exceeds at once."""
+"""How many messages of outputs may wait to be received while one is processed; beyond, they are lost. ZeroMQ's own
+1,000 a display that is updated in a loop exceeds at once."""
 _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
+_SEPARATE_OUTPUTS = 1_000
+"""From so many outputs of a cell on, printed text is put to that before it, up to :data:`_LARGEST_FOLDED` characters:
+each output by itself takes far more memory than its text."""
+_LARGEST_FOLDED = 1 << 16
 LARGEST_TEXT = 50_000
 """Characters of a message, source or traceback that are kept as the reason of a failure."""
 _ANSWER_SECONDS = 10.0
@@ -231,6 +236,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
 
     async def async_start_new_kernel_client(self) -> Any:
         self.kc = self.km.client()
+        self.kc.iopub_channel_class = OutputChannel
         self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self.kc.context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
         self.kc.start_channels()
@@ -324,6 +330,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             self._redactor.output(out)
             if logged:
                 self._recorder.take(self._redactor.logged(logged))
+            _fold(outs)
         return out
 
     def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
@@ -349,6 +356,20 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             rest = content["text"][: LARGEST_STREAM - before]
             content["text"] = f"{rest}\n[what this cell printed beyond {LARGEST_STREAM:,} characters was left out]\n"
         return True
+
+
+def _fold(outputs: list[Any]) -> None:
+    """Put the last output to the one before it, where there are many and both were printed."""
+    if len(outputs) <= _SEPARATE_OUTPUTS:
+        return
+    before, last = outputs[-2:]
+    if (
+        before["output_type"] == last["output_type"] == "stream"
+        and before["name"] == last["name"]
+        and len(before["text"]) < _LARGEST_FOLDED
+    ):
+        before["text"] += last["text"]
+        outputs.pop()
 
 
 def plain(text: str) -> str:

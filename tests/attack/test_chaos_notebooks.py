@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import psutil
@@ -110,20 +111,24 @@ def test_outputs_without_end(machine: Machine) -> None:
     )
     picture = "import base64, os\ndisplay({'image/png': base64.b64encode(os.urandom(15_000_000)).decode()}, raw=True)"
     runner = machine.mlops("run", machine.notebook(printing, updating, picture, *["1"] * 20))
-    greatest = 0
-
-    def ended() -> bool:
-        nonlocal greatest
-        greatest = max(greatest, resident(runner.pid))
-        return runner.poll() is not None
-
-    until(ended, "the end")
+    assert greatest_until_the_end(runner) < 1_000_000_000
     assert (runner.returncode, machine.the_run()["status"]) == (0, "FINISHED"), runner.communicate()
-    assert greatest < 1_000_000_000
     executed = json.loads(machine.artifact("notebook/executed.ipynb"))
     (shown,) = (output for output in executed["cells"][1]["outputs"] if output["output_type"] == "display_data")
     assert "".join(shown["data"]["text/plain"]) == "5000"
     assert "was left out" in "".join(executed["cells"][0]["outputs"][-1]["text"])
+
+
+def test_printing_faster_than_it_can_be_recorded(machine: Machine) -> None:
+    flood = "for _ in range(1500):\n    print('x' * 1_000_000, flush=True)"
+    runner = machine.mlops("run", machine.notebook(flood, "print('at the end')"))
+    assert greatest_until_the_end(runner) < 400_000_000
+    assert (runner.returncode, machine.the_run()["status"]) == (0, "FINISHED"), runner.communicate()
+    first, second = json.loads(machine.artifact("notebook/executed.ipynb"))["cells"]
+    text = "".join("".join(output["text"]) for output in first["outputs"])
+    assert text.count("x") <= 20_000_000
+    assert "left out]" in text
+    assert "at the end" in "".join(second["outputs"][0]["text"])
 
 
 def test_a_notebook_that_changes_the_session(machine: Machine) -> None:
@@ -164,6 +169,19 @@ def test_a_kernel_that_runs_out_of_memory(machine: Machine) -> None:
     machine.run("run", machine.notebook(hog + "x = [bytearray(1 << 28) for _ in range(100)]"), status=1)
     assert machine.the_run()["reason"]["kind"] == "out of memory"
     machine.assert_clean()
+
+
+def greatest_until_the_end(process: subprocess.Popen[str]) -> int:
+    """Wait for the end of a process; how many bytes of memory it had at the most."""
+    greatest = 0
+
+    def ended() -> bool:
+        nonlocal greatest
+        greatest = max(greatest, resident(process.pid))
+        return process.poll() is not None
+
+    until(ended, "the end")
+    return greatest
 
 
 def resident(pid: int) -> int:
