@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull
 from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
@@ -174,6 +174,7 @@ class Delivery:
             self._writer.close()
             if self.live and wrote and not self._parent_delivers():
                 self._deliver()
+                self._writer.losses.remove_own()
         except (MLOpsError, OSError) as error:
             self.trouble(error)
         finally:
@@ -187,10 +188,11 @@ class Delivery:
             raise error
         if not self._warned:
             self._warned = True
-            warn_caller(
-                f"{error} (what is logged is kept in {self.folder} and stored later; further failures are not shown)",
-                StorageWarning,
-            )
+            if isinstance(error, StorageFull):
+                then = "what finds no room is lost, and counted in the run's tag mlops.dropped"
+            else:
+                then = f"what is logged is kept in {self.folder} and stored later"
+            warn_caller(f"{error} ({then}; further failures are not shown)", StorageWarning)
 
     def _deliver(self) -> None:
         tracker = self.tracker

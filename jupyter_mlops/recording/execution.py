@@ -35,7 +35,7 @@ from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, Rec
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
-from jupyter_mlops.recording.recorder import EXECUTED, LONG_PARAMETERS, Recorder, RunFolder, write_atomically
+from jupyter_mlops.recording.recorder import LONG_PARAMETERS, Recorder, RunFolder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.source import Source
 from jupyter_mlops.tracker.process import this_runner
@@ -182,7 +182,7 @@ class Execution:
         self._client.ask_to_end(idle=self.failure is None)
         # What a cell prints may hold halves of characters, which no file can.
         content = nbformat.writes(self.executed).encode("utf-8", "replace")
-        self.recorder.put(EXECUTED, content)
+        self.recorder.put_executed(content)
         self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
         if output is not None:
             write_atomically(output, content + b"\n")

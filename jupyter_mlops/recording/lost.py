@@ -9,6 +9,7 @@ from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
 from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
 from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
+from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
@@ -57,7 +58,7 @@ def _remove_abandoned(tracker: Tracker) -> None:
         folder = RunFolder(path.name)
         if not is_id(path.name) or not folder.is_abandoned():
             continue
-        if not any(folder.spool.glob("*")):
+        if all(file.name == losses.OF_A_RUN for file in folder.spool.glob("*")):
             kill_unrecorded(path.name)
             folder.remove()
             continue

@@ -15,16 +15,19 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, MLOpsError, Unavailable
+from jupyter_mlops.core.errors import Conflict, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
+from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.location import HOME, home, make_private
+from jupyter_mlops.tracker.losses import LossCounter, read_losses
 from jupyter_mlops.tracker.process import is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
@@ -43,6 +46,8 @@ _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
 """Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""
 _UPLOAD_SECONDS = 5.0
 _HALF_MADE_SECONDS = 3600.0
+_RESERVE_BYTES = 1 << 16
+"""Room for what a run's end is told in, also where it filled the disk."""
 
 
 class RunFolder:
@@ -57,6 +62,8 @@ class RunFolder:
         self.executed = self.path / "executed.ipynb"
         """The executed notebook as far as it is."""
         self.kernel_log = self.path / "kernel.log"
+        self.losses = self.spool / losses.OF_A_RUN
+        self._reserve = self.path / "reserve"
         self._owner = self.path / "owner.json"
 
     def create(self) -> None:
@@ -67,6 +74,8 @@ class RunFolder:
             self.path.mkdir(mode=0o700)
             self.spool.mkdir()
             self.scratch.mkdir()
+            LossCounter(self.losses, "").reserve()
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
             self._owner.write_bytes(msgspec.json.encode(this_runner()))
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
@@ -76,6 +85,10 @@ class RunFolder:
                 f"the run's folder {self.path} cannot be created ({error.strerror}); set {HOME} to a folder that can "
                 "be written"
             ) from error
+
+    def give_room(self) -> None:
+        """Give up the room that was reserved for the end of the run: a full disk has so much again."""
+        self._reserve.unlink(missing_ok=True)
 
     def is_abandoned(self) -> bool:
         """Whether the process that made the folder is gone."""
@@ -112,6 +125,8 @@ class Recorder:
         self._progress: Progress | None = None
         self._notices: list[str] = []
         self._warned = False
+        self._full = False
+        """Something found no room on this machine's disk."""
         self._started = time.monotonic()
         self._uploaded = self._started
         self._stop = threading.Event()
@@ -128,8 +143,9 @@ class Recorder:
         if batch != Batch():
             self._append(Log(self.run_id, batch))
 
-    def put(self, path: str, content: bytes | Path) -> None:
-        """Store a file under the artifact path ``path``; a file given by its place is copied at once."""
+    def put(self, path: str, content: bytes | Path) -> bool:
+        """Store a file under the artifact path ``path``; a file given by its place is copied at once. Whether it is
+        kept."""
 
         def write(staged: Path) -> None:
             if isinstance(content, Path):
@@ -139,6 +155,25 @@ class Recorder:
 
         with self._warned_of():
             self._spool.put_file(self.run_id, path, write)
+            return True
+        return False
+
+    def put_executed(self, content: bytes) -> None:
+        """Store the executed notebook as it is at the end; say so when that cannot be done."""
+        if self.put(EXECUTED, content):
+            return
+        # The store may well be on another disk than the spool, whose replay needs a little room.
+        self.folder.give_room()
+        try:
+            self._replayer.run(self._tracker)  # an older state, that waits, must not replace this one
+            self._tracker.artifacts.put(self.run_id, EXECUTED, BytesIO(content))
+            with contextlib.suppress(OSError):
+                self._spool.losses.add({self.run_id: -1})
+        except MLOpsError as error:
+            self.notice(
+                "the executed notebook could not be stored, so the record has an older state of it or none: "
+                f"{error.message}"
+            )
 
     def take(self, logged: Logged) -> None:
         """Record what an output of the notebook logged, without secrets by now."""
@@ -158,7 +193,10 @@ class Recorder:
             return
         logger.warning(text)
         self._notices.append(text)
-        self.log(tags=[Tag(NOTICE_TAG, "\n".join(self._notices)[:5000])])
+        self._append(self._all_notices())
+
+    def _all_notices(self) -> Log:
+        return Log(self.run_id, Batch(tags=(Tag(NOTICE_TAG, "\n".join(self._notices)[:5000]),)))
 
     def save_executed(self, notebook: Any) -> bytes:
         """Keep the executed notebook as it is now: on this machine at once, in the store from time to time. Gives the
@@ -193,14 +231,19 @@ class Recorder:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self.folder.give_room()
+        self._notice_losses()
         try:
             # What the kernel logged comes before the end, so that who waits for the end finds it complete.
             refusal = self._replayer.run(self._tracker).refusal
         finally:
+            noticed = not self._full or not self._notices or self._append(self._all_notices())
             self._append(Change(self.run_id, change))
             with self._warned_of():
                 self._spool.close()
         refusal = self._replayer.run(self._tracker).refusal or refusal
+        if not noticed:
+            self._tracker.runs.log(self.run_id, self._all_notices().batch)
         run = self._tracker.runs.get(self.run_id)
         if not run.status.ended:
             # The notebook may have removed or damaged the spool.
@@ -211,9 +254,23 @@ class Recorder:
             self.folder.remove()
         return run
 
-    def _append(self, entry: Entry) -> None:
+    def _notice_losses(self) -> None:
+        counted = read_losses(self.folder.losses)
+        total = 0 if counted is None else sum(counted.counts.values())
+        if total:
+            self.notice(f"{total:,} of the values and files that were logged found no room on the disk and are lost")
+        elif self._full or counted is None:
+            self.notice(
+                f"{self.folder.path} was full or damaged while this run went on: what was logged then may be lost, and "
+                "could not be counted"
+            )
+
+    def _append(self, entry: Entry) -> bool:
+        """Whether the entry is kept."""
         with self._warned_of():
             self._spool.append(entry)
+            return True
+        return False
 
     @contextlib.contextmanager
     def _warned_of(self) -> Iterator[None]:
@@ -226,6 +283,7 @@ class Recorder:
 
     def _warn(self, error: MLOpsError) -> None:
         """Tracking never breaks what it tracks: a failure is said once (and raised in strict mode)."""
+        self._full = self._full or isinstance(error, StorageFull)
         if os.environ.get("MLOPS_STRICT") == "1":
             raise error
         if not self._warned:
@@ -255,5 +313,10 @@ class Recorder:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``; a crash leaves the old file or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        # Half of it would fill what room there is.
+        partial.unlink(missing_ok=True)
+        raise

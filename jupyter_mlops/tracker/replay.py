@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated, Unavailable
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
+from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.spool import (
@@ -31,7 +33,6 @@ from jupyter_mlops.tracker.spool import (
     Change,
     Closed,
     Create,
-    Dropped,
     Entry,
     Header,
     Log,
@@ -106,6 +107,8 @@ class Replayer:
         self._folder = folder
         self._session = session
         self._streams: dict[str, _Stream] = {}
+        self._counted: set[str] = set()
+        self._told: dict[str, dict[str, int]] = {}
         self._lock = threading.Lock()
 
     def run(self, tracker: Tracker) -> Replayed:
@@ -131,15 +134,36 @@ class Replayer:
                     continue
                 if over:
                     del self._streams[name]
+            for name in self._counted:
+                self._tell_losses(self._folder / name, tracker)
         if unreadable is not None:
             raise unreadable
         return result
 
+    def _tell_losses(self, path: Path, tracker: Tracker) -> None:
+        """Tell the runs of a session how much of what they logged is lost."""
+        if self._session not in (None, path.stem):
+            return
+        found = losses.read_losses(path)
+        if found is None or found.target not in ("", target_of(tracker.url)):
+            return
+        told = self._told.setdefault(path.name, {})
+        for run_id, count in found.counts.items():
+            if count != told.get(run_id, 0):
+                with _refused():  # the run is gone
+                    tracker.runs.log(run_id, Batch(tags=(Tag(DROPPED_TAG, str(count)),)))
+                told[run_id] = count
+        live = {stream.header.session for stream in self._streams.values()}
+        if found.target and path.stem not in live and is_alive(found.writer) is False:
+            path.unlink(missing_ok=True)
+
     def _discover(self) -> Unavailable | None:
         unreadable = None
-        names = set()
+        found = set()
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as files:
-            names = {file.name for file in files if file.name.endswith(SUFFIX)}
+            found = {file.name for file in files}
+        names = {name for name in found if name.endswith(SUFFIX)}
+        self._counted = {name for name in found if name.endswith(losses.SUFFIX)}
         for name in names - self._streams.keys():
             try:
                 stream = _open_stream(self._folder / name)
@@ -342,8 +366,6 @@ class _Sender:
             tracker.runs.change(entry.run_id, entry.change, position)
         elif isinstance(entry, Create):
             tracker.runs.create(_placed(entry, tracker), position)
-        elif isinstance(entry, Dropped):
-            tracker.runs.log(entry.run_id, Batch(tags=(Tag(DROPPED_TAG, str(entry.total)),)), position)
 
     def _bury(self, number: int, payload: bytes, entry: Entry | None, error: Exception) -> None:
         message = f"{type(error).__name__}: {error.message if isinstance(error, MLOpsError) else error}"
@@ -368,6 +390,16 @@ def _is_plain_file(path: Path) -> bool:
 def is_refusal(error: MLOpsError) -> bool:
     """Whether sending it again could never succeed."""
     return (error.http_status < 500 and not isinstance(error, Unauthenticated)) or error.http_status == 501
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """What the tracker refuses is passed over; what it cannot do now is raised."""
+    try:
+        yield
+    except MLOpsError as error:
+        if not is_refusal(error):
+            raise
 
 
 def _placed(entry: Create, tracker: Tracker) -> NewRun:

@@ -29,7 +29,9 @@ import msgspec
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, Runner
+from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.location import make_private
+from jupyter_mlops.tracker.losses import LossCounter
 from jupyter_mlops.tracker.process import this_runner
 
 VERSION = 1
@@ -73,18 +75,11 @@ class Create(msgspec.Struct, frozen=True, tag="create"):
     experiment: str = ""
 
 
-class Dropped(msgspec.Struct, frozen=True, tag="dropped"):
-    """So many entries of a run (counted over the whole process) found no room in the spool."""
-
-    run_id: str
-    total: int
-
-
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
     """The writer has ended this stream; nothing follows."""
 
 
-Entry = Log | PutArtifact | Change | Create | Dropped | Closed
+Entry = Log | PutArtifact | Change | Create | Closed
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -207,8 +202,8 @@ class SpoolWriter:
         Names the process in its headers; made up when absent.
     max_bytes
         What may wait in the folder to be applied, staged files included. Beyond it, logged values and files are dropped
-        and counted until there is room again; the number is recorded with the run as the tag ``mlops.dropped``. That
-        runs begin and end is recorded still.
+        and counted (:mod:`jupyter_mlops.tracker.losses`) until there is room again; the number is recorded with the run
+        as the tag ``mlops.dropped``. That runs begin and end is recorded still.
     segment_bytes
         The size of a file from which on a new stream is begun.
 
@@ -235,6 +230,7 @@ class SpoolWriter:
         self._max_bytes = max_bytes
         # Only whole files are removed: the one being written must not fill the room by itself.
         self._segment_bytes = min(segment_bytes, max_bytes // 4)
+        self.losses = LossCounter(folder / (f"{self.session}{losses.SUFFIX}" if target else losses.OF_A_RUN), target)
         self._reset()
         _writers.add(self)
 
@@ -249,8 +245,7 @@ class SpoolWriter:
         self._own: list[str] = []
         self._held = 0
         self._counted_at = 0.0
-        self._dropped: dict[str, int] = {}
-        self._undeclared: set[str] = set()
+        self._uncounted: dict[str, int] = {}
         self._retired: list[int] = []
         self._unsynced: list[Path] = []
         self._failure: OSError | None = None
@@ -274,14 +269,19 @@ class SpoolWriter:
         """Write one entry; it survives this process when the call returns."""
         data = frame(_encoder.encode(entry))
         with self._lock:
-            self._append(entry, data)
+            try:
+                self._append(entry, data)
+            except MLOpsError:
+                if isinstance(entry, Log):
+                    self._drop(entry.run_id)
+                raise
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise Unavailable(f"cannot sync the spool in {self.folder} to the disk: {failure}") from failure
 
     def put_file(self, run_id: str, path: str, write: Callable[[Path], object]) -> None:
         """Have ``write`` write a file, given its place, and append that it is to be stored under ``path`` of a run."""
-        with self._lock:
+        with self._lock, self._losing(run_id):
             self._leave_removed()
             self._ready()
             # While a file is staged under the stream's name its entry must land in the same stream.
@@ -293,7 +293,7 @@ class SpoolWriter:
             write(staged)
             size = staged.stat().st_size
             entry = PutArtifact(run_id, path, name)
-            with self._lock:
+            with self._lock, self._losing(run_id):
                 self._append(entry, frame(_encoder.encode(entry)), size)
                 self._unsynced.append(staged)
             kept = True
@@ -333,8 +333,8 @@ class SpoolWriter:
         with self._lock:
             thread, self._thread = self._thread, None
             stop, self._stop = self._stop, threading.Event()
+            self._count_losses()
             if self._fd is not None:
-                self._declare_dropped()
                 self._end_stream()
         stop.set()
         if thread is not None:
@@ -359,19 +359,12 @@ class SpoolWriter:
             self._open()
         if isinstance(entry, Log | PutArtifact):
             if self._held + len(data) + staged > self._max_bytes and not self._room(len(data) + staged):
-                self._drop(entry.run_id)
                 raise StorageFull(
                     f"the spool in {self.folder} holds {self._held:,} bytes that could not be stored yet; its limit is "
                     f"{self._max_bytes:,}. What is logged now is dropped, and counted in the run's tag mlops.dropped"
                 )
-            if self._undeclared:
-                self._declare_dropped()
-        try:
-            self._write(data)
-        except MLOpsError:
-            if isinstance(entry, Log | PutArtifact):
-                self._drop(entry.run_id)
-            raise
+            self._count_losses()
+        self._write(data)
         self._held += staged
 
     def _write(self, data: bytes) -> None:
@@ -413,6 +406,9 @@ class SpoolWriter:
             (self.folder / f"{stream}{SUFFIX}").unlink(missing_ok=True)
             raise
         self._own.append(stream)
+        if self._target:
+            with contextlib.suppress(OSError):  # tried again when something is lost
+                self.losses.reserve()
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._sync_each_second, args=(self._stop,), name="mlops-spool-sync", daemon=True
@@ -444,15 +440,22 @@ class SpoolWriter:
         return self._held + needed <= self._max_bytes
 
     def _drop(self, run_id: str) -> None:
-        self._dropped[run_id] = self._dropped.get(run_id, 0) + 1
-        self._undeclared.add(run_id)
+        self._uncounted[run_id] = self._uncounted.get(run_id, 0) + 1
+        self._count_losses()
 
-    def _declare_dropped(self) -> None:
-        with contextlib.suppress(MLOpsError):  # declared with the next entry that finds room
-            while self._undeclared:
-                run_id = min(self._undeclared)
-                self._write(frame(_encoder.encode(Dropped(run_id, self._dropped[run_id]))))
-                self._undeclared.discard(run_id)
+    @contextlib.contextmanager
+    def _losing(self, run_id: str) -> Iterator[None]:
+        try:
+            yield
+        except MLOpsError:
+            self._drop(run_id)
+            raise
+
+    def _count_losses(self) -> None:
+        if self._uncounted:
+            with contextlib.suppress(OSError):  # counted with the next entry that finds room
+                self.losses.add(self._uncounted)
+                self._uncounted.clear()
 
     def _storage_error(self, error: OSError) -> MLOpsError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -118,7 +118,7 @@ class Machine:
 
     def tracker(self) -> Tracker:
         url = self.environment.get("MLOPS_TRACKING_URL") or f"sqlite:///{self.home}/mlops.db"
-        return connect(url, artifacts=self.home / "artifacts")
+        return connect(url)
 
     def artifact(self, path: str) -> bytes:
         """A file of the latest run."""

@@ -23,6 +23,10 @@ WAIT = (
 )
 
 
+FLOOD = "import jupyter_mlops as mlops\nfor step in range(1000):\n    mlops.log_metric('loss', step, step=step)"
+OTHER = "import jupyter_mlops as mlops\nfor step in range(1000):\n    mlops.log_metric('other', step, step=step)"
+
+
 @pytest.fixture
 def small(machine: Machine) -> Iterator[Path]:
     """A disk of 8 MB, where the machine's home is."""
@@ -52,7 +56,9 @@ def fill(folder: Path) -> Path:
 
 def test_a_run_whose_disk_fills_up(machine: Machine, small: Path) -> None:
     log = "import jupyter_mlops as mlops\nmlops.log_metric('before', 1)"
-    flood = "for step in range(1000):\n    mlops.log_metric('loss', step, step=step)"
+    flood = (
+        f"{FLOOD}\nimport subprocess, sys\nsubprocess.run([sys.executable, '-Wignore', '-c', {OTHER!r}], check=True)"
+    )
     runner = machine.mlops("run", machine.notebook(log, WAIT, flood, "print('at the end')"), "--output", "out.ipynb")
     until((machine.work / "ready").exists, "the cell")
     with connect(f"sqlite:///{small}/mlops.db") as tracker:
@@ -62,7 +68,7 @@ def test_a_run_whose_disk_fills_up(machine: Machine, small: Path) -> None:
     (machine.work / "go").touch()
     _, errors = runner.communicate(timeout=60)
     assert "Traceback" not in errors
-    assert "No space left on device" in errors
+    assert "No space left on device" in errors or "disk is full" in errors
     # The notebook itself ran to its end.
     assert "at the end" in (machine.work / "out.ipynb").read_text()
     # Reading works, or says why not.
@@ -75,7 +81,46 @@ def test_a_run_whose_disk_fills_up(machine: Machine, small: Path) -> None:
     assert [step for step, _ in machine.points(run_id, "before")] == [0]
     steps = [step for step, _ in machine.points(run_id, "loss")]
     assert steps == list(range(len(steps)))
+    # All that any process lost is counted; the runner's own samples of usage are among it.
+    told = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert 2000 - len(steps) <= int(told["mlops.dropped"]) <= 2000 - len(steps) + 50
+    assert "found no room on the disk and are lost" in told["mlops.notice"]
+    if "the executed notebook could not be stored" not in told["mlops.notice"]:
+        assert "at the end" in machine.artifact("notebook/executed.ipynb").decode()
     machine.run("run", machine.notebook("1", name="next"))
+    machine.assert_clean()
+
+
+def test_a_disk_that_is_full_before_the_first_point(machine: Machine, small: Path) -> None:
+    runner = machine.mlops("run", machine.notebook(WAIT, FLOOD, "print('at the end')"))
+    until((machine.work / "ready").exists, "the cell")
+    filler = fill(small)
+    (machine.work / "go").touch()
+    runner.communicate(timeout=60)
+    filler.unlink()
+    told = {tag["key"]: tag["value"] for tag in machine.the_run()["tags"]}
+    assert int(told["mlops.dropped"]) >= 1000 - len(machine.points(machine.the_run()["run_id"], "loss"))
+    machine.assert_clean()
+
+
+def test_a_store_on_another_disk_gets_the_executed_notebook(machine: Machine, small: Path) -> None:
+    machine.environment["MLOPS_TRACKING_URL"] = f"sqlite:///{machine.root}/elsewhere.db"
+    machine.environment["MLOPS_ARTIFACTS_URL"] = str(machine.root / "artifacts")
+    runner = machine.mlops("run", machine.notebook(WAIT, FLOOD, "print('at the end')"))
+    until((machine.work / "ready").exists, "the cell")
+    filler = fill(small)
+    (machine.work / "go").touch()
+    _, errors = runner.communicate(timeout=60)
+    assert runner.returncode == 0, errors
+    run = machine.the_run()
+    assert run["status"] == "FINISHED"
+    told = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert "found no room on the disk and are lost" in told["mlops.notice"]
+    assert int(told["mlops.dropped"]) >= 1000 - len(machine.points(run["run_id"], "loss"))
+    shown, _ = machine.run("runs", "notebook", run["run_id"], status=None)
+    assert "at the end" in shown, (errors, told, machine.json("artifacts", "list", run["run_id"]))
+    filler.unlink()
+    machine.run("runs", "list")
     machine.assert_clean()
 
 
