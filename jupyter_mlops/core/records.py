@@ -235,6 +235,9 @@ class Run(Record, frozen=True, kw_only=True):
     """Set when the result may depend on code that is not in the record; says how."""
     progress: Progress | None = None
     runner: Runner | None = None
+    heartbeat: int | None = None
+    """When its runner last told that it lives (at first: when the run was created), in milliseconds since the epoch;
+    None when it never did."""
     params: tuple[Param, ...] = ()
     metrics: tuple[MetricSummary, ...] = ()
     tags: tuple[Tag, ...] = ()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
@@ -35,7 +36,9 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.core.values import param
+from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.recording.heartbeat import SILENT_SECONDS, beating
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.tracker.process import is_alive, this_runner
 
@@ -111,9 +114,10 @@ OnEvent = Callable[[Standing, "Run | None"], None]
 
 
 class Sweep:
-    """A sweep's parent run, its plan and where it stands."""
+    """A sweep's parent run, its plan and where it stands. One process at a time has it, until it is executed."""
 
-    def __init__(self, tracker: Tracker, run: Run, plan: SweepPlan, secrets: Mapping[str, Json]) -> None:
+    def __init__(self, tracker: Tracker, run: Run, plan: SweepPlan, secrets: Mapping[str, Json], claim: Claim) -> None:
+        self._claim = claim
         self.tracker = tracker
         self.run = run
         self.plan = plan
@@ -158,7 +162,7 @@ class Sweep:
         tracker.artifacts.put(run.run_id, SOURCE, Path(plan.notebook))
         document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
         tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
-        return cls(tracker, run, plan, secrets)
+        return cls(tracker, run, plan, secrets, Claim(run))
 
     @classmethod
     def load(cls, tracker: Tracker, run: Run, *, secrets: Mapping[str, Json]) -> Sweep:
@@ -173,21 +177,16 @@ class Sweep:
         """
         if run.kind is not RunKind.SWEEP:
             raise InvalidValue(f"{run.name} is a {run.kind.value} run, not a sweep")
-        # Of a process on another host nothing is known; often that host is the pod before a restart.
-        if not run.status.ended and run.runner is not None and is_alive(run.runner):
-            raise Conflict(f"the sweep {run.name} is still going on (process {run.runner.pid} on {run.runner.host})")
-        document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
-        plan = msgspec.convert(json.loads(document), SweepPlan)
-        lacking = [name for name in plan.secrets if name not in secrets]
-        if lacking:
-            raise InvalidValue(
-                f"{run.name} was given secrets, whose values are not recorded; give them again: "
-                + " ".join(f"-p {name} VALUE" for name in lacking)
-            )
-        kept = [name for name in secrets if name not in plan.secrets]
-        if kept:
-            raise InvalidValue(f"the parameters of a sweep stay as they were when it began, also {', '.join(kept)}")
-        return cls(tracker, run, plan, secrets)
+        claim = Claim(run)
+        try:
+            # As it is now that nobody else goes on with it.
+            run = tracker.runs.get(run.run_id)
+            _refuse_driven(run)
+            plan = _plan(tracker, run, secrets)
+            return cls(tracker, run, plan, secrets, claim)
+        except BaseException:
+            claim.release()
+            raise
 
     @property
     def missing(self) -> list[int]:
@@ -199,13 +198,14 @@ class Sweep:
 
         Raises
         ------
-        Conflict
-            Another process is at it.
         KeyboardInterrupt
             As it came; the points in progress and the parent have ended KILLED.
         """
-        with RunFolder(self.run.run_id) as folder:
-            return self._execute(folder.scratch, engine, place, jobs, on_event)
+        try:
+            with RunFolder(self.run.run_id) as folder, beating(self.tracker, self.run.run_id):
+                return self._execute(folder.scratch, engine, place, jobs, on_event)
+        finally:
+            self._claim.release()
 
     def _execute(self, folder: Path, engine: Engine, place: Place, jobs: int, on_event: OnEvent | None) -> Run:
         self._change(RunChange(status=RunStatus.RUNNING, runner=this_runner(), progress=self._progress()))
@@ -293,6 +293,35 @@ class Sweep:
 
     def _change(self, change: RunChange) -> None:
         self.run = self.tracker.runs.change(self.run.run_id, change)
+
+
+def _refuse_driven(run: Run) -> None:
+    """``Conflict`` while another process drives the sweep."""
+    if run.status.ended or run.runner is None:
+        return
+    alive = is_alive(run.runner)
+    # Another host tells by its heartbeat; often that host is the pod before a restart.
+    if alive or (alive is None and now() - (run.heartbeat or 0) < 1000 * SILENT_SECONDS):
+        raise Conflict(
+            f"the sweep {run.name} is still going on (process {run.runner.pid} on {run.runner.host}); it can be "
+            "resumed when that has ended"
+        )
+
+
+def _plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepPlan:
+    """The plan of a recorded sweep; ``InvalidValue`` when ``secrets`` are not those that it names."""
+    document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
+    plan = msgspec.convert(json.loads(document), SweepPlan)
+    lacking = [name for name in plan.secrets if name not in secrets]
+    if lacking:
+        raise InvalidValue(
+            f"{run.name} was given secrets, whose values are not recorded; give them again: "
+            + " ".join(f"-p {name} VALUE" for name in lacking)
+        )
+    kept = [name for name in secrets if name not in plan.secrets]
+    if kept:
+        raise InvalidValue(f"the parameters of a sweep stay as they were when it began, also {', '.join(kept)}")
+    return plan
 
 
 def without_secrets(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull
 from jupyter_mlops.core.warn import warn_caller
+from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer, is_refusal
 from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, Entry, SpoolWriter, target_of
 
-HEARTBEAT_SECONDS = 15.0
 _PERIOD_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 

@@ -23,6 +23,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import Conflict, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
+from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
 from jupyter_mlops.tracker import losses
@@ -41,7 +42,6 @@ ENVIRONMENT = "environment/environment.json"
 LONG_PARAMETERS = "parameters"
 """The folder of the values that are too long for a param, each as ``NAME.json``."""
 _TICK_SECONDS = 1.0
-_HEARTBEAT_SECONDS = 15.0
 _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
 """Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""
 _UPLOAD_SECONDS = 5.0
@@ -90,11 +90,18 @@ class RunFolder:
         """Give up the room that was reserved for the end of the run: a full disk has so much again."""
         self._reserve.unlink(missing_ok=True)
 
+    @property
+    def owner(self) -> Runner | None:
+        """The process that made the folder; None when it has not told yet, or there is no folder."""
+        try:
+            return msgspec.json.decode(self._owner.read_bytes(), type=Runner)
+        except (OSError, msgspec.DecodeError):
+            return None
+
     def is_abandoned(self) -> bool:
         """Whether the process that made the folder is gone."""
-        try:
-            owner = msgspec.json.decode(self._owner.read_bytes(), type=Runner)
-        except (OSError, msgspec.DecodeError):
+        owner = self.owner
+        if owner is None:
             # It is being made, or removed; or its maker was killed in the middle of that.
             with contextlib.suppress(OSError):
                 return time.time() - self.path.stat().st_mtime > _HALF_MADE_SECONDS
@@ -303,7 +310,7 @@ class Recorder:
                 self._append(Change(self.run_id, RunChange(progress=written)))
             try:
                 self._replayer.run(self._tracker)
-                if age - beat >= _HEARTBEAT_SECONDS:
+                if age - beat >= HEARTBEAT_SECONDS:
                     beat = age
                     self._tracker.runs.heartbeat(self.run_id)
             except MLOpsError as error:

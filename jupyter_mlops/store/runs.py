@@ -60,6 +60,7 @@ _RUNS = sa.select(
     _run.progress_total,
     _run.progress_failed,
     _run.runner_json,
+    _run.heartbeat,
 ).where(among(_run.id, "run_ids"))
 _PARAMS = (
     sa.select(_param.run_id, _param.key, _param.value_json, _param.text, _param.redacted)
@@ -129,6 +130,7 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
             hidden_state=row[13],
             progress=None if row[14] is None else Progress(done=row[14], total=row[15], failed=row[16]),
             runner=None if row[17] is None else _runner_decoder.decode(row[17]),
+            heartbeat=row[18],
             params=params.get(run_id, ()),
             metrics=summaries.get(run_id, ()),
             tags=tags.get(run_id, ()),

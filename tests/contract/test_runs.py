@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
@@ -79,6 +80,7 @@ def test_a_new_run_holds_what_was_given(tracker: Tracker, experiment: Experiment
         source="churn.ipynb",
         hidden_state="cell 3 was edited",
         runner=RUNNER,
+        heartbeat=run.created,
         params=(Param("api_key", "<redacted>", "<redacted>", redacted=True), Param("lr", 0.1, "0.1")),
         metrics=(MetricSummary("auc", 0.75, 20, 2, 2, 0.5, 0.75),),
         tags=EVERYTHING.tags,
@@ -86,6 +88,17 @@ def test_a_new_run_holds_what_was_given(tracker: Tracker, experiment: Experiment
     )
     assert tracker.runs.get(run_id) == run
     assert tracker.runs.search([experiment.experiment_id]).items[-1] == run
+
+
+def test_a_heartbeat_is_on_record(tracker: Tracker, start: Start) -> None:
+    run = start()
+    assert run.heartbeat == run.created
+    while tracker.runs.get(run.run_id).heartbeat == run.created:  # until the clock has gone on
+        tracker.runs.heartbeat(run.run_id)
+    (found,) = tracker.runs.search().items
+    assert found.heartbeat is not None
+    assert found.heartbeat > run.created
+    assert msgspec.structs.replace(found, heartbeat=run.created) == run
 
 
 def test_what_is_not_given_is_made_up(start: Start) -> None:

@@ -8,9 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from jupyter_mlops.core.records import ReasonKind, Run, RunKind, RunStatus
+from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunKind, RunStatus
+from jupyter_mlops.execution.sweep import Sweep
+from jupyter_mlops.recording.heartbeat import beating
+from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.execution.waiting import processes_with, until
 
@@ -131,12 +136,61 @@ def test_kill_9_of_the_sweep_leaves_no_process_and_resume_completes_what_is_miss
     switch.touch()
     resumed = mlops.json("sweep", "--resume", parent.name, "--jobs", "2")
     assert resumed["sweep"]["status"] == "FINISHED"
+    assert resumed["sweep"]["heartbeat"] > lost.heartbeat
     finished = [run for run in tracker.runs.children(parent.run_id) if run.status is RunStatus.FINISHED]
     assert points(finished) == [(1, 0), (2, 0), (3, 0)]
     assert first[0] in {run.run_id for run in finished}
     # Nothing is missing now, so nothing is run again.
     mlops("sweep", "--resume", parent.name)
     assert len(tracker.runs.children(parent.run_id)) == 4
+
+
+@pytest.mark.slow
+def test_of_two_resumes_at_once_one_is_refused(
+    mlops: Any, notebook: Callable[..., Path], tracker: Tracker, tmp_path: Path
+) -> None:
+    switch = tmp_path / "go-on"
+    wait = f"from pathlib import Path\nimport time\nwhile not Path({str(switch)!r}).exists(): time.sleep(0.01)"
+    path = notebook(f"{wait}\nif x == 2 and Path('fail').exists(): raise ValueError(x)", parameters=PARAMETERS)
+    (path.parent / "fail").touch()
+    switch.touch()
+    mlops("sweep", str(path), "--grid", "x=1,2", status=1)
+    (path.parent / "fail").unlink()
+    switch.unlink()
+    parent = parent_of(tracker)
+    both = [mlops.start("sweep", "--resume", parent.name) for _ in range(2)]
+    refused = until(lambda: next((process for process in both if process.poll() is not None), None), "a refusal")
+    _, errors = refused.communicate()
+    assert refused.returncode == 1
+    assert f"the sweep {parent.name} is" in errors
+    assert "it can be resumed when that has ended" in errors
+    (going,) = (process for process in both if process is not refused)
+    # The lock goes with its process.
+    os.kill(going.pid, signal.SIGKILL)
+    going.wait()
+    switch.touch()
+    mlops("sweep", "--resume", parent.name)
+    finished = [run for run in tracker.runs.children(parent.run_id) if run.status is RunStatus.FINISHED]
+    assert points(finished) == [(1, 0), (2, 0)]
+
+
+def test_a_sweep_of_another_host_is_left_to_it_while_it_gives_signs_of_life(
+    mlops: Any, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = tracker.experiments.ensure("e")
+    runner = msgspec.structs.replace(this_runner(), host="elsewhere")
+    run = tracker.runs.create(
+        NewRun(experiment_id=experiment.experiment_id, kind=RunKind.SWEEP, name="away", runner=runner)
+    )
+    before = run.heartbeat
+    assert before is not None
+    with beating(tracker, run.run_id):
+        until(lambda: (tracker.runs.get(run.run_id).heartbeat or 0) > before, "a heartbeat")
+    mlops("sweep", "--resume", "away", status=1)
+    assert f"still going on (process {runner.pid} on elsewhere)" in mlops.errors
+    monkeypatch.setattr("jupyter_mlops.execution.sweep.SILENT_SECONDS", 0)
+    with pytest.raises(NotFound, match=r"sweep\.json"):  # that is, the plan would be read
+        Sweep.load(tracker, run, secrets={})
 
 
 @pytest.mark.slow
