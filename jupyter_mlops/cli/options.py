@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,7 +43,7 @@ def limit_option(default: int) -> Callable[[FC], FC]:
     )
 
 
-class _Named(click.ParamType[str]):
+class _Named(click.ParamType[str], ABC):
     """A name that the store knows; checked by the command, completed here."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
@@ -56,8 +57,9 @@ class _Named(click.ParamType[str]):
             return []
         return [CompletionItem(name, help=about) for name, about in offers if name.startswith(incomplete)]
 
+    @abstractmethod
     def offers(self, tracker: Tracker) -> Iterator[tuple[str, str]]:
-        raise NotImplementedError
+        """The names there are, each with what is said about it."""
 
 
 class RunName(_Named):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     from jupyter_mlops.execution.sweep import Standing, SweepPlan
 
 
-class _Display:
+class _Display(ABC):
     """A context with bars while it lasts, when standard error is a terminal."""
 
     def __init__(self) -> None:
         self.console = console(stderr=True)
         self.bars: Bars | None = None
 
+    @abstractmethod
     def columns(self) -> list[str]:
         """What stands right of the bar, in rich's notation."""
-        raise NotImplementedError
 
     def __enter__(self) -> _Display:
         if self.console.is_terminal:

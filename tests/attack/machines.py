@@ -9,31 +9,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
-
-T = TypeVar("T")
-DEADLINE = 60.0
-"""Seconds; far beyond what anything here takes, so that a busy machine fails no test."""
-
-
-def until(condition: Callable[[], T], what: str) -> T:
-    """The first truthy value of ``condition``."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not happen within {DEADLINE:.0f} s")
+from tests.notebook_files import write_notebook
+from tests.waiting import DEADLINE, until
 
 
 class Machine:
@@ -50,31 +35,7 @@ class Machine:
         self.environment |= {"MLOPS_HOME": str(self.home), "TMPDIR": str(self.tmp), "MACHINE": self.mark}
 
     def notebook(self, *cells: str, parameters: str | None = None, kernel: str = "python3", name: str = "work") -> str:
-        texts: list[tuple[str, list[str]]] = [(cell, []) for cell in cells]
-        if parameters is not None:
-            texts.insert(0, (parameters, ["parameters"]))
-        document = {
-            "cells": [
-                {
-                    "cell_type": "code",
-                    "id": f"cell-{number}",
-                    "metadata": {"tags": tags} if tags else {},
-                    "source": text,
-                    "outputs": [],
-                    "execution_count": None,
-                }
-                for number, (text, tags) in enumerate(texts)
-            ],
-            "metadata": {
-                "kernelspec": {"name": kernel, "display_name": kernel, "language": "python"},
-                "language_info": {"name": "python"},
-            },
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }
-        path = self.work / f"{name}.ipynb"
-        path.write_text(json.dumps(document), encoding="utf-8")
-        return str(path)
+        return str(write_notebook(self.work / f"{name}.ipynb", *cells, parameters=parameters, kernel=kernel))
 
     def kernel(self, name: str, *command: str) -> None:
         """Install a kernel."""

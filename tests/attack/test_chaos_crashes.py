@@ -6,7 +6,9 @@ import os
 import signal
 
 import pytest
-from machines import Machine, until
+from machines import Machine
+
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

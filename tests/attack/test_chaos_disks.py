@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Machine, until
+from machines import Machine
 
 from jupyter_mlops.tracker.connect import connect
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,

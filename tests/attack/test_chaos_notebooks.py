@@ -8,7 +8,9 @@ from typing import Any
 
 import psutil
 import pytest
-from machines import Machine, until
+from machines import Machine
+
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 
 import pytest
-from machines import Machine, until
+from machines import Machine
+
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

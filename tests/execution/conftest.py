@@ -15,6 +15,7 @@ import pytest
 
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import write_notebook
 
 LONGEST_COMMAND = 120.0
 """Seconds; far beyond what a command takes, so that a busy machine fails no test."""
@@ -41,32 +42,9 @@ def notebook(tmp_path: Path) -> Callable[..., Path]:
     """Write a notebook of code cells; ``parameters`` is the text of its parameters cell."""
 
     def write(*cells: str, parameters: str | None = None, name: str = "work") -> Path:
-        texts = [(cell, []) for cell in cells]
-        if parameters is not None:
-            texts.insert(0, (parameters, ["parameters"]))
-        document = {
-            "cells": [
-                {
-                    "cell_type": "code",
-                    "id": f"cell-{number}",
-                    "metadata": {"tags": tags} if tags else {},
-                    "source": text,
-                    "outputs": [],
-                    "execution_count": None,
-                }
-                for number, (text, tags) in enumerate(texts)
-            ],
-            "metadata": {
-                "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-                "language_info": {"name": "python"},
-            },
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }
         path = tmp_path / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
-        return path
+        return write_notebook(path, *cells, parameters=parameters)
 
     return write
 

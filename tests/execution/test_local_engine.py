@@ -17,7 +17,7 @@ from jupyter_mlops.core.records import Json, ReasonKind, RunStatus
 from jupyter_mlops.execution.engine import NotebookTask, load_engine
 from jupyter_mlops.execution.local import LocalEngine
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.execution.waiting import processes_with, until
+from tests.waiting import processes_with, until
 
 WAIT = "import time\nwhile wait:\n    time.sleep(0.01)"
 

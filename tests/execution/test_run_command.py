@@ -13,7 +13,7 @@ import pytest
 
 from jupyter_mlops.core.records import ReasonKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.execution.waiting import processes_with, until
+from tests.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from jupyter_mlops.execution.sweep import Sweep
 from jupyter_mlops.recording.heartbeat import beating
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.execution.waiting import processes_with, until
+from tests.waiting import processes_with, until
 
 WORK = "import jupyter_mlops as mlops\nmlops.log_metric('score', x * 10 + y)"
 PARAMETERS = "x: float = 0\ny: int = 0\nkind = 'a'"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import write_notebook
 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Run
@@ -17,6 +16,7 @@ from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import write_notebook
 
 skip_format_checks()
 VARIABLES = ("MLOPS_TRACKING_URL", "MLOPS_ARTIFACTS_URL", "MLOPS_EXPERIMENT", "MLOPS_RUN_ID", "MLOPS_STRICT")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import write_notebook
 
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import write_notebook
 
 pytestmark = pytest.mark.slow
 

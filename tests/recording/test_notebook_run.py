@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from notebooks import files_with, printed, write_notebook
 
 from jupyter_mlops.core.errors import Conflict, MissingDependency, NotebookError, ParameterTypeError, UnknownParameter
 from jupyter_mlops.core.ids import new_id
@@ -28,6 +27,7 @@ from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import files_with, printed, write_notebook
 
 pytestmark = pytest.mark.slow
 

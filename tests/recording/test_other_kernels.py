@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import printed, write_notebook
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
@@ -18,6 +17,7 @@ from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.outputs import MIME_TYPE
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import printed, write_notebook
 
 pytestmark = pytest.mark.slow
 

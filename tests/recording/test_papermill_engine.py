@@ -13,12 +13,12 @@ from typing import Any
 
 import nbformat
 import pytest
-from notebooks import files_with, printed, write_notebook
 
 from jupyter_mlops.core.errors import ParameterTypeError
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.execution.waiting import processes_with
+from tests.notebook_files import files_with, printed, write_notebook
+from tests.waiting import processes_with
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import files_with, printed, wait_for, write_notebook
 
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
 from jupyter_mlops.recording.kernel import kill_orphan, oom_kills
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.process import start_time
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.notebook_files import files_with, printed, write_notebook
+from tests.waiting import until
 
 RUNNER = """
 import sys, msgspec
@@ -60,7 +61,7 @@ def runner(task: Callable[..., NotebookTask], tmp_path: Path) -> Any:
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for((tmp_path / "kernel").exists, "the start of the busy cell")
+        until((tmp_path / "kernel").exists, "the start of the busy cell")
         return process, work
 
     return start

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import wait_for
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.ids import new_id
@@ -26,6 +25,7 @@ from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import replay_folder
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ class TestLive:
         session = begin()
         run = session.start_run()
         session.log_metrics(run.run_id, metric(7))
-        wait_for(lambda: store.runs.get(run.run_id).metrics, "storing a metric")
+        until(lambda: store.runs.get(run.run_id).metrics, "storing a metric")
 
     def test_reading_finds_what_was_just_logged(self, begin: Callable[..., Session]) -> None:
         session = begin()
@@ -517,7 +517,7 @@ class TestTheEndOfTheProcess:
         with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             # Until a part of it is stored already.
-            wait_for(lambda: process.stdout.readline() and any(run.metrics for run in runs(store)), "storing")
+            until(lambda: process.stdout.readline() and any(run.metrics for run in runs(store)), "storing")
             process.kill()
             last = int(process.stdout.read().splitlines()[-1])
         replay_folder(place / "spool", store)
@@ -577,4 +577,4 @@ class TestTheEndOfTheProcess:
                 os._exit(0)
         """
         run_python(code)
-        wait_for(lambda: self.the_run(store).metrics, "storing the orphan's metric")
+        until(lambda: self.the_run(store).metrics, "storing the orphan's metric")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebooks import write_notebook
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.recording.source import executable, read_source
+from tests.notebook_files import write_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 

@@ -1,16 +1,11 @@
-"""Writing notebooks, waiting for what other processes do."""
+"""Writing notebooks, and reading what became of them."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-DEADLINE = 60.0
-"""Seconds; far beyond what anything here takes, so that a busy machine fails no test."""
 
 
 def write_notebook(
@@ -41,17 +36,6 @@ def write_notebook(
     }
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """The first truthy value of ``condition``."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {DEADLINE:g} s")
 
 
 def files_with(text: str, *places: Path) -> list[str]:
