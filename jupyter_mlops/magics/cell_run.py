@@ -22,12 +22,12 @@ from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
 from jupyter_mlops.core.redaction import find_secrets
 from jupyter_mlops.core.run_fields import reason_text
-from jupyter_mlops.magics.notebook_file import find_notebook, read_notebook
 from jupyter_mlops.magics.outputs import Outputs, keeping
 from jupyter_mlops.magics.words import Arguments, parameters, split
 from jupyter_mlops.recording.cells import ExecutedCell, Hidden, as_notebook, describe, find_hidden
 from jupyter_mlops.recording.entities import ActiveRun
 from jupyter_mlops.recording.names import names_in
+from jupyter_mlops.recording.notebook_file import find_notebook, read_notebook
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.session import Session, current
 

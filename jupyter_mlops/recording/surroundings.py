@@ -15,9 +15,13 @@ def in_ipython() -> bool:
 
 
 def executed() -> str:
-    """What is being executed, as its user knows it: the notebook where the server says, else the script."""
-    if in_ipython():
-        return os.environ.get("JPY_SESSION_NAME", "")
+    """What is being executed, as its user knows it: the notebook where anybody says which, else the script."""
+    shell = _shell()
+    if shell is not None:
+        from jupyter_mlops.recording.notebook_file import find_notebook
+
+        path = find_notebook(shell)
+        return str(path) if path is not None else os.environ.get("JPY_SESSION_NAME", "")
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return str(Path(file).absolute()) if file else ""
 

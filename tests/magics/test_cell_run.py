@@ -12,7 +12,7 @@ import pytest
 from IPython.utils.capture import capture_output
 
 from jupyter_mlops.core.records import ReasonKind, Run, RunKind, RunStatus
-from jupyter_mlops.magics.notebook_file import read_notebook
+from jupyter_mlops.recording.notebook_file import read_notebook
 from jupyter_mlops.recording.session import Session
 
 

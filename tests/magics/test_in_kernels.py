@@ -197,8 +197,15 @@ def test_the_server_says_which_notebook_it_is(server: Server, tmp_path: Path) ->
             "from jupyter_mlops.recording.session import current\n"
             "run = current().reader().runs.resolve('first')\nprint(run.source, run.hidden_state, sep='|')"
         )
+        # Whatever the server called it when it started the kernel.
+        kernel.run("import os\nos.environ['JPY_SESSION_NAME'] = 'before.ipynb'")
+        _, begun = kernel.run(
+            "import jupyter_mlops as mlops\nwith mlops.start_run(run_name='second'):\n    pass\n"
+            "print(current().reader().runs.resolve('second').source)"
+        )
     finally:
         client.stop_channels()
     source, _, hidden = printed(outputs).strip().partition("|")
     assert source == str(tmp_path / "root" / "after.ipynb")
+    assert printed(begun).strip() == source
     assert hidden == "may not be reproducible: In [2] edited since (rate)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -12,7 +14,10 @@ from typing import Any
 
 from jupyter_mlops.recording.cells import NotebookCell, NotebookFile
 
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 0.5
+"""How long the servers may take together, as a run begins meanwhile."""
+_PAUSE_SECONDS = 60.0
+"""How long none is asked after that was too short."""
 _LARGEST_ANSWER = 10 << 20
 _LARGEST_NOTEBOOK = 200 << 20
 
@@ -21,14 +26,13 @@ def find_notebook(shell: Any) -> Path | None:
     """The file of the notebook whose kernel this is; None when nobody knows.
 
     The user's own Jupyter server knows best, as it follows renames; VS Code tells its kernels; the environment variable
-    ``JPY_SESSION_NAME`` is what the notebook was called when the kernel was started.
+    ``JPY_SESSION_NAME`` is what the notebook was called when the kernel was started. A server that does not answer
+    within half a second is not waited for, and not asked again for a minute.
     """
     connection = _connection_file()
-    if connection is not None:
-        for server in _servers(connection.parent):
-            path = _ask(server, connection.stem.removeprefix("kernel-"))
-            if path is not None and path.is_file():
-                return path
+    path = None if connection is None else _in_time(connection)
+    if path is not None:
+        return path
     for known in (shell.user_ns.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")):
         if isinstance(known, str) and known.endswith(".ipynb") and Path(known).is_file():
             return Path(known).absolute()
@@ -64,6 +68,33 @@ def _connection_file() -> Path | None:
         return Path(get_connection_file())
     except RuntimeError:
         return None
+
+
+_asked_from = 0.0
+"""On the monotonic clock, when servers may be asked again."""
+
+
+def _in_time(connection: Path) -> Path | None:
+    """What the servers say, when they say it soon enough."""
+    global _asked_from  # noqa: PLW0603 - how the servers of this process's user behave
+    if time.monotonic() < _asked_from:
+        return None
+    answers: list[Path | None] = []
+    thread = threading.Thread(target=lambda: answers.append(_ask_all(connection)), name="mlops-ask", daemon=True)
+    thread.start()
+    thread.join(_ANSWER_SECONDS)
+    if not answers:
+        _asked_from = time.monotonic() + _PAUSE_SECONDS
+        return None
+    return answers[0]
+
+
+def _ask_all(connection: Path) -> Path | None:
+    for server in _servers(connection.parent):
+        path = _ask(server, connection.stem.removeprefix("kernel-"))
+        if path is not None and path.is_file():
+            return path
+    return None
 
 
 def _servers(runtime: Path) -> Iterator[Mapping[str, Any]]:
