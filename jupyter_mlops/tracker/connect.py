@@ -58,7 +58,7 @@ def connect(
     try:
         from jupyter_mlops.store import migrate
         from jupyter_mlops.store.database import Database
-        from jupyter_mlops.tracker.embedded import EmbeddedTracker
+        from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
     except ModuleNotFoundError as error:
         # A kernel's environment may have only what logging needs.
         raise MissingDependency(
@@ -72,7 +72,7 @@ def connect(
     try:
         migrate.ensure_current(database, upgrade=database.is_sqlite)
         where = artifacts_location(database, artifacts)
-        return EmbeddedTracker(database, where, principal or local_principal(getpass.getuser()))
+        return EmbeddedTracker(OpenStore(database, where), principal or local_principal(getpass.getuser()))
     except BaseException:
         database.close()
         raise

@@ -11,8 +11,7 @@ from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events
-from jupyter_mlops.store.database import Database
-from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded._context import Context, OpenStore
 from jupyter_mlops.tracker.embedded.datasets import EmbeddedDatasets
 from jupyter_mlops.tracker.embedded.experiments import EmbeddedExperiments
 from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
+__all__ = ["EmbeddedTracker", "OpenStore"]
+
 
 @checked
 class EmbeddedTracker:
@@ -29,24 +30,35 @@ class EmbeddedTracker:
 
     Parameters
     ----------
-    database
-        With the current schema; closed with the tracker.
-    artifacts_url
-        A folder or an fsspec URL.
+    store
+        Its database has the current schema. Closed with the tracker, unless ``is_view``.
     principal
         Who is asking.
+    is_view
+        Whether another tracker opened the store and closes it.
     """
 
-    def __init__(self, database: Database, artifacts_url: str, principal: Principal) -> None:
+    def __init__(self, store: OpenStore, principal: Principal, *, is_view: bool = False) -> None:
         self.principal = principal
-        self.url = database.url
-        self.database = database
-        self._context = Context(database, artifacts_url, principal)
-        self.experiments = EmbeddedExperiments(self._context)
-        self.runs = EmbeddedRuns(self._context)
-        self.datasets = EmbeddedDatasets(self._context)
+        self.url = store.database.url
+        self.database = store.database
+        self._store = store
+        self._is_view = is_view
+        self._context = Context(store, principal)
 
-    # Reaching for bytes imports fsspec and more; most trackers only log.
+    # Made when first used: a view serves one request, and reaching for bytes imports fsspec and more.
+
+    @cached_property
+    def experiments(self) -> EmbeddedExperiments:
+        return EmbeddedExperiments(self._context)
+
+    @cached_property
+    def runs(self) -> EmbeddedRuns:
+        return EmbeddedRuns(self._context)
+
+    @cached_property
+    def datasets(self) -> EmbeddedDatasets:
+        return EmbeddedDatasets(self._context)
 
     @cached_property
     def artifacts(self) -> EmbeddedArtifacts:
@@ -59,6 +71,13 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
         return EmbeddedModels(self._context)
+
+    def acting_for(self, principal: Principal) -> EmbeddedTracker:
+        """This open store as ``principal`` sees it, with the same database connections, files and writer.
+
+        Takes microseconds. Closing the view leaves the store open; closing this tracker ends its views.
+        """
+        return EmbeddedTracker(self._store, principal, is_view=True)
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         if not 1 <= limit <= LARGEST_PAGE:
@@ -75,7 +94,8 @@ class EmbeddedTracker:
         return collect(self._context, older_than_seconds=older_than_seconds, dry_run=dry_run)
 
     def close(self) -> None:
-        self._context.close()
+        if not self._is_view:
+            self._store.close()
 
     def __enter__(self) -> EmbeddedTracker:
         return self

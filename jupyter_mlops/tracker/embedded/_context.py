@@ -1,11 +1,11 @@
-"""What the embedded tracker's nouns share: the database, the artifact location, the writer, who is asking, the time."""
+"""What the embedded tracker's nouns share: the open store and who is asking."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
@@ -29,34 +29,63 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Context:
-    """Shared by the nouns of one tracker. ``clock`` gives milliseconds since the epoch."""
+class OpenStore:
+    """A store that is open in this process: its database, its files, and the one writer of its runs, which all views
+    share. ``clock`` gives milliseconds since the epoch."""
 
-    def __init__(
-        self,
-        database: Database,
-        artifacts_url: str,
-        principal: Principal,
-        clock: Callable[[], int] = now_ms,
-    ) -> None:
+    def __init__(self, database: Database, artifacts_url: str, clock: Callable[[], int] = now_ms) -> None:
         self.database = database
         self.artifacts_url = artifacts_url
-        self.principal = principal
         self.clock = clock
+        # Two threads that come at once must find the same writer: it alone knows what it has not told yet.
+        self._lock = threading.Lock()
+        self._blobs: BlobStore | None = None
+        self._writer: GroupCommit[RunCall] | None = None
 
-    @cached_property
+    @property
     def blobs(self) -> BlobStore:
-        from jupyter_mlops.store.blobs import BlobStore
+        if self._blobs is None:
+            from jupyter_mlops.store.blobs import BlobStore
 
-        return BlobStore(self.database, self.artifacts_url, self.clock)
+            with self._lock:
+                self._blobs = self._blobs or BlobStore(self.database, self.artifacts_url, self.clock)
+        return self._blobs
 
-    @cached_property
+    @property
     def writer(self) -> GroupCommit[RunCall]:
-        from jupyter_mlops.store.batches import RunWriter
-        from jupyter_mlops.store.groupcommit import GroupCommit
+        if self._writer is None:
+            from jupyter_mlops.store.batches import RunWriter
+            from jupyter_mlops.store.groupcommit import GroupCommit
 
-        runs = RunWriter(self.clock)
-        return GroupCommit(self.database, runs.apply, runs.due)
+            with self._lock:
+                if self._writer is None:
+                    runs = RunWriter(self.clock)
+                    self._writer = GroupCommit(self.database, runs.apply, runs.due)
+        return self._writer
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database."""
+        if self._writer is not None:
+            self._writer.close()
+        self.database.close()
+
+
+class Context:
+    """Shared by the nouns of one tracker: an open store, as one principal sees it."""
+
+    def __init__(self, store: OpenStore, principal: Principal) -> None:
+        self.store = store
+        self.principal = principal
+        self.database = store.database
+        self.clock = store.clock
+
+    @property
+    def blobs(self) -> BlobStore:
+        return self.store.blobs
+
+    @property
+    def writer(self) -> GroupCommit[RunCall]:
+        return self.store.writer
 
     def read(self) -> AbstractContextManager[Connection]:
         return self.database.read()
@@ -94,10 +123,3 @@ class Context:
         if self.principal.scope < Scope.READ:
             return ()
         return (self.principal.name, *(GROUP_PREFIX + group for group in sorted(self.principal.groups)))
-
-    def close(self) -> None:
-        """Write what is queued and let go of the database."""
-        writer = self.__dict__.get("writer")
-        if writer is not None:
-            writer.close()
-        self.database.close()
