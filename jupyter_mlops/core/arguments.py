@@ -50,13 +50,8 @@ def checked_call(function: Callable[P, R]) -> Callable[P, R]:
 
     # Type hints are evaluated at the first call: doing it at import would make that slow.
     @functools.cache
-    def checks() -> dict[str, Check]:
-        parameters = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
-        hints = typing.get_type_hints(
-            types.SimpleNamespace(__annotations__=parameters),
-            globalns=function.__globals__,
-        )
-        return {name: _check_of(hints[name]) if name in hints else _anything for name in (*positional, *hints)}
+    def checks() -> Mapping[str, Check]:
+        return argument_checks(function)
 
     @functools.wraps(function)
     def call(*args: Any, **named: Any) -> Any:
@@ -69,6 +64,18 @@ def checked_call(function: Callable[P, R]) -> Callable[P, R]:
         return function(*given, *args[len(positional) :], **named)
 
     return call
+
+
+def argument_checks(function: Callable[..., Any]) -> Mapping[str, Check]:
+    """The check of each of the function's parameters, by name, as :func:`checked_call` makes them."""
+    code = function.__code__
+    parameters = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    hints = typing.get_type_hints(
+        types.SimpleNamespace(__annotations__=parameters),
+        globalns=function.__globals__,
+    )
+    positional = code.co_varnames[: code.co_argcount]
+    return {name: _check_of(hints[name]) if name in hints else _anything for name in (*positional, *hints)}
 
 
 @functools.cache

@@ -6,11 +6,11 @@ import getpass
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jupyter_mlops.core.access import Principal, local_principal
 from jupyter_mlops.core.arguments import checked_call
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.redaction import holds_secret, masked_url, redact_text
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import location
@@ -29,7 +29,8 @@ def connect(
     Parameters
     ----------
     url
-        ``sqlite:///path``, ``postgresql://user:password@host/database``; when None, the environment variable
+        ``sqlite:///path``, ``postgresql://user:password@host/database``, or a service's ``https://host/services/mlops``,
+        which knows its caller by :func:`jupyter_mlops.tracker.location.token_for`; when None, the environment variable
         ``MLOPS_TRACKING_URL``, else the embedded store in the user's Jupyter data directory, which is created.
     artifacts
         Where files go: a folder or an fsspec URL. When None: ``MLOPS_ARTIFACTS_URL``, else the location that the
@@ -53,8 +54,14 @@ def connect(
     """
     chosen = url or location.default_url()
     if chosen.startswith(("http://", "https://")):
-        shown = short(masked_url(chosen), 200)
-        raise NotSupported(f"{shown}: a service over HTTP cannot be tracked to yet; give a database URL")
+        if artifacts is not None or principal is not None:
+            raise InvalidValue(
+                f"{short(masked_url(chosen), 200)} is a service, which knows where files go and who is asking: leave "
+                "out artifacts and principal"
+            )
+        from jupyter_mlops.tracker.remote import RemoteTracker
+
+        return cast(Tracker, RemoteTracker(chosen, location.token_for(chosen)))
     try:
         from jupyter_mlops.store import migrate
         from jupyter_mlops.store.database import Database

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TRACKING_URL = "MLOPS_TRACKING_URL"
 ARTIFACTS_URL = "MLOPS_ARTIFACTS_URL"
+TRACKING_TOKEN = "MLOPS_TRACKING_TOKEN"
 HOME = "MLOPS_HOME"
 
 DATABASE_FILE = "mlops.db"
@@ -43,6 +45,21 @@ def jupyter_data_folder() -> Path:
 def default_url() -> str:
     """``MLOPS_TRACKING_URL``, else the SQLite file of the embedded store."""
     return os.environ.get(TRACKING_URL) or f"sqlite:///{home() / DATABASE_FILE}"
+
+
+def token_for(url: str) -> str | None:
+    """The token to show the service at ``url``: ``MLOPS_TRACKING_TOKEN``, else, in a server of a JupyterHub, the token
+    that the hub gave it, for the service that the hub named and no other."""
+    chosen = os.environ.get(TRACKING_TOKEN)
+    if chosen:
+        return chosen
+    given = os.environ.get(TRACKING_URL, "")
+    return os.environ.get("JUPYTERHUB_API_TOKEN") if given and _origin(url) == _origin(given) else None
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def absolute(place: str) -> str:

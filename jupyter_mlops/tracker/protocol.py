@@ -183,6 +183,9 @@ class Artifacts(Protocol):
     def walk(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
         """All files below ``path`` (or the file itself), by path."""
 
+    def stat(self, run_id: str, path: str) -> Artifact:
+        """The file at ``path``; ``NotFound`` when there is none."""
+
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The bytes of a file in pieces, ``[start, stop)``. A whole read is verified: ``IntegrityError`` at the end
         when the digest does not match."""
@@ -259,6 +262,9 @@ class Models(Protocol):
         """``Conflict`` while an alias points at it. Numbers are never used again."""
 
     def files(self, name: str, version: int) -> tuple[Artifact, ...]: ...
+
+    def stat(self, name: str, version: int, path: str) -> Artifact:
+        """The version's file at ``path``; ``NotFound`` when there is none."""
 
     def open(
         self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.access import Principal, local_principal
 from jupyter_mlops.core.records import Batch, Experiment, NewRun, Run
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.service.inprocess import running
 
 Opener = Callable[..., Tracker]
 
 
-@pytest.fixture
-def open_tracker(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
-    """Opens one more tracker on the same store, for a principal if one is given."""
-    artifacts = tmp_path_factory.mktemp("artifacts")
+@pytest.fixture(params=["embedded", "remote"])
+def open_tracker(
+    request: pytest.FixtureRequest, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opener]:
+    """Opens one more tracker on the same store, for a principal if one is given; of the same kind."""
+    folder = tmp_path_factory.mktemp("artifacts")
     with ExitStack() as opened:
+        if request.param == "embedded":
 
-        def open_one(principal: Principal | None = None) -> Tracker:
-            return opened.enter_context(connect(database_url, artifacts=artifacts, principal=principal))
+            def open_one(principal: Principal | None = None) -> Tracker:
+                return opened.enter_context(connect(database_url, artifacts=folder, principal=principal))
+
+        else:
+            service = opened.enter_context(running(database_url, folder, tmp_path_factory.mktemp("service")))
+
+            def open_one(principal: Principal | None = None) -> Tracker:
+                who = principal or local_principal(getpass.getuser())
+                token = service.token(who.name, *sorted(who.groups), scope=who.scope.name.lower())
+                return opened.enter_context(RemoteTracker(service.url, token))  # type: ignore[return-value]
 
         yield open_one
 

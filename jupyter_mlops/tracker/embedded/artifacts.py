@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +11,17 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import Conflict, NotFound
 from jupyter_mlops.core.records import Artifact, Lifecycle, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
-from jupyter_mlops.core.values import artifact_path, short
+from jupyter_mlops.core.values import artifact_path
 from jupyter_mlops.store import artifacts, events, streams
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
 from jupyter_mlops.store.objects import require_driver
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.upload import opened, regular_files
 
 
 @checked
@@ -43,7 +41,7 @@ class EmbeddedArtifacts:
             self._require_writable(connection, run_id)
             if position is not None and streams.watermark(connection, position.stream) >= position.number:
                 return self._applied(connection, run_id, path)
-        with _opened(source) as file, self._context.blobs.upload() as upload:
+        with opened(source) as file, self._context.blobs.upload() as upload:
             content = upload.add(file)
             with upload.transaction() as connection:
                 if not streams.claim(connection, position, self._context.clock()):
@@ -56,11 +54,11 @@ class EmbeddedArtifacts:
         prefix = f"{artifact_path(path)}/" if path else ""
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
-        sources = {artifact_path(prefix + name): source for name, source in _regular_files(folder)}
+        sources = {artifact_path(prefix + name): source for name, source in regular_files(folder)}
         with self._context.blobs.upload() as upload:
             digests: dict[str, str] = {}
             for name, source in sources.items():
-                with _opened(source, follow=False) as file:
+                with opened(source, follow=False) as file:
                     digests[name] = upload.add(file).digest
             with upload.transaction() as connection:
                 artifacts.lock_run(connection, run_id)
@@ -75,14 +73,11 @@ class EmbeddedArtifacts:
         with self._reading(run_id, path) as connection:
             return tuple(file.record() for file in artifacts.walk_files(connection, run_id, path))
 
+    def stat(self, run_id: str, path: str) -> Artifact:
+        return self._file(run_id, path).record()
+
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        artifact_path(path)
-        with self._reading(run_id, path) as connection:
-            file = artifacts.get_file(connection, run_id, path)
-            if file is None:
-                below = artifacts.walk_files(connection, run_id, path)
-                raise _missing(run_id, path, "it is a folder, not a file" if below else None)
-        return self._read(run_id, file, start, stop)
+        return self._read(run_id, self._file(run_id, path), start, stop)
 
     def download(self, run_id: str, path: str, destination: Path) -> Path:
         with self._reading(run_id, path) as connection:
@@ -105,6 +100,15 @@ class EmbeddedArtifacts:
             now = self._context.clock()
             events.add_event(connection, "run.changed", owner, run_id, now)
             events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
+
+    def _file(self, run_id: str, path: str) -> File:
+        artifact_path(path)
+        with self._reading(run_id, path) as connection:
+            file = artifacts.get_file(connection, run_id, path)
+            if file is None:
+                below = artifacts.walk_files(connection, run_id, path)
+                raise _missing(run_id, path, "it is a folder, not a file" if below else None)
+        return file
 
     def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
         owner = self._require_writable(connection, run_id)
@@ -139,43 +143,3 @@ class EmbeddedArtifacts:
 
 def _missing(run_id: str, path: str, why: str | None = None) -> NotFound:
     return NotFound(f"run {run_id!r} has no artifact {path!r}" + (f": {why}" if why else ""))
-
-
-@contextmanager
-def _opened(source: BinaryIO | Path, *, follow: bool = True) -> Iterator[BinaryIO]:
-    if not isinstance(source, Path):
-        if isinstance(source, io.TextIOBase) or not hasattr(source, "read"):
-            raise InvalidValue(
-                f"an artifact is read from a path or a file opened in binary mode, not {type(source).__name__}"
-            )
-        yield source
-        return
-    if "\0" in str(source):
-        raise InvalidValue(f"{short(str(source))} has a NUL character, which no path has")
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    try:
-        file = os.fdopen(os.open(source, flags), "rb", buffering=0)
-    except OSError as error:
-        raise InvalidValue(f"{source} cannot be read: {error.strerror}") from error
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InvalidValue(f"{source} is no regular file")
-        yield file
-
-
-def _regular_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The regular files below ``folder``, each with its POSIX path relative to it."""
-    if not folder.is_dir():
-        raise InvalidValue(f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}")
-    pending = [folder]
-    while pending:
-        try:
-            entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
-        except OSError as error:
-            raise InvalidValue(f"{error.filename} cannot be read: {error.strerror}") from error
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                path = Path(entry.path)
-                yield path.relative_to(folder).as_posix(), path

@@ -246,14 +246,11 @@ class EmbeddedModels:
     def files(self, name: str, version: int) -> tuple[Artifact, ...]:
         return tuple(file.record() for file in self._files(name, version))
 
+    def stat(self, name: str, version: int, path: str) -> Artifact:
+        return self._file(name, version, path).record()
+
     def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        values.artifact_path(path)
-        with self._context.read() as connection:
-            model = self._allowed(connection, name, Scope.READ)
-            file = artifacts.get_file(connection, _require_version(connection, model, version), path)
-        if file is None:
-            raise NotFound(f"{_named(name, version)} has no file {path!r}")
-        return self._read(name, version, file, start, stop)
+        return self._read(name, version, self._file(name, version, path), start, stop)
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)
@@ -356,6 +353,15 @@ class EmbeddedModels:
         with self._context.read() as connection:
             model = self._allowed(connection, name, Scope.READ)
             return artifacts.walk_files(connection, _require_version(connection, model, version))
+
+    def _file(self, name: str, version: int, path: str) -> File:
+        values.artifact_path(path)
+        with self._context.read() as connection:
+            model = self._allowed(connection, name, Scope.READ)
+            file = artifacts.get_file(connection, _require_version(connection, model, version), path)
+        if file is None:
+            raise NotFound(f"{_named(name, version)} has no file {path!r}")
+        return file
 
     def _read(self, name: str, version: int, file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._context.blobs.read(file.blob, f"file {file.path!r} of {_named(name, version)}", start, stop)

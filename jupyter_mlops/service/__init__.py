@@ -1,0 +1,1 @@
+"""The HTTP API: a tracker for many callers, each of whom sees what is theirs."""

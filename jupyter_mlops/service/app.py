@@ -1,0 +1,44 @@
+"""The routes, and a server of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import tornado.web
+
+from jupyter_mlops.service.content import RunContentHandler, VersionContentHandler
+from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
+from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, PRINCIPAL, RUN_CONTENT, VERSION_CONTENT, Operation
+
+Route = tuple[str, type[tornado.web.RequestHandler], dict[str, Any]]
+
+
+def routes(service: Service, base: str) -> list[Route]:
+    """The API's routes for a tornado application, below the URL path ``base`` (with a slash at its end)."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    found: list[Route] = []
+
+    def add(path: str, handler: type[ApiHandler], **arguments: Any) -> None:
+        mixed = type(handler.__name__, (handler, service.identity.handler_class), {})
+        found.append((re.escape(base + PREFIX) + path, mixed, {"service": service, **arguments}))
+
+    for path, operations in by_path.items():
+        add(_pattern(path), OperationHandler, operations=operations)
+    add(_pattern(RUN_CONTENT), RunContentHandler)
+    add(_pattern(VERSION_CONTENT), VersionContentHandler)
+    add(PRINCIPAL, PrincipalHandler)
+    add(".*", UnknownHandler)
+    return found
+
+
+def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **settings: Any) -> tornado.web.Application:
+    """An application of its own."""
+    return tornado.web.Application([*more, *routes(service, base)], **settings)
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)

@@ -1,0 +1,222 @@
+"""Requests: who asks, what they ask, the tracker's answer. Handlers hold no rules; see :mod:`..tracker.operations`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+from tornado.web import HTTPError, RequestHandler
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import (
+    InvalidValue,
+    MLOpsError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.service.identity import Identity
+from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.operations import Operation
+
+logger = logging.getLogger("jupyter_mlops.service")
+
+T = TypeVar("T")
+
+LARGEST_BODY = 32 << 20
+"""Bytes of a request that is no upload."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What all handlers of one server share."""
+
+    tracker: EmbeddedTracker
+    identity: Identity
+    executor: Executor
+    """Where the tracker is called: it waits for a database, which the event loop must not."""
+
+
+class ApiHandler(RequestHandler):
+    """Base of the API's handlers, mixed with the identity's own class. ``scopes`` says by HTTP method what a credential
+    must have at least; a method that is not there is not answered."""
+
+    scopes: Mapping[str, Scope] = MappingProxyType({})
+    service: Service
+
+    def initialize(self, service: Service) -> None:
+        self.service = service
+        self.request_id = new_id()
+        self.set_header("X-Request-Id", self.request_id)
+        self.principal: Principal | None = None
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+
+    async def prepare(self) -> None:
+        try:
+            waiting = super().prepare()
+            if waiting is not None:
+                await waiting
+            if self._finished:
+                return
+            method = str(self.request.method)
+            # HEAD asks for less than GET.
+            required = self.scopes.get("GET" if method == "HEAD" else method)
+            if required is None:
+                raise HTTPError(405)
+            principal = await self.service.identity.principal(self)
+            if principal.scope < required:
+                raise PermissionDenied(f"this needs the scope {required.name.lower()!r}, which your token lacks")
+            self.principal = principal
+        except Exception as error:  # noqa: BLE001 - each becomes an answer
+            self.refuse(error)
+
+    @property
+    def tracker(self) -> EmbeddedTracker:
+        """The store as the caller sees it."""
+        assert self.principal is not None, "asked before the caller was known"
+        return self.service.tracker.acting_for(self.principal)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """What ``function`` gives, called where waiting is allowed."""
+        return await asyncio.get_running_loop().run_in_executor(self.service.executor, function)
+
+    async def answered(self, answer: Awaitable[None]) -> None:
+        """Await an answer; an error becomes one."""
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001 - each becomes an answer
+            self.refuse(error)
+
+    def give(self, value: Any) -> None:
+        """Answer with a record, or with nothing."""
+        if value is None:
+            self.set_status(204)
+            self.finish()
+            return
+        accepted = self.request.headers.get("Accept", "")
+        kind = wire.MSGPACK if wire.MSGPACK in accepted else wire.JSON
+        self.set_header("Content-Type", kind)
+        self.finish(wire.encode(value, kind))
+
+    def refuse(self, error: Exception) -> None:
+        """Answer with an error: ours as it is, another as an internal one, of which only the log tells more."""
+        known = _known(error)
+        if known.http_status >= 500:
+            logger.error("request %s: %s %s", self.request_id, self.request.method, self.request.path, exc_info=error)
+        if self._headers_written:
+            # Too late to say so: what was sent is left incomplete, which the client notices.
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+            return
+        self.clear()
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_status(error.status_code if isinstance(error, HTTPError) else known.http_status)
+        if known.http_status == 503:
+            self.set_header("Retry-After", "1")
+        self.set_header("Content-Type", wire.JSON)
+        self.finish(wire.encode(wire.problem(known, self.request_id), wire.JSON))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Also what tornado itself refuses is answered in our form."""
+        self.refuse(kwargs["exc_info"][1] if "exc_info" in kwargs else HTTPError(status_code))
+
+
+def _known(error: Exception) -> MLOpsError:
+    if isinstance(error, MLOpsError):
+        return error
+    if isinstance(error, HTTPError):
+        text = error.log_message or f"{error.status_code} {error.reason or ''}".strip()
+        if error.status_code == 404:
+            return NotFound("there is nothing at this URL")
+        if error.status_code == 405:
+            return InvalidValue("this URL is not for this method")
+        if error.status_code == 403:
+            return PermissionDenied(text)
+        return InvalidValue(text) if error.status_code < 500 else Unavailable(text)
+    return MLOpsError("the service failed; its log tells more under this request's id")
+
+
+class OperationHandler(ApiHandler):
+    """The operations at one path, by HTTP method."""
+
+    def initialize(self, service: Service, operations: dict[str, Operation]) -> None:  # type: ignore[override]
+        super().initialize(service)
+        self.operations = operations
+        self.scopes = {method: operation.scope for method, operation in operations.items()}
+
+    async def get(self, **parts: str) -> None:
+        await self.answered(self._operate("GET", parts))
+
+    async def post(self, **parts: str) -> None:
+        await self.answered(self._operate("POST", parts))
+
+    async def patch(self, **parts: str) -> None:
+        await self.answered(self._operate("PATCH", parts))
+
+    async def delete(self, **parts: str) -> None:
+        await self.answered(self._operate("DELETE", parts))
+
+    async def _operate(self, method: str, parts: dict[str, str]) -> None:
+        operation = self.operations[method]
+        tracker = self.tracker
+        noun = getattr(tracker, operation.noun) if operation.noun else tracker
+        arguments = self._arguments(operation, parts)
+        self.give(await self.call(lambda: getattr(noun, operation.name)(**arguments)))
+
+    def _arguments(self, operation: Operation, parts: dict[str, str]) -> dict[str, Any]:
+        given = [_converted(dict(parts), operation.path_fields, "path")]
+        if operation.has_body:
+            given.append(wire.decode(self.request.body or b"{}", self._content_type(), operation.body))
+        else:
+            given.append(_converted(self._query(), operation.query, "query"))
+        return {name: getattr(struct, name) for struct in given for name in struct.__struct_fields__}
+
+    def _content_type(self) -> str:
+        given = self.request.headers.get("Content-Type", wire.JSON if not self.request.body else "")
+        kind = given.partition(";")[0].strip().lower()
+        # Nothing that a form of another site can send.
+        if kind not in (wire.JSON, wire.MSGPACK):
+            raise InvalidValue(f"the Content-Type of a body is {wire.JSON} or {wire.MSGPACK}, not {given[:100]!r}")
+        return kind
+
+    def _query(self) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for name, values in self.request.query_arguments.items():
+            if len(values) > 1:
+                raise InvalidValue(f"the query gives {name[:100]!r} more than once")
+            given[name] = self.decode_argument(values[0], name)
+        return given
+
+
+def _converted(values: dict[str, Any], fields: type[msgspec.Struct], where: str) -> Any:
+    try:
+        return msgspec.convert(values, fields, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"the {where} cannot be read: {error}") from error
+
+
+class PrincipalHandler(ApiHandler):
+    """Who the caller is taken for."""
+
+    scopes = MappingProxyType({"GET": Scope.READ})
+
+    async def get(self) -> None:
+        self.give(self.principal)
+
+
+class UnknownHandler(ApiHandler):
+    """Any other URL below the API."""
+
+    async def prepare(self) -> None:
+        self.refuse(NotFound("there is nothing at this URL"))

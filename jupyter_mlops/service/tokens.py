@@ -1,0 +1,126 @@
+"""Principals by a file of tokens, for a service without a hub. The file holds hashes; a token is shown once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+import msgspec
+from tornado.web import RequestHandler
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
+from jupyter_mlops.core.records import Record
+from jupyter_mlops.core.values import owner_name
+
+TOKEN_PREFIX = "mlops_"
+_CREDENTIAL = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
+
+
+class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a token stands for. It is random and long, so that its SHA-256 gives nothing away."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    scope: str = "write"
+    created: int = 0
+    """Milliseconds since the epoch."""
+
+    def principal(self) -> Principal:
+        return Principal(name=self.user, groups=frozenset(self.groups), scope=Scope[self.scope.upper()])
+
+
+Grants = dict[str, Grant]
+"""By the SHA-256 of the token, in hex."""
+
+
+def create_token(path: Path, grant: Grant) -> str:
+    """Add a new token for ``grant`` to the file, which is made when there is none; gives the token.
+
+    Raises
+    ------
+    InvalidValue
+        The user, a group or the scope is not possible, or the file holds something else.
+    """
+    _check(grant, str(path))
+    grants = read_grants(path) if path.exists() else {}
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    grants[digest(token)] = grant
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(grants), indent=1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return token
+
+
+def read_grants(path: Path) -> Grants:
+    """The file's tokens; ``InvalidValue`` when it is none of ours."""
+    try:
+        grants = msgspec.json.decode(path.read_bytes(), type=Grants)
+    except OSError as error:
+        raise InvalidValue(f"the file of tokens {path} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path} is no file of tokens: {error}") from error
+    for grant in grants.values():
+        _check(grant, str(path))
+    return grants
+
+
+def digest(token: str) -> str:
+    """What a token is kept as."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def credential(handler: RequestHandler) -> str | None:
+    """The token in the request's ``Authorization`` header (``token X`` or ``Bearer X``); None when there is none."""
+    found = _CREDENTIAL.fullmatch(handler.request.headers.get("Authorization", "").strip())
+    return None if found is None else found[1]
+
+
+class TokenFile:
+    """The identity of a service whose callers have tokens of a file, which is read again when it was changed."""
+
+    handler_class = RequestHandler
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._grants = read_grants(path)
+        self._stamp = self._stat()
+
+    async def principal(self, handler: RequestHandler) -> Principal:
+        token = credential(handler)
+        if token is None:
+            raise Unauthenticated("say who is asking: Authorization: token ... ")
+        grant = self._current().get(digest(token))
+        if grant is None:
+            raise Unauthenticated("this token is not known here; it may have been revoked")
+        return grant.principal()
+
+    def _current(self) -> Grants:
+        try:
+            stamp = self._stat()
+            if stamp != self._stamp:
+                self._grants, self._stamp = read_grants(self._path), stamp
+        except (OSError, InvalidValue) as error:
+            # Whoever damaged the file must not keep those in that it was to keep out.
+            raise Unavailable(f"the file of tokens cannot be read: {error}") from error
+        return self._grants
+
+    def _stat(self) -> tuple[int, int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _check(grant: Grant, where: str) -> None:
+    owner_name(grant.user)
+    for group in grant.groups:
+        owner_name(f"group:{group}")
+    known = [scope.name.lower() for scope in Scope if scope]
+    if grant.scope not in known:
+        raise InvalidValue(f"{where}: the scope {grant.scope!r} of {grant.user!r} is none of {', '.join(known)}")

@@ -1,0 +1,205 @@
+"""The tracker's operations over HTTP: one declaration each.
+
+The service routes and validates by them, its description is made from them, and the remote tracker calls by them. What
+an operation takes and gives is read off its method in :mod:`jupyter_mlops.tracker.protocol`: what the path names is
+taken from there, the rest from the query of a GET or DELETE and from the body of the others. Bytes are not among them:
+files go up and down by streams of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.tracker import protocol
+
+PREFIX = "api/v1/"
+"""Where the operations are, below the service's own URL."""
+
+RUN_CONTENT = "runs/{run_id}/content"
+"""Where the bytes of a run's files are; the query says which: ``path``, and for a part ``start`` and ``stop``."""
+VERSION_CONTENT = "models/{name}/versions/{version}/content"
+
+PRINCIPAL = "principal"
+"""Who the service takes the caller for."""
+
+_NOUNS: dict[str, type] = {
+    "experiments": protocol.Experiments,
+    "runs": protocol.Runs,
+    "artifacts": protocol.Artifacts,
+    "models": protocol.Models,
+    "datasets": protocol.Datasets,
+    "": protocol.Tracker,
+}
+
+
+class Operation:
+    """One method of a tracker's noun, and how it is called.
+
+    Parameters
+    ----------
+    noun, name
+        Which method; the tracker's own have no noun.
+    method, path
+        Of HTTP; names in braces are parameters.
+    scope
+        The least that the caller's credential must have. What it may be used on is the tracker's business.
+    """
+
+    def __init__(self, noun: str, name: str, method: str, path: str, scope: Scope) -> None:
+        self.noun = noun
+        self.name = name
+        self.method = method
+        self.path = path
+        self.scope = scope
+
+    @property
+    def id(self) -> str:
+        """``runs.get``."""
+        return f"{self.noun}.{self.name}" if self.noun else self.name
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The method of the protocol."""
+        return typing.cast("Callable[..., Any]", getattr(_NOUNS[self.noun], self.name))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """What it takes, without ``self``, with types instead of their names."""
+        signature = inspect.signature(self.function)
+        hints = typing.get_type_hints(self.function)
+        kept = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in signature.parameters.items()
+            if name != "self"
+        ]
+        return signature.replace(parameters=kept, return_annotation=hints["return"])
+
+    @property
+    def answer(self) -> Any:
+        """The type of what it gives."""
+        return self.signature.return_annotation
+
+    @property
+    def in_path(self) -> tuple[str, ...]:
+        """The names of its parameters that are in the path."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def has_body(self) -> bool:
+        return self.method not in ("GET", "DELETE")
+
+    @cached_property
+    def path_fields(self) -> type[msgspec.Struct]:
+        """A struct of the parameters in the path."""
+        return self._fields("Path", lambda name: name in self.in_path)
+
+    @cached_property
+    def query(self) -> type[msgspec.Struct]:
+        """A struct of the parameters in the query."""
+        return self._fields("Query", lambda name: name not in self.in_path and not self.has_body)
+
+    @cached_property
+    def body(self) -> type[msgspec.Struct]:
+        """A struct of the parameters in the body."""
+        return self._fields("Body", lambda name: name not in self.in_path and self.has_body)
+
+    def _fields(self, part: str, belongs: Callable[[str], bool]) -> type[msgspec.Struct]:
+        fields: list[Any] = []
+        for name, parameter in self.signature.parameters.items():
+            if belongs(name):
+                default = () if parameter.default is parameter.empty else (parameter.default,)
+                fields.append((name, parameter.annotation, *default))
+        title = "".join(word.title() for word in re.split(r"[._]", self.id))
+        return msgspec.defstruct(
+            title + part, fields, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True
+        )
+
+
+def _declared() -> Iterator[Operation]:
+    read, write, admin = Scope.READ, Scope.WRITE, Scope.ADMIN
+
+    def of(noun: str, *rows: tuple[str, str, str, Scope]) -> Iterator[Operation]:
+        for name, method, path, scope in rows:
+            yield Operation(noun, name, method, path, scope)
+
+    yield from of(
+        "experiments",
+        ("create", "POST", "experiments", write),
+        ("ensure", "POST", "experiments/ensure", write),
+        ("search", "POST", "search/experiments", read),
+        ("find", "GET", "experiments/find", read),
+        ("get", "GET", "experiments/{experiment_id}", read),
+        ("rename", "POST", "experiments/{experiment_id}/rename", write),
+        ("set_tags", "PATCH", "experiments/{experiment_id}/tags", write),
+        ("delete_tag", "DELETE", "experiments/{experiment_id}/tags", write),
+        ("delete", "DELETE", "experiments/{experiment_id}", write),
+        ("restore", "POST", "experiments/{experiment_id}/restore", write),
+    )
+    yield from of(
+        "runs",
+        ("create", "POST", "runs", write),
+        ("search", "POST", "search/runs", read),
+        ("resolve", "GET", "runs/resolve", read),
+        ("active", "GET", "runs/active", read),
+        ("get", "GET", "runs/{run_id}", read),
+        ("change", "PATCH", "runs/{run_id}", write),
+        ("delete", "DELETE", "runs/{run_id}", write),
+        ("restore", "POST", "runs/{run_id}/restore", write),
+        ("log", "POST", "runs/{run_id}/log", write),
+        ("heartbeat", "POST", "runs/{run_id}/heartbeat", write),
+        ("delete_tag", "DELETE", "runs/{run_id}/tags", write),
+        ("history", "GET", "runs/{run_id}/history", read),
+        ("sampled", "GET", "runs/{run_id}/sampled", read),
+        ("comment", "POST", "runs/{run_id}/comments", write),
+        ("comments", "GET", "runs/{run_id}/comments", read),
+        ("children", "GET", "runs/{run_id}/children", read),
+        ("watermark", "GET", "streams/{stream}", read),
+    )
+    yield from of(
+        "artifacts",
+        ("list", "GET", "runs/{run_id}/artifacts", read),
+        ("walk", "GET", "runs/{run_id}/files", read),
+        ("stat", "GET", "runs/{run_id}/file", read),
+        ("delete", "DELETE", "runs/{run_id}/artifacts", write),
+    )
+    yield from of(
+        "models",
+        ("create", "POST", "models", write),
+        ("search", "POST", "search/models", read),
+        ("register", "POST", "models/{name}/versions", write),
+        ("versions", "POST", "search/versions", read),
+        ("get", "GET", "models/{name}", read),
+        ("update", "PATCH", "models/{name}", write),
+        ("delete", "DELETE", "models/{name}", write),
+        ("set_tags", "PATCH", "models/{name}/tags", write),
+        ("delete_tag", "DELETE", "models/{name}/tags", write),
+        ("resolve", "GET", "models/{name}/resolve", read),
+        ("version", "GET", "models/{name}/versions/{version}", read),
+        ("update_version", "PATCH", "models/{name}/versions/{version}", write),
+        ("delete_version", "DELETE", "models/{name}/versions/{version}", write),
+        ("files", "GET", "models/{name}/versions/{version}/files", read),
+        ("stat", "GET", "models/{name}/versions/{version}/file", read),
+        ("set_alias", "POST", "models/{name}/aliases", write),
+        ("delete_alias", "DELETE", "models/{name}/aliases", write),
+        ("alias_history", "GET", "models/{name}/aliases", read),
+    )
+    yield from of("datasets", ("uses", "GET", "datasets/uses", read))
+    yield from of("", ("audit", "GET", "audit", read), ("gc", "POST", "gc", admin))
+
+
+def operation(id: str) -> Operation:
+    """The operation of an id."""
+    return next(each for each in OPERATIONS if each.id == id)
+
+
+OPERATIONS: tuple[Operation, ...] = tuple(_declared())
+"""All of them; of paths that match the same URL, the first counts. Searches are sent in bodies: filters may be longer
+than what proxies let pass as a URL."""

@@ -1,0 +1,72 @@
+"""The tracker of a service, over HTTP: what a kernel, a command or a server on a hub tracks to."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.tracker.operations import PRINCIPAL
+from jupyter_mlops.tracker.remote.client import Client
+from jupyter_mlops.tracker.remote.files import RemoteArtifacts, RemoteModels
+from jupyter_mlops.tracker.remote.nouns import Noun
+from jupyter_mlops.tracker.remote.runs import RemoteRuns
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker import protocol
+
+
+class RemoteExperiments(Noun):
+    """See :class:`jupyter_mlops.tracker.protocol.Experiments`."""
+
+    noun = "experiments"
+
+
+class RemoteDatasets(Noun):
+    """See :class:`jupyter_mlops.tracker.protocol.Datasets`."""
+
+    noun = "datasets"
+
+
+class RemoteTracker(Noun):
+    """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
+
+    Parameters
+    ----------
+    url
+        The service's, such as ``https://hub.example.org/services/mlops``.
+    token
+        What it knows the caller by; not sent when None.
+    """
+
+    noun = ""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        client = Client(url, token)
+        super().__init__(client)
+        self.url = client.url
+        self.experiments = cast("protocol.Experiments", RemoteExperiments(client))
+        self.runs = cast("protocol.Runs", RemoteRuns(client))
+        self.artifacts = cast("protocol.Artifacts", RemoteArtifacts(client))
+        self.models = cast("protocol.Models", RemoteModels(client))
+        self.datasets = cast("protocol.Datasets", RemoteDatasets(client))
+
+    @cached_property
+    def principal(self) -> Principal:
+        """Who the service takes the caller for."""
+        answer = self._client.send("GET", PRINCIPAL, {}, repeatable=True)
+        return msgspec.msgpack.decode(answer.data, type=Principal)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> RemoteTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

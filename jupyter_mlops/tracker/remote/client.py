@@ -1,0 +1,195 @@
+"""Calls to a service: connections that are kept, answers as records, failures as this project's errors."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+import urllib3
+
+from jupyter_mlops._version import __version__
+from jupyter_mlops.core.errors import Conflict, InvalidValue, Unauthenticated, Unavailable
+from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.core.values import short
+from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.operations import PREFIX, Operation
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""How long a silence of the service may be."""
+_CONNECTIONS = 8
+"""Connections that are kept when idle; more are opened as threads need them."""
+
+Query = Mapping[str, Any]
+
+
+class Client:
+    """One service, as one caller. Thread-safe; not to be carried across a fork.
+
+    Parameters
+    ----------
+    url
+        The service's own URL.
+    token
+        Sent as ``Authorization: token ...``; nothing is sent when None.
+
+    Raises
+    ------
+    InvalidValue
+        The URL is not one of a service.
+    """
+
+    def __init__(self, url: str, token: str | None) -> None:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.query or parts.fragment:
+            raise InvalidValue(
+                f"{short(masked_url(url), 200)} is no URL of a service; write https://host/services/mlops, or "
+                "http://127.0.0.1:PORT"
+            )
+        if parts.username is not None or parts.password is not None:
+            raise InvalidValue(
+                f"{short(masked_url(url), 200)}: a password does not belong into the URL; set MLOPS_TRACKING_TOKEN"
+            )
+        self.url = url.rstrip("/")
+        self._headers = {"Accept": wire.MSGPACK, "User-Agent": f"jupyter-mlops/{__version__}"}
+        if token is not None:
+            self._headers["Authorization"] = f"token {token}"
+        self._pid = os.getpid()
+        self._pool: urllib3.PoolManager | None = _pool_for(parts.scheme, parts.hostname)
+
+    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        """Have the service do ``operation``; gives its answer."""
+        path = filled(operation.path, **{name: arguments[name] for name in operation.in_path})
+        rest = {name: value for name, value in arguments.items() if name not in operation.in_path}
+        body = wire.encode(rest, wire.MSGPACK) if operation.has_body else None
+        # What carries its position in a stream, or changes nothing, may be sent again.
+        repeatable = operation.method == "GET" or rest.get("position") is not None
+        answer = self.send(operation.method, path, {} if operation.has_body else rest, body, repeatable=repeatable)
+        if operation.answer is type(None):
+            return None
+        try:
+            return msgspec.msgpack.decode(answer.data, type=operation.answer)
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"{self.url} answers what this version does not understand: {error}") from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | Iterator[bytes] | None = None,
+        *,
+        repeatable: bool = False,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        """The service's answer to a request below its API, when it is a good one; with ``stream`` its body is still to
+        be read, and the answer to be closed.
+
+        Raises
+        ------
+        MLOpsError
+            What the service answered; ``Unavailable`` when it did not, or somebody else did.
+        """
+        pool = self._usable_pool()
+        url = f"{self.url}/{PREFIX}{path}"
+        if query:
+            url += "?" + urlencode(_flat(query))
+        whole = body is None or isinstance(body, bytes)
+        headers = {**self._headers, "Content-Type": wire.MSGPACK if whole else _BYTES}
+        # A stream cannot be sent a second time from its beginning.
+        again = int(repeatable and whole)
+        retries = urllib3.Retry(total=1, connect=1, read=again, other=0, redirect=0, status=0, allowed_methods=None)
+        try:
+            answer = pool.request(
+                method,
+                url,
+                body=body,
+                headers=headers if body is not None else self._headers,
+                retries=retries,
+                redirect=False,
+                preload_content=not stream,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise self.unavailable(error) from error
+        if 200 <= answer.status < 300:
+            return answer
+        raise self._failure(answer)
+
+    def unavailable(self, error: Exception) -> Unavailable:
+        """What it means that a connection failed."""
+        cause = getattr(error, "reason", None) or error
+        return Unavailable(f"{self.url} does not answer: {short(str(cause), 300)}")
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None and os.getpid() == self._pid:
+            pool.clear()
+
+    def _usable_pool(self) -> urllib3.PoolManager:
+        if self._pool is None:
+            raise Conflict(f"{self.url} was closed; open it again with connect()")
+        if os.getpid() != self._pid:
+            raise Conflict(
+                f"{self.url} was opened by process {self._pid}, of which this process is a fork; "
+                "open a tracker of its own here with connect()"
+            )
+        return self._pool
+
+    def _failure(self, answer: urllib3.BaseHTTPResponse) -> Exception:
+        try:
+            content = answer.data
+        except urllib3.exceptions.HTTPError as error:
+            return self.unavailable(error)
+        finally:
+            answer.release_conn()
+        kind = answer.headers.get("Content-Type", "")
+        if kind.startswith(wire.JSON):
+            try:
+                return wire.raised(msgspec.json.decode(content, type=wire.Problem))
+            except msgspec.DecodeError:
+                pass
+        # Nothing that the service itself answers: a proxy in front of it, a login page, another program.
+        if answer.status in (401, 403):
+            return Unauthenticated(f"{self.url} answers {answer.status}: set MLOPS_TRACKING_TOKEN to a token for it")
+        return Unavailable(
+            f"{self.url} answers {answer.status} {answer.reason or ''}".rstrip()
+            + ", but not as a jupyter-mlops service: it may be starting, or the URL may be wrong"
+        )
+
+
+_BYTES = "application/octet-stream"
+
+
+def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
+    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    if proxy:
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS)
+
+
+def filled(path: str, **values: str | int) -> str:
+    """The path of an operation with its parameters in place."""
+    # A part that is only dots would be taken for a step up.
+    return path.format(**{name: quote(str(value), safe="").replace(".", "%2E") for name, value in values.items()})
+
+
+def _flat(query: Query) -> list[tuple[str, str]]:
+    """The query's words; what is None is left out."""
+    pairs = []
+    for name, value in query.items():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if item is not None:
+                pairs.append((name, _word(item)))
+    return pairs
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value.value if isinstance(value, Enum) else value)

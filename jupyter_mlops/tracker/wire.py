@@ -1,0 +1,123 @@
+"""Records as bytes: JSON for people, browsers and other programs, MessagePack between trackers.
+
+JSON has no word for NaN and the infinities: numbers that are one are written as the strings ``"NaN"``, ``"Infinity"``
+and ``"-Infinity"``, and read as such where a metric's value stands. MessagePack has all numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import msgspec
+
+from jupyter_mlops.core import errors
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError
+from jupyter_mlops.core.records import Record
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+
+T = TypeVar("T")
+
+_packer = msgspec.msgpack.Encoder()
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Problem(Record, frozen=True, kw_only=True):
+    """An error as it is answered: MLflow's ``error_code``, what is wrong and what would be right."""
+
+    error_code: str
+    message: str
+    error: str
+    """The class in :mod:`jupyter_mlops.core.errors`."""
+    request_id: str = ""
+    """Finds the request in the service's log."""
+
+
+def problem(error: MLOpsError, request_id: str = "") -> Problem:
+    """What to answer for ``error``."""
+    return Problem(
+        error_code=error.error_code, message=error.message, error=type(error).__name__, request_id=request_id
+    )
+
+
+def raised(problem: Problem) -> MLOpsError:
+    """The error that was answered, of its own class where this version knows it."""
+    kind = getattr(errors, problem.error, None)
+    if isinstance(kind, type) and issubclass(kind, MLOpsError) and kind is not errors.RunFailed:
+        return kind(problem.message)
+    return MLOpsError(problem.message)
+
+
+def encode(value: Any, content_type: str) -> bytes:
+    """``value``, a record or several, as bytes; ``InvalidValue`` when something in it cannot be said."""
+    try:
+        if content_type == MSGPACK:
+            return _packer.encode(value)
+        return msgspec.json.encode(_spelled(msgspec.to_builtins(value)))
+    except (TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+        raise InvalidValue(f"a value cannot be sent: {error}") from error
+
+
+def decode(content: bytes, content_type: str, kind: type[T]) -> T:
+    """What ``content`` says, as ``kind``.
+
+    Raises
+    ------
+    InvalidValue
+        It is not in the form that ``content_type`` names, or not a ``kind``; the message says where. In JSON, a field
+        that the record does not have is refused too: it would be a misspelt one, silently ignored.
+    """
+    try:
+        if content_type == MSGPACK:
+            return msgspec.msgpack.decode(content, type=kind)
+        given = msgspec.json.decode(content)
+        restored = _restored(given)
+        found = msgspec.convert(restored, kind)
+        _refuse_unknown(restored, found, "$")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidValue(f"the body cannot be read: {error}") from error
+    return found
+
+
+def _spelled(value: Any) -> Any:
+    """``value`` with words for the numbers that JSON lacks."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(item) for item in value]
+    return value
+
+
+def _restored(value: Any) -> Any:
+    """``value`` with the numbers that were spelled as words, in metrics."""
+    if isinstance(value, dict):
+        metrics = value.get("metrics")
+        if isinstance(metrics, list):
+            value = {**value, "metrics": [_with_number(metric) for metric in metrics]}
+        return {key: item if key == "metrics" else _restored(item) for key, item in value.items()}
+    return value
+
+
+def _with_number(metric: Any) -> Any:
+    if isinstance(metric, dict) and isinstance(word := metric.get("value"), str) and word in _SPECIAL:
+        return {**metric, "value": _SPECIAL[word]}
+    return metric
+
+
+def _refuse_unknown(given: Any, found: Any, where: str) -> None:
+    if isinstance(found, msgspec.Struct) and isinstance(given, dict):
+        known = dict(zip(found.__struct_encode_fields__, found.__struct_fields__, strict=True))
+        for name, item in given.items():
+            if name not in known:
+                raise InvalidValue(f"the body cannot be read: there is no field {name!r} - at `{where}`")
+            if isinstance(item, dict | list):
+                _refuse_unknown(item, getattr(found, known[name]), f"{where}.{name}")
+    elif isinstance(found, tuple | list) and isinstance(given, list):
+        for index, (item, record) in enumerate(zip(given, found, strict=True)):
+            _refuse_unknown(item, record, f"{where}[{index}]")

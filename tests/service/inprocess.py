@@ -1,0 +1,68 @@
+"""A real service on a free port of this machine, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.service.app import make_app
+from jupyter_mlops.service.handlers import LARGEST_BODY, Service
+from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
+from jupyter_mlops.tracker.connect import connect
+
+
+class Running:
+    """A service that runs; ``token`` makes a new one for it."""
+
+    def __init__(self, url: str, tokens: Path) -> None:
+        self.url = url
+        self._tokens = tokens
+
+    def token(self, user: str, *groups: str, scope: str = "write") -> str:
+        return create_token(self._tokens, Grant(user=user, groups=groups, scope=scope))
+
+
+@contextmanager
+def running(database_url: str, artifacts: Path, folder: Path) -> Iterator[Running]:
+    """A service over the store, until the block ends; ``folder`` is for its files."""
+    tokens = folder / "tokens.json"
+    create_token(tokens, Grant(user="nobody", scope="read"))
+    tracker = connect(database_url, artifacts=artifacts, principal=Principal("service", scope=Scope.ADMIN))
+    ready, ports = threading.Event(), []
+    loop = asyncio.new_event_loop()
+
+    async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
+        service = Service(tracker, TokenFile(tokens), executor)  # type: ignore[arg-type]
+        server = HTTPServer(make_app(service), max_body_size=LARGEST_BODY)
+        sockets = bind_sockets(0, "127.0.0.1")
+        server.add_sockets(sockets)
+        ports.append(sockets[0].getsockname()[1])
+        ready.set()
+        await stopped.wait()
+        server.stop()
+        await server.close_all_connections()
+
+    stopped = asyncio.Event()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        with ThreadPoolExecutor(32) as executor:
+            loop.run_until_complete(serve(executor, stopped))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield Running(f"http://127.0.0.1:{ports[0]}", tokens)
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join()
+        tracker.close()
