@@ -10,6 +10,7 @@ import tornado.web
 
 from jupyter_mlops.service.content import RunContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
+from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
 from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, PRINCIPAL, RUN_CONTENT, VERSION_CONTENT, Operation
 
 Route = tuple[str, type[tornado.web.RequestHandler], dict[str, Any]]
@@ -22,15 +23,19 @@ def routes(service: Service, base: str) -> list[Route]:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     found: list[Route] = []
 
-    def add(path: str, handler: type[ApiHandler], **arguments: Any) -> None:
+    def add(path: str, handler: type[ApiHandler], *, below: str = PREFIX, **arguments: Any) -> None:
         mixed = type(handler.__name__, (handler, service.identity.handler_class), {})
-        found.append((re.escape(base + PREFIX) + path, mixed, {"service": service, **arguments}))
+        found.append((re.escape(base + below) + path, mixed, {"service": service, **arguments}))
 
     for path, operations in by_path.items():
         add(_pattern(path), OperationHandler, operations=operations)
     add(_pattern(RUN_CONTENT), RunContentHandler)
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
     add(PRINCIPAL, PrincipalHandler)
+    add("openapi\\.json", DescriptionHandler)
+    add("health", HealthHandler, below="")
+    add("ready", ReadyHandler, below="")
+    add("metrics", MetricsHandler, below="")
     add(".*", UnknownHandler)
     return found
 

@@ -120,6 +120,7 @@ class RunContentHandler(DownloadHandler):
         self.give(await self.call(lambda: artifacts.put(run_id, path, cast(BinaryIO, self._received), position)))
 
     def on_finish(self) -> None:
+        super().on_finish()
         self._received.close()
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from jupyter_mlops.core.errors import (
 )
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.identity import Identity
+from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.operations import Operation
@@ -35,14 +35,24 @@ LARGEST_BODY = 32 << 20
 """Bytes of a request that is no upload."""
 
 
-@dataclass(frozen=True)
 class Service:
-    """What all handlers of one server share."""
+    """What all handlers of one server share.
 
-    tracker: EmbeddedTracker
-    identity: Identity
-    executor: Executor
-    """Where the tracker is called: it waits for a database, which the event loop must not."""
+    Parameters
+    ----------
+    tracker
+        The store, as an administrator; each caller sees it as themselves.
+    identity
+        Says who calls.
+    executor
+        Where the tracker is called: it waits for a database, which the event loop must not.
+    """
+
+    def __init__(self, tracker: EmbeddedTracker, identity: Identity, executor: Executor) -> None:
+        self.tracker = tracker
+        self.identity = identity
+        self.executor = executor
+        self.metrics = ServiceMetrics(tracker)
 
 
 class ApiHandler(RequestHandler):
@@ -63,6 +73,14 @@ class ApiHandler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Cache-Control", "no-store")
 
+    @property
+    def operation_id(self) -> str:
+        """What the request is counted as."""
+        return type(self).__name__.removesuffix("Handler").lower()
+
+    def on_finish(self) -> None:
+        self.service.metrics.answered(self.operation_id, self.get_status(), self.request.request_time())
+
     async def prepare(self) -> None:
         try:
             waiting = super().prepare()
@@ -75,6 +93,8 @@ class ApiHandler(RequestHandler):
             required = self.scopes.get("GET" if method == "HEAD" else method)
             if required is None:
                 raise HTTPError(405)
+            if required is Scope.NONE:
+                return
             principal = await self.service.identity.principal(self)
             if principal.scope < required:
                 raise PermissionDenied(f"this needs the scope {required.name.lower()!r}, which your token lacks")
@@ -154,6 +174,11 @@ class OperationHandler(ApiHandler):
         super().initialize(service)
         self.operations = operations
         self.scopes = {method: operation.scope for method, operation in operations.items()}
+
+    @property
+    def operation_id(self) -> str:
+        found = self.operations.get(str(self.request.method))
+        return "unknown" if found is None else found.id
 
     async def get(self, **parts: str) -> None:
         await self.answered(self._operate("GET", parts))

@@ -25,6 +25,7 @@ _WRITES = "mlops_writes"
 _TRUSTED = "mlops_trusted_until"
 _ONE_STATE: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """What makes all statements of a transaction of PostgreSQL see the same; those of SQLite always do."""
+_ANY = sa.select(1)
 BUSY_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server."""
@@ -114,6 +115,11 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+    def ping(self) -> None:
+        """Raise ``Unavailable`` unless the database answers."""
+        with self.read() as connection:
+            connection.execute(_ANY)
 
     def check_usable(self) -> None:
         """Raise ``Conflict`` in a forked child and after :meth:`close`."""

@@ -68,6 +68,10 @@ class GroupCommit(Generic[C]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.committed = 0
+        """Calls that were committed."""
+        self.commits = 0
+        """Transactions that committed them."""
 
     def submit(self, call: C) -> None:
         """Apply ``call`` and return once it is durable; raises what made it fail."""
@@ -82,6 +86,11 @@ class GroupCommit(Generic[C]):
         call.wait()
         if call.error is not None:
             raise call.error
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no transaction has taken yet."""
+        return self._queue.qsize()
 
     def close(self) -> None:
         """Write what was submitted, and end the thread."""
@@ -131,6 +140,8 @@ class GroupCommit(Generic[C]):
             for call in calls:
                 self._commit([call])
         else:
+            self.commits += 1
+            self.committed += len(calls)
             for call in calls:
                 call.finish()
 

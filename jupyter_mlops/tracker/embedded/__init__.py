@@ -18,6 +18,8 @@ from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 if TYPE_CHECKING:
+    from jupyter_mlops.store.calls import RunCall
+    from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
@@ -92,6 +94,11 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.collection import collect
 
         return collect(self._context, older_than_seconds=older_than_seconds, dry_run=dry_run)
+
+    @property
+    def writer(self) -> GroupCommit[RunCall]:
+        """What writes runs, and knows how it does."""
+        return self._store.writer
 
     def close(self) -> None:
         if not self._is_view:

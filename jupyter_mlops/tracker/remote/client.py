@@ -13,7 +13,7 @@ import msgspec
 import urllib3
 
 from jupyter_mlops._version import __version__
-from jupyter_mlops.core.errors import Conflict, InvalidValue, Unauthenticated, Unavailable
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unauthenticated, Unavailable
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import wire
@@ -175,6 +175,9 @@ def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
 
 def filled(path: str, **values: str | int) -> str:
     """The path of an operation with its parameters in place."""
+    for name, value in values.items():
+        if value == "":
+            raise InvalidValue("a name is not empty") if name == "name" else NotFound(f"{name} is empty")
     # A part that is only dots would be taken for a step up.
     return path.format(**{name: quote(str(value), safe="").replace(".", "%2E") for name, value in values.items()})
 

@@ -1,0 +1,166 @@
+"""``openapi.json``: the API in the words of OpenAPI 3.1, made from the declarations that route and validate."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import msgspec
+
+from jupyter_mlops._version import __version__
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.operations import OPERATIONS, PRINCIPAL, RUN_CONTENT, VERSION_CONTENT, Operation
+
+_REF = "#/components/schemas/{name}"
+_SPECIAL = {"enum": ["NaN", "Infinity", "-Infinity"]}
+_ERRORS = {
+    "400": "What was sent cannot be accepted; the message says what would be right.",
+    "401": "Nobody knows who is asking.",
+    "403": "The credential does not allow this.",
+    "404": "No such thing, or not yours to see.",
+    "409": "The thing is in a state that does not allow this.",
+    "503": "The store does not answer now; the same request may succeed later.",
+    "507": "No room left; nothing half written is visible.",
+}
+
+Schema = dict[str, Any]
+
+
+@functools.cache
+def document() -> bytes:
+    """The description, as JSON. Paths are relative to where it is."""
+    types = [Principal, Artifact, wire.Problem]
+    for operation in OPERATIONS:
+        types += [operation.answer, *_parts(operation)]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = dict(zip(map(_key, types), schemas, strict=True))
+    _allow_special_numbers(components)
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        path = paths.setdefault(f"/{operation.path}", {})
+        path[operation.method.lower()] = _described(operation, by_type, components)
+    paths[f"/{PRINCIPAL}"] = {"get": _plain("principal", "Who the caller is taken for.", by_type[_key(Principal)])}
+    paths |= _content(by_type[_key(Artifact)])
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "jupyter-mlops", "version": __version__},
+            "servers": [{"url": "."}],
+            "security": [{"token": []}],
+            "paths": paths,
+            "components": {
+                "schemas": components,
+                "responses": _failures(),
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+    )
+
+
+def _key(kind: Any) -> str:
+    return repr(kind)
+
+
+def _parts(operation: Operation) -> list[type[msgspec.Struct]]:
+    return [operation.path_fields, operation.body if operation.has_body else operation.query]
+
+
+def _described(operation: Operation, schemas: dict[str, Schema], components: Schema) -> Schema:
+    in_path, rest = (_resolved(schemas[_key(part)], components) for part in _parts(operation))
+    described = _plain(
+        operation.id,
+        _first_sentence(operation),
+        None if operation.answer is type(None) else schemas[_key(operation.answer)],
+    )
+    described["x-scope"] = operation.scope.name.lower()
+    described["parameters"] = [
+        *_parameters(in_path, "path"),
+        *([] if operation.has_body else _parameters(rest, "query")),
+    ]
+    if operation.has_body:
+        required = bool(rest.get("required"))
+        described["requestBody"] = {"required": required, "content": {wire.JSON: {"schema": rest}}}
+    return described
+
+
+def _plain(id: str, summary: str, answer: Schema | None) -> Schema:
+    good: Schema = {"description": "Done."}
+    if answer is not None:
+        good["content"] = {wire.JSON: {"schema": answer}}
+    failures = {status: {"$ref": f"#/components/responses/error{status}"} for status in _ERRORS}
+    return {
+        "operationId": id,
+        "summary": summary,
+        "tags": [id.rpartition(".")[0] or "service"],
+        "responses": {"204" if answer is None else "200": good, **failures},
+    }
+
+
+def _failures() -> Schema:
+    content = {wire.JSON: {"schema": {"$ref": _REF.format(name="Problem")}}}
+    return {f"error{status}": {"description": text, "content": content} for status, text in _ERRORS.items()}
+
+
+def _content(artifact: Schema) -> dict[str, Schema]:
+    path = {"name": "path", "in": "query", "required": True, "schema": {"type": "string"}}
+    part = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}}
+        for name in ("start", "stop")
+    ]
+    octets = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+    def parameters(template: str) -> list[Schema]:
+        return [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in re.findall(r"{(\w+)}", template)
+        ]
+
+    def download(id: str, template: str) -> Schema:
+        described = _plain(id, "The bytes of a file, whole or a part.", None)
+        described["responses"]["200"] = {"description": "The bytes.", "content": octets}
+        del described["responses"]["204"]
+        described["responses"]["206"] = described["responses"]["200"]
+        return {**described, "parameters": [*parameters(template), path, *part]}
+
+    upload = _plain("artifacts.put", "Store a file under a path, replacing what was there.", artifact)
+    upload["parameters"] = [*parameters(RUN_CONTENT), path]
+    upload["requestBody"] = {"required": True, "content": octets}
+    return {
+        f"/{RUN_CONTENT}": {"get": download("artifacts.open", RUN_CONTENT), "put": upload},
+        f"/{VERSION_CONTENT}": {"get": download("models.open", VERSION_CONTENT)},
+    }
+
+
+def _parameters(fields: Schema, where: str) -> list[Schema]:
+    required = set(fields.get("required", ()))
+    return [
+        {"name": name, "in": where, "required": where == "path" or name in required, "schema": schema}
+        for name, schema in fields["properties"].items()
+    ]
+
+
+def _resolved(schema: Schema, components: Schema) -> Schema:
+    """The schema itself instead of a reference to it, which is taken out."""
+    name = schema["$ref"].rpartition("/")[2]
+    found: Schema = components.pop(name)
+    return found
+
+
+def _first_sentence(operation: Operation) -> str:
+    text = " ".join((operation.function.__doc__ or "").split())
+    plain = re.sub(r":\w+:`~?([^`]+)`|``([^`]+)``", lambda match: match[1] or match[2], text)
+    return re.split(r"(?<=[.;])\s", plain, maxsplit=1)[0].rstrip(";") if plain else f"{operation.name} {operation.noun}"
+
+
+def _allow_special_numbers(components: Schema) -> None:
+    """JSON has no word for what a metric may be; see :mod:`..tracker.wire`."""
+    metric, summary = components["Metric"]["properties"], components["MetricSummary"]["properties"]
+    metric["value"] = {"anyOf": [metric["value"], _SPECIAL]}
+    summary["value"] = {"anyOf": [summary["value"], _SPECIAL]}
+    for name in ("min", "max"):
+        summary[name]["anyOf"].append(_SPECIAL)
+    point = components["MetricPoint"]["prefixItems"]
+    point[2] = {"anyOf": [point[2], _SPECIAL]}

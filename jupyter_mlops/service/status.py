@@ -1,0 +1,53 @@
+"""Whether the service lives, is ready, how it does, and what it offers."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.service import description, metrics
+from jupyter_mlops.service.handlers import ApiHandler
+from jupyter_mlops.tracker import wire
+
+
+class HealthHandler(ApiHandler):
+    """``health``: the process answers. Says nothing about the store, so that a broken database restarts no replica."""
+
+    scopes = MappingProxyType({"GET": Scope.NONE})
+
+    async def get(self) -> None:
+        self.give({"status": "ok"})
+
+
+class ReadyHandler(ApiHandler):
+    """``ready``: the store answers, so that requests may be sent here; 503 otherwise."""
+
+    scopes = MappingProxyType({"GET": Scope.NONE})
+
+    async def get(self) -> None:
+        await self.answered(self._ready())
+
+    async def _ready(self) -> None:
+        await self.call(self.service.tracker.database.ping)
+        self.give({"status": "ready"})
+
+
+class MetricsHandler(ApiHandler):
+    """``metrics``: for Prometheus, which shows a token."""
+
+    scopes = MappingProxyType({"GET": Scope.READ})
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        await self.finish(self.service.metrics.text())
+
+
+class DescriptionHandler(ApiHandler):
+    """``api/v1/openapi.json``."""
+
+    scopes = MappingProxyType({"GET": Scope.NONE})
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", wire.JSON)
+        self.set_header("Cache-Control", "public, max-age=3600")
+        await self.finish(await self.call(description.document))
