@@ -48,7 +48,7 @@ def document() -> bytes:
         {
             "openapi": "3.1.0",
             "info": {"title": "jupyter-mlops", "version": __version__},
-            "servers": [{"url": "."}],
+            "servers": [{"url": "./"}],
             "security": [{"token": []}],
             "paths": paths,
             "components": {
