@@ -60,7 +60,7 @@ class AlreadyExists(MLOpsError):
 
 
 class NameTaken(AlreadyExists):
-    """A registry name taken by an owner the caller may not see."""
+    """A name taken by something that the caller may not see."""
 
     http_status = 409
 

@@ -214,6 +214,28 @@ class Experiment(Record, frozen=True, kw_only=True):
     """Start of its newest run; in listings only."""
 
 
+class Role(str, Enum):
+    """What a share lets others do."""
+
+    READ = "read"
+    """See the experiment and all that is in it."""
+    WRITE = "write"
+    """Also create runs in it and log to its runs."""
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """An experiment of somebody's, opened to a user, to a group, or to everyone who may read at all."""
+
+    experiment_id: str
+    to_user: str | None = None
+    to_group: str | None = None
+    to_everyone: bool = False
+    role: Role
+    user: str
+    """Who shared it."""
+    created: int
+
+
 class Run(Record, frozen=True, kw_only=True):
     """One execution. In listings, params, metrics (summaries), tags and inputs are complete too."""
 
@@ -222,6 +244,8 @@ class Run(Record, frozen=True, kw_only=True):
     name: str
     kind: RunKind
     user: str
+    submitted_by: str | None = None
+    """Who used the server of ``user`` to submit it, as that server says; nobody has verified it."""
     status: RunStatus
     reason: Reason | None = None
     created: int
@@ -264,6 +288,7 @@ class NewRun(Record, frozen=True, kw_only=True):
     parent_run_id: str | None = None
     source: str = ""
     hidden_state: str | None = None
+    submitted_by: str | None = None
     runner: Runner | None = None
     batch: Batch = Batch()
 
@@ -322,6 +347,9 @@ class AliasMove(Record, frozen=True, kw_only=True):
 class RegisteredModel(Record, frozen=True, kw_only=True):
     name: str
     owner: str
+    """A user's name, or ``group:NAME``."""
+    restricted: bool = False
+    """Whether only its owner (the user, or the members of the group) may see it."""
     description: str = ""
     created: int
     updated: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 
+from jupyter_mlops.core.access import user_name
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import NewRun, Progress, Reason, RunChange, Runner, StreamPosition
 from jupyter_mlops.core.values import (
@@ -35,6 +36,8 @@ def check_new_run(new: NewRun) -> None:
     _check_time(new.start_time, "start_time")
     check_text(new.source, "source", LONGEST_RUN_SOURCE)
     _check_optional(new.hidden_state, "hidden state", LONGEST_HIDDEN_STATE)
+    if new.submitted_by is not None:
+        user_name(new.submitted_by)
     _check_runner(new.runner)
     check_batch(new.batch)
 

@@ -38,7 +38,6 @@ LONGEST_DATASET_SOURCE = 65_535
 LONGEST_DATASET_SCHEMA = 1_048_575
 LONGEST_DATASET_PROFILE = 16_777_215
 LONGEST_INPUT_CONTEXT = 500
-LONGEST_OWNER = 255
 LONGEST_RUN_SOURCE = 10_000
 LONGEST_HIDDEN_STATE = 100_000
 LONGEST_REASON = 1_000_000
@@ -94,12 +93,12 @@ def tag(key: str, value: object, *, longest: int = LONGEST_TAG) -> Tag:
 
 def dataset(dataset: Dataset) -> Dataset:
     """The data set, checked, its values of plain types."""
-    name = _check_name(dataset.name, "data set: name", LONGEST_DATASET_NAME)
+    name = check_name(dataset.name, "data set: name", LONGEST_DATASET_NAME)
     what = f"data set {name!r}"
     schema, profile, rows = dataset.schema, dataset.profile, dataset.rows
     return Dataset(
         name=name,
-        digest=_check_name(dataset.digest, f"{what}: digest", LONGEST_DATASET_DIGEST),
+        digest=check_name(dataset.digest, f"{what}: digest", LONGEST_DATASET_DIGEST),
         source_type=check_text(dataset.source_type, f"{what}: source type", LONGEST_KEY),
         source=check_text(dataset.source, f"{what}: source", LONGEST_DATASET_SOURCE),
         schema=None if schema is None else check_text(schema, f"{what}: schema", LONGEST_DATASET_SCHEMA),
@@ -157,10 +156,26 @@ def decode_json(text: str) -> Json:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
+def check_name(name: object, what: str, longest: int) -> str:
+    """The name of a ``what``, checked: a string of 1 to ``longest`` characters, not blank, no control characters."""
+    if not isinstance(name, str):
+        raise InvalidValue(f"{what}: expected a string, found {short(name)} ({type(name).__name__})")
+    if type(name) is not str:
+        name = str.__str__(name)
+    if not name.strip():
+        raise InvalidValue(f"{what}: it is empty; 1 to {longest} characters are needed")
+    if len(name) > longest:
+        raise InvalidValue(f"{what} {short(name)}: {len(name)} characters are too long; at most {longest} are accepted")
+    unusable = _NOT_IN_NAMES.search(name)
+    if unusable:
+        raise InvalidValue(f"{what} {short(name)}: the character {unusable[0]!r} is not accepted in names")
+    return name
+
+
 def check_key(key: object, what: str) -> str:
     """The key of a ``what`` (parameter, metric, tag), checked: 1 to 250 characters, no control characters, and, since
     keys are paths to some tools, no empty, ``.`` or ``..`` part between slashes."""
-    name = _check_name(key, f"{what} key", LONGEST_KEY)
+    name = check_name(key, f"{what} key", LONGEST_KEY)
     if not _KEY_IS_SIMPLE(name):
         _check_parts(name, f"{what} key")
     return name
@@ -168,17 +183,17 @@ def check_key(key: object, what: str) -> str:
 
 def run_name(name: object) -> str:
     """The name, checked: 1 to 250 characters, no control characters."""
-    return _check_name(name, "run name", LONGEST_KEY)
+    return check_name(name, "run name", LONGEST_KEY)
 
 
 def experiment_name(name: object) -> str:
     """The name, checked: 1 to 500 characters, no control characters."""
-    return _check_name(name, "experiment name", LONGEST_EXPERIMENT_NAME)
+    return check_name(name, "experiment name", LONGEST_EXPERIMENT_NAME)
 
 
 def model_name(name: object) -> str:
     """The name, checked: 1 to 250 characters, no control characters, no ``/`` and no ``:``, not ``.`` or ``..``."""
-    checked = _check_name(name, "model name", LONGEST_KEY)
+    checked = check_name(name, "model name", LONGEST_KEY)
     if "/" in checked or ":" in checked or checked in (".", ".."):
         raise InvalidValue(f"model name {short(checked)}: a name has no '/' and no ':', and is not '.' or '..'")
     return checked
@@ -186,7 +201,7 @@ def model_name(name: object) -> str:
 
 def alias_name(name: object) -> str:
     """The alias, checked: 1 to 255 letters, digits, ``_`` and ``-``; ``latest`` and ``v1``, ``v2``... are reserved."""
-    checked = _check_name(name, "alias", LONGEST_ALIAS)
+    checked = check_name(name, "alias", LONGEST_ALIAS)
     if not re.fullmatch(r"[\w-]+", checked):
         raise InvalidValue(f"alias {short(checked)}: only letters, digits, '_' and '-' are possible")
     if checked.lower() == "latest" or re.fullmatch(r"[vV]\d+", checked):
@@ -196,15 +211,10 @@ def alias_name(name: object) -> str:
     return checked
 
 
-def owner_name(name: object) -> str:
-    """A user's name or ``group:NAME``, checked: 1 to 255 characters, no control characters."""
-    return _check_name(name, "owner", LONGEST_OWNER)
-
-
 def artifact_path(path: object) -> str:
     """The path, checked: relative POSIX, at most 1000 characters, no empty, ``.`` or ``..`` part, no control
     characters, no backslash (another system's ``/``), and no part that is too long for the name of a file."""
-    checked = _check_name(path, "artifact path", LONGEST_ARTIFACT_PATH)
+    checked = check_name(path, "artifact path", LONGEST_ARTIFACT_PATH)
     _check_parts(checked, "artifact path")
     if "\\" in checked:
         raise InvalidValue(f"artifact path {short(checked)}: folders are separated by '/', and '\\' is not accepted")
@@ -270,21 +280,6 @@ def short(value: object, longest: int = 80) -> str:
 
 # Most keys have no dot or slash; those need no look at their parts.
 _KEY_IS_SIMPLE: Callable[[str], object] = re.compile(r"[^./]+").fullmatch
-
-
-def _check_name(name: object, what: str, longest: int) -> str:
-    if not isinstance(name, str):
-        raise InvalidValue(f"{what}: expected a string, found {short(name)} ({type(name).__name__})")
-    if type(name) is not str:
-        name = str.__str__(name)
-    if not name.strip():
-        raise InvalidValue(f"{what}: it is empty; 1 to {longest} characters are needed")
-    if len(name) > longest:
-        raise InvalidValue(f"{what} {short(name)}: {len(name)} characters are too long; at most {longest} are accepted")
-    unusable = _NOT_IN_NAMES.search(name)
-    if unusable:
-        raise InvalidValue(f"{what} {short(name)}: the character {unusable[0]!r} is not accepted in names")
-    return name
 
 
 def _check_parts(path: str, what: str) -> None:

@@ -24,6 +24,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store import events, metrics, schema, streams
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
+from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.metrics import Summary
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import fetch
@@ -136,8 +137,8 @@ class RunWriter:
         self._clock = clock
         self._told: dict[str, int] = {}
         """When a run last told that it changed."""
-        self._untold: dict[str, str] = {}
-        """Owners of runs that changed since then."""
+        self._untold: dict[str, _Facts] = {}
+        """Runs that changed since then."""
         self._chunks: dict[tuple[str, str], int] = {}
         """Chunks added to a history since it was last merged."""
         self._events = 0
@@ -159,7 +160,7 @@ class RunWriter:
         created = _create(connection, creates, facts)
         logs = [call for call in fresh if isinstance(call, Log)]
         for call in (*logs, *changes, *beats):
-            _require_active(call, facts)
+            _require_active(connection, call, facts)
         logs.extend(call.log for call in created)
         _log(connection, logs, {run_id: run.experiment_id for run_id, run in facts.items()})
         _change(connection, changes, facts, now)
@@ -212,20 +213,21 @@ class RunWriter:
         """Add events: of creations and changes at once, of logging at most one a run and period."""
         new = {call.run_id for call in created}
         at_once = {call.run_id for call in changes}
-        self._untold.update((call.run_id, facts[call.run_id].owner) for call in logs if call.run_id not in new)
-        self._untold.update((run_id, facts[run_id].owner) for run_id in at_once)
-        told = [
-            (run_id, owner)
-            for run_id, owner in self._untold.items()
+        self._untold.update((call.run_id, facts[call.run_id]) for call in logs if call.run_id not in new)
+        self._untold.update((run_id, facts[run_id]) for run_id in at_once)
+        told = {
+            run_id: run
+            for run_id, run in self._untold.items()
             if run_id in at_once or now - self._told.get(run_id, 0) >= EVENT_PERIOD_MS
-        ]
-        rows = [("run.created", facts[run_id].owner, run_id, now, None) for run_id in sorted(new)]
-        rows += [("run.changed", owner, run_id, now, None) for run_id, owner in told]
-        events.add_events(connection, rows)
-        for run_id, _ in told:
+        }
+        due = [("run.created", run_id, facts[run_id]) for run_id in sorted(new)]
+        due += [("run.changed", run_id, run) for run_id, run in told.items()]
+        rows = [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
+        events.add_events(connection, *rows)
+        for run_id in told:
             del self._untold[run_id]
         self._told = {run_id: at for run_id, at in self._told.items() if now - at < EVENT_PERIOD_MS}
-        self._told.update((run_id, now) for run_id, _ in told)
+        self._told.update(dict.fromkeys(told, now))
         self._events += len(rows)
         if self._events >= _EVENTS_BETWEEN_TRIMS:
             self._events = 0
@@ -241,12 +243,12 @@ def _run_facts(connection: Connection, calls: Sequence[RunCall]) -> dict[str, _F
     return {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in rows}
 
 
-def _require_active(call: RunCall, facts: dict[str, _Facts]) -> None:
+def _require_active(connection: Connection, call: RunCall, facts: dict[str, _Facts]) -> None:
     what = f"run {call.run_id}"
     run = facts.get(call.run_id)
     if run is None:
         raise NotFound(f"{what} does not exist")
-    call.authorize(run.owner, what)
+    call.authorize(connection, run.owner, run.experiment_id, what)
     if not run.active:
         raise Conflict(f"{what} is deleted: restore it first")
 
@@ -263,12 +265,12 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
         experiment = experiments.get(call.experiment_id)
         if experiment is None:
             raise NotFound(f"{what} does not exist")
-        call.authorize(experiment[1], what)
+        call.authorize(connection, experiment[1], call.experiment_id, what)
         existing = facts.get(call.run_id)
         call.result = existing is None
         if existing is not None:
             if existing.experiment_id != call.experiment_id:
-                raise AlreadyExists(f"there is a run {call.run_id} in another experiment: choose another id")
+                raise AlreadyExists(f"the run id {call.run_id} is taken, in another experiment: choose another id")
             continue
         if experiment[2] != Lifecycle.ACTIVE.value:
             raise Conflict(f"the experiment {experiment[3]!r} is deleted: restore it first")
@@ -276,7 +278,7 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
             parent = facts.get(call.parent_id)
             if parent is None:
                 raise NotFound(f"run {call.parent_id}, the parent, does not exist")
-            call.authorize(parent.owner, f"run {call.parent_id}, the parent,")
+            call.authorize(connection, parent.owner, parent.experiment_id, f"run {call.parent_id}, the parent,")
         facts[call.run_id] = _Facts(call.experiment_id, experiment[1], True, str(call.row["name"]))
         created.append(call)
     if created:

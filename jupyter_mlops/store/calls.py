@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Lifecycle, NewRun, Param, RunChange, StreamPosition
@@ -15,8 +16,9 @@ from jupyter_mlops.store import chunks, metrics
 from jupyter_mlops.store.groupcommit import Call
 from jupyter_mlops.store.metrics import Summary
 
-Authorize = Callable[[str, str], None]
-"""Raises unless the caller may write to a thing of an owner; takes the owner and what the thing is called."""
+Authorize = Callable[[Connection, str, str, str], None]
+"""Raises unless the caller may write to an experiment and what is in it; takes the transaction, the experiment's owner
+and id, and what the thing is called."""
 
 
 class RunCall(Call):
@@ -81,6 +83,7 @@ class Create(RunCall):
             "hidden_state": new.hidden_state,
             "runner_json": _encoded(new.runner),
             "heartbeat": now,
+            "submitted_by": new.submitted_by,
         }
 
 

@@ -19,17 +19,36 @@ _EVENT = sa.insert(schema.event)
 _AUDIT = sa.insert(schema.audit)
 
 
-def add_event(connection: Connection, kind: str, owner: str, target: str, at: int, detail: Json = None) -> None:
-    """Tell that ``target`` (an id or a name), a thing of ``owner``, changed. ``kind`` reads like ``run.created``."""
-    add_events(connection, [(kind, owner, target, at, detail)])
+class Event(msgspec.Struct, frozen=True):
+    """That ``target`` (an id or a name), a thing of ``owner``, changed. ``kind`` reads like ``run.created``.
+
+    ``experiment_id`` is the experiment that it is or is in; ``restricted`` is that of the registered model that it is
+    or belongs to.
+    """
+
+    kind: str
+    owner: str
+    target: str
+    at: int
+    detail: Json = None
+    experiment_id: str | None = None
+    restricted: bool = False
 
 
-def add_events(connection: Connection, events: list[tuple[str, str, str, int, Json]]) -> None:
-    """Add events given as (kind, owner, target, at, detail)."""
+def add_events(connection: Connection, *events: Event) -> None:
+    """Add events."""
     if events:
         rows = [
-            {"kind": kind, "owner": owner, "target": target, "at": at, "detail_json": _encoded(detail)}
-            for kind, owner, target, at, detail in events
+            {
+                "kind": event.kind,
+                "owner": event.owner,
+                "target": event.target,
+                "at": event.at,
+                "detail_json": _encoded(event.detail),
+                "experiment_id": event.experiment_id,
+                "restricted": event.restricted,
+            }
+            for event in events
         ]
         connection.execute(_EVENT, rows)
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from jupyter_mlops.core.records import Experiment, Lifecycle, Tag
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.shares import Reach, within
 from jupyter_mlops.store.upsert import Upsert
 
 _experiment = schema.experiment.c
@@ -83,12 +84,27 @@ def get(connection: Connection, experiment_id: str) -> Experiment | None:
     return found[0] if found else None
 
 
-def find(connection: Connection, name: str, owners: Sequence[str] | None) -> list[Experiment]:
-    """The experiments called ``name``, of any of ``owners`` (of all when None)."""
+def of_owner(connection: Connection, owner: str, name: str) -> Experiment | None:
+    """The experiment that ``owner`` calls ``name``, deleted or not."""
+    query = sa.select(_experiment.id).where(_experiment.owner == owner, _experiment.name == name)
+    found = connection.execute(query).scalar()
+    return None if found is None else get(connection, found)
+
+
+def find(connection: Connection, name: str, reach: Reach | None) -> list[Experiment]:
+    """The experiments called ``name`` within ``reach`` (anywhere when None)."""
     query = sa.select(_experiment.id).where(_experiment.name == name).order_by(_experiment.id)
-    if owners is not None:
-        query = query.where(among(_experiment.owner, "owners", owners))
-    return load(connection, [row[0] for row in connection.execute(query)])
+    return load(connection, [row[0] for row in connection.execute(within(query, _experiment.id, reach))])
+
+
+def lock(connection: Connection, experiment_id: str) -> None:
+    """Let no other transaction change the experiment until this one ends; that runs are added to it included."""
+    connection.execute(sa.select(_experiment.id).where(_experiment.id == experiment_id).with_for_update())
+
+
+def transfer(connection: Connection, experiment_id: str, owner: str, now: int) -> None:
+    """Give an owner who has no experiment of that name."""
+    _update(connection, experiment_id, owner=owner, updated=now)
 
 
 def rename(connection: Connection, experiment_id: str, name: str, now: int) -> None:

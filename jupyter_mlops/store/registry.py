@@ -35,6 +35,7 @@ class Model(msgspec.Struct, frozen=True):
     id: str
     name: str
     owner: str
+    restricted: bool
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ class Model(msgspec.Struct, frozen=True):
 
 def find(connection: Connection, name: str, *, lock: bool = False) -> Model | None:
     """The model of that name; ``lock`` keeps other transactions from changing anything of it until this one ends."""
-    query = sa.select(_model.id, _model.name, _model.owner).where(_model.name == name)
+    query = sa.select(_model.id, _model.name, _model.owner, _model.restricted).where(_model.name == name)
     row = connection.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
     return None if row is None else Model(*row)
 
@@ -57,6 +58,7 @@ def insert(connection: Connection, model_id: str, new: RegisteredModel) -> bool:
         "created": new.created,
         "updated": new.updated,
         "last_version": 0,
+        "restricted": new.restricted,
     }
     insert = insert_of(connection)(schema.model)
     if connection.execute(insert.on_conflict_do_nothing().returning(_model.id), row).first() is None:
@@ -67,9 +69,7 @@ def insert(connection: Connection, model_id: str, new: RegisteredModel) -> bool:
 
 def load(connection: Connection, ids: Sequence[str]) -> list[RegisteredModel]:
     """The models of ``ids``, in that order, without those that do not exist."""
-    query = sa.select(_model.id, _model.name, _model.owner, _model.description, _model.created, _model.updated).where(
-        among(_model.id, "ids", ids)
-    )
+    query = sa.select(schema.model).where(among(_model.id, "ids", ids))
     latest = (
         sa.select(_version.model_id, sa.func.max(_version.version))
         .where(among(_version.model_id, "ids", ids))
@@ -89,6 +89,7 @@ def load(connection: Connection, ids: Sequence[str]) -> list[RegisteredModel]:
         row.id: RegisteredModel(
             name=row.name,
             owner=row.owner,
+            restricted=row.restricted,
             description=row.description,
             created=row.created,
             updated=row.updated,
@@ -101,8 +102,9 @@ def load(connection: Connection, ids: Sequence[str]) -> list[RegisteredModel]:
     return [models[id] for id in ids if id in models]
 
 
-def update(connection: Connection, model_id: str, now: int, **changes: str) -> None:
-    """Note that the model was changed, and change its ``name`` (not taken by another) or ``description``."""
+def update(connection: Connection, model_id: str, now: int, **changes: str | bool) -> None:
+    """Note that the model was changed, and change its ``name`` (not taken by another), ``description``, ``owner`` or
+    ``restricted``."""
     connection.execute(schema.model.update().where(_model.id == model_id).values(updated=now, **changes))
 
 

@@ -31,6 +31,7 @@ from jupyter_mlops.core.values import decode_json
 from jupyter_mlops.store import metrics, schema
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import Tables, by_run, fetch
+from jupyter_mlops.store.shares import Reach, reached_model, within
 
 _run = schema.run.c
 _experiment = schema.experiment.c
@@ -61,6 +62,7 @@ _RUNS = sa.select(
     _run.progress_failed,
     _run.runner_json,
     _run.heartbeat,
+    _run.submitted_by,
 ).where(among(_run.id, "run_ids"))
 _PARAMS = (
     sa.select(_param.run_id, _param.key, _param.value_json, _param.text, _param.redacted)
@@ -86,8 +88,8 @@ _INPUTS = (
     .order_by(_input.run_id, _dataset.name, _dataset.digest, _input.context)
 )
 _WHOLE = Tables(_RUNS, _PARAMS, _TAGS, _INPUTS)
-_OWNER = (
-    sa.select(_experiment.owner, _run.lifecycle)
+_FACTS = (
+    sa.select(_run.experiment_id, _experiment.owner, _run.lifecycle)
     .select_from(schema.run)
     .join(schema.experiment, _experiment.id == _run.experiment_id)
     .where(_run.id == sa.bindparam("run_id"))
@@ -119,6 +121,7 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
             name=row[2],
             kind=_KIND[row[3]],
             user=row[4],
+            submitted_by=row[19],
             status=_STATUS[row[5]],
             reason=None if row[6] is None else _reason_decoder.decode(row[6]),
             created=row[7],
@@ -151,14 +154,22 @@ def _inputs(contexts: Sequence[str], labels: Sequence[str], *datasets: Sequence[
     return map(Input, map(Dataset, *datasets), contexts, map(_tags_decoder.decode, labels))
 
 
-def owner_and_lifecycle(connection: Connection, run_id: str) -> tuple[str, Lifecycle] | None:
-    """Whose experiment the run is in, and whether it is deleted; None when there is no such run."""
-    row = connection.execute(_OWNER, {"run_id": run_id}).first()
-    return None if row is None else (row[0], _LIFECYCLE[row[1]])
+class Facts(msgspec.Struct, frozen=True):
+    """What decides who may do what with a run."""
+
+    experiment_id: str
+    owner: str
+    lifecycle: Lifecycle
+
+
+def facts(connection: Connection, run_id: str) -> Facts | None:
+    """In which experiment of whose the run is, and whether it is deleted; None when there is no such run."""
+    row = connection.execute(_FACTS, {"run_id": run_id}).first()
+    return None if row is None else Facts(row[0], row[1], _LIFECYCLE[row[2]])
 
 
 def candidates(
-    connection: Connection, text: str, owners: Sequence[str] | None, experiment_id: str | None, *, prefix: bool
+    connection: Connection, text: str, reach: Reach | None, experiment_id: str | None, *, prefix: bool
 ) -> list[str]:
     """Ids of the active runs that are called ``text`` or, if ``prefix``, whose id begins with it; newest first."""
     named = _run.name == text
@@ -167,11 +178,11 @@ def candidates(
     query = sa.select(_run.id).where(matches, _run.lifecycle == Lifecycle.ACTIVE.value)
     if experiment_id is not None:
         query = query.where(_run.experiment_id == experiment_id)
-    query = _of_owners(query, owners)
+    query = within(query, _run.experiment_id, reach)
     return list(connection.execute(query.order_by(_run.start_time.desc(), _run.id.desc()).limit(11)).scalars())
 
 
-def active_ids(connection: Connection, user: str) -> list[str]:
+def active_ids(connection: Connection, user: str, reach: Reach | None) -> list[str]:
     """Ids of the runs of ``user`` that have not ended, oldest first."""
     open_status = [status.value for status in RunStatus if not status.ended]
     query = (
@@ -179,31 +190,35 @@ def active_ids(connection: Connection, user: str) -> list[str]:
         .where(_run.status.in_(open_status), _run.created_by == user, _run.lifecycle == Lifecycle.ACTIVE.value)
         .order_by(_run.start_time, _run.id)
     )
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(within(query, _run.experiment_id, reach)).scalars())
 
 
-def child_ids(connection: Connection, run_id: str, owners: Sequence[str] | None) -> list[str]:
+def child_ids(connection: Connection, run_id: str, reach: Reach | None) -> list[str]:
     """Ids of the active direct children, oldest first."""
     query = sa.select(_run.id).where(_run.parent_id == run_id, _run.lifecycle == Lifecycle.ACTIVE.value)
-    return list(connection.execute(_of_owners(query, owners).order_by(_run.start_time, _run.id)).scalars())
+    query = within(query, _run.experiment_id, reach)
+    return list(connection.execute(query.order_by(_run.start_time, _run.id)).scalars())
 
 
-def delete(connection: Connection, run_id: str, now: int) -> None:
-    """Mark a run and its active descendants deleted."""
+def delete(connection: Connection, run_id: str, owners: Sequence[str] | None, now: int) -> None:
+    """Mark a run and its active descendants deleted, those of ``owners`` (of all when None)."""
     _mark(
         connection,
         run_id,
+        owners,
         _run.lifecycle == Lifecycle.ACTIVE.value,
         {"lifecycle": Lifecycle.DELETED.value, "deleted_with": run_id, "deleted_at": now},
     )
 
 
-def restore(connection: Connection, run_id: str) -> None:
-    """Undo the deletion that took the run, for it and its descendants: what was deleted before stays deleted."""
+def restore(connection: Connection, run_id: str, owners: Sequence[str] | None) -> None:
+    """Undo the deletion that took the run, for it and its descendants, those of ``owners`` (of all when None): what was
+    deleted before stays deleted."""
     taken_with = connection.execute(sa.select(_run.deleted_with).where(_run.id == run_id)).scalar()
     _mark(
         connection,
         run_id,
+        owners,
         _run.deleted_with == taken_with,
         {"lifecycle": Lifecycle.ACTIVE.value, "deleted_with": None, "deleted_at": None},
     )
@@ -235,8 +250,9 @@ def comments(connection: Connection, run_id: str) -> tuple[Comment, ...]:
     return tuple(Comment(comment_id=row[0], run_id=row[1], user=row[2], text=row[3], created=row[4]) for row in rows)
 
 
-def dataset_uses(connection: Connection, digest: str, owners: Sequence[str] | None) -> tuple[DatasetUse, ...]:
-    """The active runs that used a data set of ``digest``, newest first, with the versions registered from them."""
+def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tuple[DatasetUse, ...]:
+    """The active runs within ``reach`` that used a data set of ``digest``, newest first, with the versions registered
+    from them that are within it too."""
     query = (
         sa.select(_run.id, _input.context, *_DATASET_COLUMNS)
         .select_from(schema.dataset)
@@ -245,15 +261,16 @@ def dataset_uses(connection: Connection, digest: str, owners: Sequence[str] | No
         .where(_dataset.digest == digest, _run.lifecycle == Lifecycle.ACTIVE.value)
         .order_by(_run.start_time.desc(), _run.id.desc(), _dataset.name, _input.context)
     )
-    rows = connection.execute(_of_owners(query, owners)).all()
+    rows = connection.execute(within(query, _run.experiment_id, reach)).all()
+    models = {} if reach is None else reach.models()
     versions: dict[str, list[tuple[str, int]]] = defaultdict(list)
     registered = (
         sa.select(_version.run_id, schema.model.c.name, _version.version)
         .join(schema.model, schema.model.c.id == _version.model_id)
-        .where(among(_version.run_id, "run_ids", list({row[0] for row in rows})))
+        .where(among(_version.run_id, "run_ids", list({row[0] for row in rows})), reached_model(frozenset(models)))
         .order_by(schema.model.c.name, _version.version)
     )
-    for run_id, model, version in connection.execute(registered):
+    for run_id, model, version in connection.execute(registered, models):
         versions[run_id].append((model, version))
     return tuple(
         DatasetUse(dataset=Dataset(*row[2:]), run_id=row[0], context=row[1], versions=tuple(versions.get(row[0], ())))
@@ -261,18 +278,21 @@ def dataset_uses(connection: Connection, digest: str, owners: Sequence[str] | No
     )
 
 
-def _of_owners(query: sa.Select[Any], owners: Sequence[str] | None) -> sa.Select[Any]:
-    if owners is None:
-        return query
-    own = sa.select(_experiment.id).where(among(_experiment.owner, "owners", owners))
-    return query.where(_run.experiment_id.in_(own))
-
-
-def _mark(connection: Connection, run_id: str, which: sa.ColumnElement[bool], values: dict[str, Any]) -> None:
-    """Update a run and its descendants, those of them to which ``which`` applies."""
+def _mark(
+    connection: Connection,
+    run_id: str,
+    owners: Sequence[str] | None,
+    which: sa.ColumnElement[bool],
+    values: dict[str, Any],
+) -> None:
+    """Update a run and its descendants, those of them to which ``which`` applies and that belong to ``owners``."""
     family = sa.select(sa.literal(run_id, sa.String(32)).label("id")).cte("family", recursive=True)
     family = family.union(sa.select(_run.id).join(family, _run.parent_id == family.c.id))
-    connection.execute(sa.update(schema.run).where(_run.id.in_(sa.select(family.c.id)), which).values(**values))
+    marked = sa.update(schema.run).where(_run.id.in_(sa.select(family.c.id)), which)
+    if owners is not None:
+        own = sa.select(_experiment.id).where(among(_experiment.owner, "owners", owners))
+        marked = marked.where(_run.experiment_id.in_(own))
+    connection.execute(marked.values(**values))
 
 
 _list_decoder = msgspec.json.Decoder(list[Any])

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    sql,
 )
 
 metadata = MetaData(
@@ -61,6 +62,18 @@ experiment_tag = Table(
     Column("value", Text, nullable=False),
 )
 
+# Whom an experiment is open to besides its owner: `grantee` is a form of :mod:`jupyter_mlops.core.access`.
+experiment_share = Table(
+    "experiment_share",
+    metadata,
+    _id("experiment_id", ForeignKey("experiment.id", ondelete="CASCADE"), primary_key=True),
+    Column("grantee", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index(None, "grantee", "experiment_id"),
+)
+
 run = Table(
     "run",
     metadata,
@@ -87,6 +100,7 @@ run = Table(
     Column("progress_failed", Integer),
     Column("runner_json", Text),
     Column("heartbeat", BigInteger),
+    Column("submitted_by", Text),
     Index(None, "experiment_id", "lifecycle", "start_time", "id"),
     Index(None, "lifecycle", "start_time", "id"),
     Index(None, "status"),
@@ -229,6 +243,7 @@ model = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("last_version", Integer, nullable=False),
+    Column("restricted", Boolean, nullable=False, server_default=sql.false()),
 )
 
 model_tag = Table(
@@ -304,7 +319,9 @@ stream = Table(
     Column("updated", BigInteger, nullable=False),
 )
 
-# An outbox of what changed, for live views and webhooks; trimmed. Written in the transaction of what it tells.
+# An outbox of what changed, for live views and webhooks; trimmed. Written in the transaction of what it tells. Who may
+# learn of it follows from `owner`, from `experiment_id` and its shares (of an experiment and what is in it), and from
+# `restricted` (of a registered model and its versions).
 event = Table(
     "event",
     metadata,
@@ -314,6 +331,8 @@ event = Table(
     Column("owner", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("detail_json", Text),
+    _id("experiment_id"),
+    Column("restricted", Boolean, nullable=False, server_default=sql.false()),
     sqlite_autoincrement=True,
 )
 

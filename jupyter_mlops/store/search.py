@@ -35,6 +35,7 @@ from jupyter_mlops.store import schema, tokens
 from jupyter_mlops.store.conditions import EXPERIMENTS, MODELS, RUNS, VERSIONS, Fields, condition
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import fetch
+from jupyter_mlops.store.shares import Reach, reached_experiment, reached_model, within
 
 _run = schema.run.c
 _metric = schema.metric.c
@@ -58,45 +59,41 @@ class Query(msgspec.Struct, frozen=True):
             raise InvalidValue(f"limit: {short(self.limit)} is not possible; a page holds 1 to {LARGEST_PAGE} things")
 
 
-def run_ids(
-    connection: Connection, query: Query, experiment_ids: Sequence[str], owners: Sequence[str] | None
-) -> Page[str]:
-    """The runs found in the experiments (in all when none is given) that belong to ``owners`` (to anyone when None).
+def run_ids(connection: Connection, query: Query, experiment_ids: Sequence[str], reach: Reach | None) -> Page[str]:
+    """The runs found in the experiments (in all when none is given) within ``reach`` (anywhere when None).
 
-    Raises ``NotFound`` for an experiment that does not exist or belongs to others.
+    Raises ``NotFound`` for an experiment that does not exist or is out of reach.
     """
-    known = owners is None and len(experiment_ids) == 1
-    inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, owners)
+    known = reach is None and len(experiment_ids) == 1
+    inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, reach)
     bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
     page = _page(connection, RUNS, query, bound, ",".join(sorted(experiment_ids)))
     if known and not page.items:
         # Whether the experiment exists matters only when nothing was found in it.
-        _experiments_to_search(connection, experiment_ids, owners)
+        _experiments_to_search(connection, experiment_ids, reach)
     return page
 
 
-def experiment_ids(connection: Connection, query: Query, owners: Sequence[str] | None) -> Page[str]:
-    """The experiments found that belong to ``owners`` (to anyone when None)."""
-    return _page(connection, EXPERIMENTS, query, {} if owners is None else {"owners": owners})
+def experiment_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
+    """The experiments found within ``reach`` (anywhere when None)."""
+    return _page(connection, EXPERIMENTS, query, {} if reach is None else reach.experiments())
 
 
-def model_ids(connection: Connection, query: Query) -> Page[str]:
-    """The registered models found."""
-    return _page(connection, MODELS, query, {})
+def model_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
+    """The registered models found within ``reach`` (anywhere when None)."""
+    return _page(connection, MODELS, query, {} if reach is None else reach.models())
 
 
-def version_ids(connection: Connection, query: Query) -> Page[str]:
-    """The model versions found."""
-    return _page(connection, VERSIONS, query, {})
+def version_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
+    """The versions found of models within ``reach`` (of any when None)."""
+    return _page(connection, VERSIONS, query, {} if reach is None else reach.models())
 
 
 _EXPERIMENTS_GIVEN = sa.select(_experiment.id).where(among(_experiment.id, "ids"))
 
 
-def _experiments_to_search(connection: Connection, given: Sequence[str], owners: Sequence[str] | None) -> Sequence[str]:
-    query = _EXPERIMENTS_GIVEN if given else sa.select(_experiment.id)
-    if owners is not None:
-        query = query.where(among(_experiment.owner, "owners", owners))
+def _experiments_to_search(connection: Connection, given: Sequence[str], reach: Reach | None) -> Sequence[str]:
+    query = within(_EXPERIMENTS_GIVEN if given else sa.select(_experiment.id), _experiment.id, reach)
     found = connection.execute(query, {"ids": given} if given else {}).scalars().all()
     unknown = set(given).difference(found)
     if unknown:
@@ -154,10 +151,10 @@ def _listing(
     elif fields is EXPERIMENTS:
         conditions = _lifecycle(view, _experiment.lifecycle)
         if "owners" in bound:
-            conditions.append(among(_experiment.owner, "owners"))
+            conditions.append(reached_experiment(_experiment.id))
         listing.add_segment(fields.source, conditions, order)
     else:
-        listing.add_segment(fields.source, [], order)
+        listing.add_segment(fields.source, [reached_model(bound)], order)
     return listing
 
 

@@ -11,6 +11,12 @@ Rules that hold for each operation:
 - **Errors** are those of :mod:`jupyter_mlops.core.errors`. What does not exist and what the principal may not see raise
   the same :class:`~jupyter_mlops.core.errors.NotFound`.
 - **Deleted** things are found only where a ``view`` asks for them, and by their id.
+- **Access** is by owner: a user or a group. Experiments, with all that is in them, are visible to their owner (the
+  user, the members of the group) and to those they are shared with; registered models to all who may read, unless
+  restricted. What decides for others (sharing, handing over, restricting) is refused with ``PermissionDenied`` to a
+  principal that does not decide (:class:`~jupyter_mlops.core.access.Principal`). Administrators see and may do all.
+- **Owner** of what is created: ``owner`` when given, else the principal's default owner, else their only group, else
+  they themselves; ``PermissionDenied`` when they may not write to that owner's things.
 """
 
 from __future__ import annotations
@@ -38,8 +44,10 @@ from jupyter_mlops.core.records import (
     NewRun,
     Page,
     RegisteredModel,
+    Role,
     Run,
     RunChange,
+    Share,
     StreamPosition,
     View,
 )
@@ -57,17 +65,22 @@ __all__ = [
 
 
 class Experiments(Protocol):
+    """Where :meth:`create`, :meth:`ensure` and :meth:`find` get a name and no owner, ``GROUP/NAME`` means ``NAME`` of
+    ``group:GROUP`` when the caller belongs to that group; any other slash is part of the name."""
+
     def create(self, name: str, *, owner: str | None = None, tags: Mapping[str, str] | None = None) -> Experiment:
         """Create an experiment; ``AlreadyExists`` when the owner has one of that name (deleted ones count too)."""
 
     def ensure(self, name: str, *, owner: str | None = None) -> Experiment:
-        """The active experiment of that name, created when there is none. Two callers at once get the same one.
-        ``Conflict`` when it exists but is deleted."""
+        """The owner's active experiment of that name, created when there is none. Two callers at once get the same
+        one. ``Conflict`` when it exists but is deleted."""
 
     def get(self, experiment_id: str) -> Experiment: ...
 
     def find(self, name: str) -> Experiment:
-        """The experiment of that name, deleted or not; ``NotFound`` when there is none."""
+        """The experiment of that name, deleted or not: the default owner's, else the caller's own, else the only one
+        that the caller may see. ``NotFound`` when there is none, ``InvalidValue`` with the owners when several are
+        left."""
 
     def search(
         self,
@@ -90,6 +103,40 @@ class Experiments(Protocol):
         """Mark deleted, with its runs; :meth:`restore` brings back what this call deleted."""
 
     def restore(self, experiment_id: str) -> None: ...
+
+    def share(
+        self,
+        experiment_id: str,
+        *,
+        to_user: str | None = None,
+        to_group: str | None = None,
+        to_everyone: bool = False,
+        role: Role | str = Role.READ,
+    ) -> None:
+        """Open an experiment to exactly one of a user, a group, or everyone who may read; once more to the same
+        changes the role.
+
+        ``read`` shows the experiment, its runs, artifacts, histories and comments; ``write`` also lets create runs in
+        it and write to its runs. Renaming, tagging, deleting, sharing and handing over the experiment, and deleting and
+        restoring its runs, stay its owner's. A share gives nobody more than their own credential does.
+        """
+
+    def unshare(
+        self,
+        experiment_id: str,
+        *,
+        to_user: str | None = None,
+        to_group: str | None = None,
+        to_everyone: bool = False,
+    ) -> None:
+        """Take a share back; ``NotFound`` when there is none."""
+
+    def shares(self, experiment_id: str) -> tuple[Share, ...]:
+        """With whom it is shared; those it is shared with see only the shares that mean them."""
+
+    def transfer(self, experiment_id: str, owner: str) -> None:
+        """Hand it over to a user, or to ``group:NAME``; its shares stay. ``NameTaken`` when that owner has an
+        experiment of its name."""
 
 
 class Runs(Protocol):
@@ -136,7 +183,8 @@ class Runs(Protocol):
     def delete_tag(self, run_id: str, key: str) -> None: ...
 
     def delete(self, run_id: str) -> None:
-        """Mark deleted, children included; bytes stay until :meth:`Tracker.gc`."""
+        """Mark deleted, with those of its children that are the caller's to delete; bytes stay until
+        :meth:`Tracker.gc`."""
 
     def restore(self, run_id: str) -> None: ...
 
@@ -157,7 +205,7 @@ class Runs(Protocol):
     def comments(self, run_id: str) -> tuple[Comment, ...]: ...
 
     def active(self) -> tuple[Run, ...]:
-        """Runs with status RUNNING or SCHEDULED of this principal, for finding lost ones."""
+        """Visible runs with status RUNNING or SCHEDULED that this principal made, for finding lost ones."""
 
     def children(self, run_id: str) -> tuple[Run, ...]:
         """Active direct children, oldest first."""
@@ -203,7 +251,9 @@ class Models(Protocol):
 
     def create(
         self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None, owner: str | None = None
-    ) -> RegisteredModel: ...
+    ) -> RegisteredModel:
+        """Create a model; ``AlreadyExists`` when there is one of that name, ``NameTaken``, which says no more, when
+        the caller may not see it."""
 
     def get(self, name: str) -> RegisteredModel: ...
 
@@ -226,6 +276,12 @@ class Models(Protocol):
         """Delete a model with its versions and aliases; their bytes are freed by ``gc``. ``Conflict`` while an alias
         points at one of them."""
 
+    def restrict(self, name: str, restricted: bool) -> RegisteredModel:
+        """Show the model, its versions and aliases to its owner only, or again to all who may read."""
+
+    def transfer(self, name: str, owner: str) -> None:
+        """Hand it over to a user, or to ``group:NAME``."""
+
     def register(
         self,
         name: str,
@@ -235,7 +291,8 @@ class Models(Protocol):
         description: str = "",
         tags: Mapping[str, str] | None = None,
     ) -> ModelVersion:
-        """Make a version from the model directory at ``path`` of a run; the model is created when there is none.
+        """Make a version from the model directory at ``path`` of a run; the model is created when there is none, as
+        the run's owner's where the caller may write to their things.
 
         The version keeps its own reference to the bytes: deleting the run later does not touch it. ``InvalidValue``
         when ``path`` holds no ``MLmodel`` file, saying which folders of the run do.
@@ -284,7 +341,7 @@ class Models(Protocol):
 
 class Datasets(Protocol):
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
-        """Which runs, and versions registered from them, used a data set of this digest."""
+        """Which visible runs, and visible versions registered from them, used a data set of this digest."""
 
 
 class Tracker(Protocol):
@@ -306,7 +363,7 @@ class Tracker(Protocol):
     def datasets(self) -> Datasets: ...
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
-        """What was done by whom, newest first."""
+        """What was done by whom, newest first; of others only for administrators."""
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,

@@ -11,6 +11,7 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun, Run, RunChange, Ru
 from jupyter_mlops.store import events, metrics, schema
 from jupyter_mlops.store.batches import CROWD
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.events import Event
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -72,7 +73,7 @@ def test_old_events_are_trimmed(database: Database) -> None:
     now = 10 * events.KEPT_MS
     with database.write() as connection:
         for at in (0, now - events.KEPT_MS - 1, now - events.KEPT_MS, now):
-            events.add_event(connection, "run.changed", "o", str(at), at)
+            events.add_events(connection, Event("run.changed", "o", str(at), at))
         events.trim_events(connection, now)
         left = connection.execute(sa.select(schema.event.c.at).order_by(schema.event.c.id)).scalars().all()
     assert left == [now - events.KEPT_MS, now]

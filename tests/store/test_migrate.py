@@ -32,6 +32,9 @@ def upgrade() -> None:
     {then}
 """
 
+PRESENT = migrate.HEAD
+"""The revision of this version, also where a test makes up a later one."""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
@@ -132,10 +135,10 @@ def test_opening_twice_changes_nothing(empty: Database) -> None:
 @pytest.mark.usefixtures("next_version")
 def test_an_older_database_is_upgraded_when_asked(empty: Database, tmp_path: Path) -> None:
     migrate.ensure_current(empty, upgrade=False)
-    stamp(empty, "0001")
+    stamp(empty, PRESENT)
     with pytest.raises(SchemaOutdated, match="jupyter mlops db upgrade"):
         migrate.ensure_current(empty, upgrade=False)
-    assert migrate.current(empty) == "0001"
+    assert migrate.current(empty) == PRESENT
     migrate.upgrade(empty)
     assert migrate.current(empty) == migrate.HEAD
     assert "later" in tables(empty)
@@ -151,10 +154,10 @@ def test_an_older_file_is_copied_and_upgraded_on_opening(
     request.getfixturevalue("next_version")
     with connect(url) as tracker:
         assert tracker.experiments.find("kept") == experiment
-    (copy,) = tmp_path.glob("mlops.db.backup-0001-*")
+    (copy,) = tmp_path.glob(f"mlops.db.backup-{PRESENT}-*")
     assert str(copy) in caplog.text
     with sqlite3.connect(copy) as connection:
-        assert connection.execute("SELECT version_num FROM mlops_schema").fetchone() == ("0001",)
+        assert connection.execute("SELECT version_num FROM mlops_schema").fetchone() == (PRESENT,)
         assert connection.execute("SELECT name FROM experiment").fetchone() == ("kept",)
     connection.close()
     connect(url).close()
@@ -163,12 +166,12 @@ def test_an_older_file_is_copied_and_upgraded_on_opening(
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty: Database, next_version: Path) -> None:
     migrate.ensure_current(empty, upgrade=False)
-    stamp(empty, "0001")
-    broken = NEXT.format(revision=migrate.HEAD, before="0001", then="raise RuntimeError('broken')")
+    stamp(empty, PRESENT)
+    broken = NEXT.format(revision=migrate.HEAD, before=PRESENT, then="raise RuntimeError('broken')")
     next_version.write_text(broken)
     with pytest.raises(RuntimeError, match="broken"):
         migrate.upgrade(empty)
-    assert migrate.current(empty) == "0001"
+    assert migrate.current(empty) == PRESENT
     assert "later" not in tables(empty)
 
 

@@ -85,6 +85,8 @@ class EmbeddedTracker:
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidValue(f"limit: {limit} is out of range; 1 to {LARGEST_PAGE} are possible")
         principal = self.principal
+        if principal.scope < Scope.READ:
+            return ()
         # Entries name things of others, so that only administrators see more than their own.
         actor = None if principal.scope >= Scope.ADMIN else principal.name
         with self._context.read() as connection:

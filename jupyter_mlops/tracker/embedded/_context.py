@@ -6,17 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope, require
-from jupyter_mlops.core.errors import NotFound, PermissionDenied
+from jupyter_mlops.core import access
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import is_id
-from jupyter_mlops.core.records import Lifecycle
-from jupyter_mlops.core.values import owner_name, short
-from jupyter_mlops.store import runs
+from jupyter_mlops.core.records import Role
+from jupyter_mlops.core.values import short
+from jupyter_mlops.store import runs, shares
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.events import Event
 
 if TYPE_CHECKING:
     from jupyter_mlops.store.blobs import BlobStore
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def run_changed(run_id: str, run: runs.Facts, at: int) -> Event:
+    """The event that tells so."""
+    return Event("run.changed", run.owner, run_id, at, experiment_id=run.experiment_id)
 
 
 class OpenStore:
@@ -93,33 +101,57 @@ class Context:
     def write(self) -> AbstractContextManager[Connection]:
         return self.database.write()
 
-    def require(self, owner: str, scope: Scope, what: str) -> None:
-        """Raise ``NotFound`` or ``PermissionDenied`` unless the principal may use ``scope`` on a thing of ``owner``."""
-        require(self.principal, owner, scope, what)
+    def require(self, connection: Connection, owner: str, experiment_id: str, scope: Scope, what: str) -> None:
+        """Raise ``NotFound`` or ``PermissionDenied`` unless the principal may use ``scope`` on ``what``, which is an
+        experiment of ``owner`` or is in it."""
+        role = self._role(connection, owner, experiment_id, scope)
+        access.require(self.principal, owner, scope, what, role)
+
+    def require_ownership(self, connection: Connection, owner: str, experiment_id: str, what: str) -> None:
+        """Raise, as :meth:`require` does, unless the principal may do with ``what`` what only its owner may."""
+        role = self._role(connection, owner, experiment_id, Scope.READ)
+        access.require_ownership(self.principal, owner, what, role)
+
+    def _role(self, connection: Connection, owner: str, experiment_id: str, scope: Scope) -> Role | None:
+        """What the experiment is shared with the principal as, where ownership does not give ``scope``."""
+        if self.principal.scope_on(owner) >= scope:
+            return None
+        return shares.widest_role(connection, experiment_id, access.grantees_of(self.principal))
 
     def owner_of_new(self, owner: str | None, what: str) -> str:
-        """The owner of a thing to be created: the principal unless another is asked for, who must be theirs to give."""
-        chosen = self.principal.name if owner is None else owner_name(owner)
-        if self.principal.scope < Scope.WRITE or not (
-            self.principal.scope >= Scope.ADMIN or self.principal.owns(chosen)
-        ):
-            raise PermissionDenied(f"{what}: {self.principal.name!r} may not create things of {chosen!r}")
+        """The owner of a thing to be created: the principal's default unless another is asked for, who must be theirs
+        to give."""
+        chosen = access.default_owner(self.principal) if owner is None else access.owner_name(owner)
+        access.require_owner_of_new(self.principal, chosen, what)
         return chosen
 
-    def run_allowed(self, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
-        """The owner and the lifecycle of a run on which the principal may use ``scope``."""
-        found = runs.owner_and_lifecycle(connection, run_id) if is_id(run_id) else None
-        what = f"run {run_id if is_id(run_id) else short(run_id)}"
-        if found is None:
-            raise NotFound(f"{what} does not exist")
-        self.require(found[0], scope, what)
+    def run_allowed(self, connection: Connection, run_id: str, scope: Scope) -> runs.Facts:
+        """What is to be known of a run on which the principal may use ``scope``."""
+        found = self._run(connection, run_id)
+        self.require(connection, found.owner, found.experiment_id, scope, f"run {run_id}")
         return found
 
-    @property
-    def owners(self) -> tuple[str, ...] | None:
-        """The owners whose things the principal may see; None for all."""
-        if self.principal.scope >= Scope.ADMIN:
+    def run_owned(self, connection: Connection, run_id: str) -> runs.Facts:
+        """What is to be known of a run with which the principal may do what only the owner of its experiment may."""
+        found = self._run(connection, run_id)
+        self.require_ownership(connection, found.owner, found.experiment_id, f"run {run_id}")
+        return found
+
+    def _run(self, connection: Connection, run_id: str) -> runs.Facts:
+        found = runs.facts(connection, run_id) if is_id(run_id) else None
+        if found is None:
+            raise NotFound(f"run {run_id if is_id(run_id) else short(run_id)} does not exist")
+        return found
+
+    @cached_property
+    def reach(self) -> shares.Reach | None:
+        """What the principal may find; None for everything."""
+        owners = access.owners_reached(self.principal, Scope.READ)
+        if owners is None:
             return None
-        if self.principal.scope < Scope.READ:
-            return ()
-        return (self.principal.name, *(GROUP_PREFIX + group for group in sorted(self.principal.groups)))
+        return shares.Reach(owners, access.grantees_of(self.principal), self.principal.scope >= Scope.READ)
+
+    @property
+    def writable_owners(self) -> tuple[str, ...] | None:
+        """The owners whose things the principal may change; None for all."""
+        return access.owners_reached(self.principal, Scope.WRITE)

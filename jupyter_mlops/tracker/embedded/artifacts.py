@@ -19,8 +19,9 @@ from jupyter_mlops.store import artifacts, events, streams
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
 from jupyter_mlops.store.objects import require_driver
+from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import save_file, save_folder
-from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded._context import Context, run_changed
 from jupyter_mlops.tracker.upload import opened, regular_files
 
 
@@ -32,7 +33,7 @@ class EmbeddedArtifacts:
         self._context = context
 
     def check_location(self) -> None:
-        require_driver(self._context.artifacts_url)
+        require_driver(self._context.store.artifacts_url)
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
@@ -93,12 +94,12 @@ class EmbeddedArtifacts:
     def delete(self, run_id: str, path: str) -> None:
         artifact_path(path)
         with self._context.write() as connection:
-            owner = self._require_writable(connection, run_id)
+            run = self._require_writable(connection, run_id)
             artifacts.lock_run(connection, run_id)
             if not artifacts.delete_files(connection, run_id, path):
                 raise _missing(run_id, path)
             now = self._context.clock()
-            events.add_event(connection, "run.changed", owner, run_id, now)
+            events.add_events(connection, run_changed(run_id, run, now))
             events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
 
     def _file(self, run_id: str, path: str) -> File:
@@ -111,11 +112,11 @@ class EmbeddedArtifacts:
         return file
 
     def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
-        owner = self._require_writable(connection, run_id)
+        run = self._require_writable(connection, run_id)
         now = self._context.clock()
         written = artifacts.put_files(connection, run_id, files, now)
         if written:
-            events.add_event(connection, "run.changed", owner, run_id, now)
+            events.add_events(connection, run_changed(run_id, run, now))
         return written
 
     def _applied(self, connection: Connection, run_id: str, path: str) -> Artifact:
@@ -134,11 +135,11 @@ class EmbeddedArtifacts:
             self._context.run_allowed(connection, run_id, Scope.READ)
             yield connection
 
-    def _require_writable(self, connection: Connection, run_id: str) -> str:
-        owner, lifecycle = self._context.run_allowed(connection, run_id, Scope.WRITE)
-        if lifecycle is Lifecycle.DELETED:
+    def _require_writable(self, connection: Connection, run_id: str) -> Facts:
+        run = self._context.run_allowed(connection, run_id, Scope.WRITE)
+        if run.lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted; restore it to change its artifacts")
-        return owner
+        return run
 
 
 def _missing(run_id: str, path: str, why: str | None = None) -> NotFound:

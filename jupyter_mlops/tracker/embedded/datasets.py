@@ -17,4 +17,4 @@ class EmbeddedDatasets:
 
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
         with self._context.read() as connection:
-            return runs.dataset_uses(connection, digest, self._context.owners)
+            return runs.dataset_uses(connection, digest, self._context.reach)

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core import values
-from jupyter_mlops.core.access import Scope, require_model
+from jupyter_mlops.core import access, values
+from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NameTaken, NotFound
 from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.model_safety import MLMODEL, flavors_of, unsafe_reason
@@ -31,7 +31,9 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.store import artifacts, events, registry, search
 from jupyter_mlops.store.artifacts import File
+from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.registry import Model
+from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
@@ -55,7 +57,7 @@ class EmbeddedModels:
         new = self._new(name, owner, values.description(description), _checked_tags(tags or {}))
         with self._context.write() as connection:
             if not self._insert(connection, new):
-                raise AlreadyExists(f"the registered model {name!r} exists already: choose another name")
+                raise self._taken(connection, name)
         return new
 
     def get(self, name: str) -> RegisteredModel:
@@ -72,10 +74,8 @@ class EmbeddedModels:
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
         query = _query(filter, order_by, Entity.MODEL, limit, page_token)
-        if self._context.principal.scope < Scope.READ:
-            return Page(items=())
         with self._context.read() as connection:
-            page = search.model_ids(connection, query)
+            page = search.model_ids(connection, query, self._context.reach)
             found = registry.load(connection, page.items)
         return Page(items=tuple(found), next_page_token=page.next_page_token)
 
@@ -88,11 +88,12 @@ class EmbeddedModels:
         with self._changing(name) as (connection, model):
             if "name" in changes:
                 if registry.find(connection, changes["name"]) is not None:
-                    raise AlreadyExists(f"the registered model {new_name!r} exists already: choose another name")
+                    raise self._taken(connection, changes["name"])
                 self._audit(connection, "model.rename", changes["name"], {"from": name, "to": new_name})
             if changes:
                 registry.update(connection, model.id, self._context.clock(), **changes)
-                self._event(connection, "model.changed", Model(model.id, changes.get("name", name), model.owner))
+                renamed = msgspec.structs.replace(model, name=changes.get("name", name))
+                self._event(connection, "model.changed", renamed)
             return registry.load(connection, [model.id])[0]
 
     def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None:
@@ -126,6 +127,26 @@ class EmbeddedModels:
             self._event(connection, "model.deleted", model)
             self._audit(connection, "model.delete", name)
 
+    # --- for others ---
+
+    def restrict(self, name: str, restricted: bool) -> RegisteredModel:
+        with self._deciding(name) as (connection, model):
+            if model.restricted != restricted:
+                registry.update(connection, model.id, self._context.clock(), restricted=restricted)
+                # Told to all who saw it before or see it now.
+                self._event(connection, "model.changed", msgspec.structs.replace(model, restricted=False))
+                self._audit(connection, "model.restrict", name, {"restricted": restricted})
+            return registry.load(connection, [model.id])[0]
+
+    def transfer(self, name: str, owner: str) -> None:
+        access.owner_name(owner)
+        with self._deciding(name) as (connection, model):
+            if model.owner != owner:
+                registry.update(connection, model.id, self._context.clock(), owner=owner)
+                for each in (model, msgspec.structs.replace(model, owner=owner)):
+                    self._event(connection, "model.changed", each)
+                self._audit(connection, "model.transfer", name, {"from": model.owner, "to": owner})
+
     # --- versions ---
 
     def register(
@@ -143,10 +164,10 @@ class EmbeddedModels:
         if path:
             values.artifact_path(path)
         with self._context.read() as connection:
-            owner = self._registrable(connection, run_id)
+            owner = self._registrable(connection, run_id).owner
             model = registry.find(connection, name)
             if model is not None:
-                self._require(model, Scope.WRITE)
+                self._require_target(model)
             files = _model_files(connection, run_id, path)
         mlmodel = self._mlmodel(run_id, path, files)
         now = self._context.clock()
@@ -165,7 +186,9 @@ class EmbeddedModels:
             flavors=flavors_of(mlmodel),
             tags=checked,
         )
-        created = self._new(name, owner, "", ()) if model is None else None
+        # The model is its run's owner's, where the caller may give them things; else as one that is created.
+        theirs = self._context.principal.scope_on(owner) >= Scope.WRITE
+        created = self._new(name, owner if theirs else None, "", ()) if model is None else None
         version_id = new_id()
         with self._context.write() as connection:
             artifacts.lock_run(connection, run_id)
@@ -174,7 +197,10 @@ class EmbeddedModels:
                 raise Conflict(f"{new.source} was changed while it was being registered: register it again")
             if created is not None:
                 self._insert(connection, created)
-            model = self._allowed(connection, name, Scope.WRITE, lock=True)
+            model = registry.find(connection, name, lock=True)
+            if model is None:
+                raise Conflict(f"{_named(name)} was renamed or deleted just now: register it again")
+            self._require_target(model)
             number = registry.insert_version(connection, model.id, version_id, new, files)
             self._event(connection, "version.created", model, {"version": number})
             self._audit(connection, "version.create", name, {"version": number, "run_id": run_id, "path": path})
@@ -216,10 +242,8 @@ class EmbeddedModels:
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
         query = _query(filter, order_by, Entity.VERSION, limit, page_token)
-        if self._context.principal.scope < Scope.READ:
-            return Page(items=())
         with self._context.read() as connection:
-            page = search.version_ids(connection, query)
+            page = search.version_ids(connection, query, self._context.reach)
             found = registry.load_versions(connection, page.items)
         return Page(items=tuple(found), next_page_token=page.next_page_token)
 
@@ -322,18 +346,25 @@ class EmbeddedModels:
         )
 
     def _insert(self, connection: Connection, new: RegisteredModel) -> bool:
-        model = Model(new_id(), new.name, new.owner)
+        model = Model(new_id(), new.name, new.owner, new.restricted)
         if not registry.insert(connection, model.id, new):
             return False
         self._event(connection, "model.created", model)
         self._audit(connection, "model.create", new.name, {"owner": new.owner})
         return True
 
-    def _registrable(self, connection: Connection, run_id: str) -> str:
-        owner, lifecycle = self._context.run_allowed(connection, run_id, Scope.READ)
-        if lifecycle is Lifecycle.DELETED:
+    def _taken(self, connection: Connection, name: str) -> AlreadyExists:
+        """The answer to one who would have a name that is taken, which says no more than that to who may not see it."""
+        model = registry.find(connection, name)
+        if model is None or self._sees(model):
+            return AlreadyExists(f"the registered model {name!r} exists already: choose another name")
+        return NameTaken(f"the name {name!r} is taken: choose another name")
+
+    def _registrable(self, connection: Connection, run_id: str) -> Facts:
+        run = self._context.run_allowed(connection, run_id, Scope.READ)
+        if run.lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted; restore it to register a model from it")
-        return owner
+        return run
 
     def _mlmodel(self, run_id: str, path: str, files: Sequence[File]) -> Mapping[str, Any]:
         source = f"runs:/{run_id}/{path}"
@@ -366,8 +397,18 @@ class EmbeddedModels:
     def _read(self, name: str, version: int, file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._context.blobs.read(file.blob, f"file {file.path!r} of {_named(name, version)}", start, stop)
 
+    def _sees(self, model: Model) -> bool:
+        return access.sees_model(self._context.principal, model.owner, model.restricted)
+
     def _require(self, model: Model, scope: Scope) -> None:
-        require_model(self._context.principal, model.owner, scope, _named(model.name))
+        what = _named(model.name)
+        access.require_model(self._context.principal, model.owner, scope, what, restricted=model.restricted)
+
+    def _require_target(self, model: Model) -> None:
+        """Raise unless a version may be registered in the model; a new one cannot have its name either."""
+        if not self._sees(model):
+            raise NameTaken(f"the name {model.name!r} is taken: choose another name")
+        self._require(model, Scope.WRITE)
 
     def _allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> Model:
         model = registry.find(connection, name, lock=lock)
@@ -381,6 +422,12 @@ class EmbeddedModels:
         with self._context.write() as connection:
             yield connection, self._allowed(connection, name, Scope.WRITE, lock=True)
 
+    @contextmanager
+    def _deciding(self, name: str) -> Iterator[tuple[Connection, Model]]:
+        with self._changing(name) as (connection, model):
+            access.require_decision(self._context.principal, _named(name))
+            yield connection, model
+
     def _touch(self, connection: Connection, model: Model, version_id: str | None = None) -> None:
         now = self._context.clock()
         if version_id is not None:
@@ -389,7 +436,8 @@ class EmbeddedModels:
         self._event(connection, "model.changed", model)
 
     def _event(self, connection: Connection, kind: str, model: Model, detail: Json = None) -> None:
-        events.add_event(connection, kind, model.owner, model.name, self._context.clock(), detail)
+        now = self._context.clock()
+        events.add_events(connection, Event(kind, model.owner, model.name, now, detail, restricted=model.restricted))
 
     def _audit(self, connection: Connection, action: str, name: str, detail: Json = None) -> None:
         events.add_audit(connection, self._context.principal.name, action, name, self._context.clock(), detail)

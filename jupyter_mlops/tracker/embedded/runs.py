@@ -26,7 +26,8 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
 from jupyter_mlops.store import calls, events, histories, runs, streams
-from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.store.runs import Facts
+from jupyter_mlops.tracker.embedded._context import Context, run_changed
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 SHORTEST_PREFIX = 4
@@ -80,34 +81,34 @@ class EmbeddedRuns:
     def delete_tag(self, run_id: str, key: str) -> None:
         values.check_key(key, "tag")
         with self._context.write() as connection:
-            owner = self._active(connection, run_id)
+            run = self._active(connection, run_id)
             if not runs.delete_tag(connection, run_id, key):
                 raise NotFound(f"run {run_id} has no tag {values.short(key)}")
-            self._tell(connection, run_id, owner)
+            self._tell(connection, run_id, run)
 
     def delete(self, run_id: str) -> None:
         with self._context.write() as connection:
-            owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
-            if lifecycle is Lifecycle.ACTIVE:
-                runs.delete(connection, run_id, self._context.clock())
-                self._note(connection, "run.delete", run_id, owner)
+            run = self._context.run_owned(connection, run_id)
+            if run.lifecycle is Lifecycle.ACTIVE:
+                runs.delete(connection, run_id, self._context.writable_owners, self._context.clock())
+                self._note(connection, "run.delete", run_id, run)
 
     def restore(self, run_id: str) -> None:
         with self._context.write() as connection:
-            owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
-            if lifecycle is Lifecycle.DELETED:
+            run = self._context.run_owned(connection, run_id)
+            if run.lifecycle is Lifecycle.DELETED:
                 if runs.in_deleted_experiment(connection, run_id):
                     raise Conflict(f"run {run_id} was deleted with its experiment: restore the experiment")
-                runs.restore(connection, run_id)
-                self._note(connection, "run.restore", run_id, owner)
+                runs.restore(connection, run_id, self._context.writable_owners)
+                self._note(connection, "run.restore", run_id, run)
 
     def comment(self, run_id: str, text: str) -> Comment:
         values.comment_text(text)
         with self._context.write() as connection:
-            owner = self._active(connection, run_id)
+            run = self._active(connection, run_id)
             now = self._context.clock()
             comment = runs.add_comment(connection, run_id, self._context.principal.name, text, now)
-            self._tell(connection, run_id, owner)
+            self._tell(connection, run_id, run)
         return comment
 
     # --- reading ---
@@ -126,7 +127,7 @@ class EmbeddedRuns:
         values.run_name(text)
         prefix = re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},31}}", text) is not None
         with self._context.read() as connection:
-            ids = runs.candidates(connection, text, self._context.owners, experiment_id, prefix=prefix)
+            ids = runs.candidates(connection, text, self._context.reach, experiment_id, prefix=prefix)
             found = runs.load(connection, ids)
         if not found:
             hint = "" if prefix else f"; an id can be shortened to its first digits, {SHORTEST_PREFIX} at least"
@@ -155,7 +156,7 @@ class EmbeddedRuns:
             parse_filter(filter, Entity.RUN), parse_order_by(order_by, Entity.RUN), view, limit, page_token
         )
         with self._context.read() as connection:
-            page = search.run_ids(connection, query, experiment_ids, self._context.owners)
+            page = search.run_ids(connection, query, experiment_ids, self._context.reach)
             found = runs.load(connection, page.items)
         return Page(items=tuple(found), next_page_token=page.next_page_token)
 
@@ -185,33 +186,34 @@ class EmbeddedRuns:
 
     def active(self) -> tuple[Run, ...]:
         with self._context.read() as connection:
-            return tuple(runs.load(connection, runs.active_ids(connection, self._context.principal.name)))
+            ids = runs.active_ids(connection, self._context.principal.name, self._context.reach)
+            return tuple(runs.load(connection, ids))
 
     def children(self, run_id: str) -> tuple[Run, ...]:
         with self._context.read() as connection:
             self._allowed(connection, run_id, Scope.READ)
-            return tuple(runs.load(connection, runs.child_ids(connection, run_id, self._context.owners)))
+            return tuple(runs.load(connection, runs.child_ids(connection, run_id, self._context.reach)))
 
     # --- rules ---
 
-    def _authorize(self, owner: str, what: str) -> None:
-        self._context.require(owner, Scope.WRITE, what)
+    def _authorize(self, connection: Connection, owner: str, experiment_id: str, what: str) -> None:
+        self._context.require(connection, owner, experiment_id, Scope.WRITE, what)
 
-    def _allowed(self, connection: Connection, run_id: str, scope: Scope) -> tuple[str, Lifecycle]:
+    def _allowed(self, connection: Connection, run_id: str, scope: Scope) -> Facts:
         return self._context.run_allowed(connection, run_id, scope)
 
-    def _active(self, connection: Connection, run_id: str) -> str:
-        """The owner of a run that may be written to."""
-        owner, lifecycle = self._allowed(connection, run_id, Scope.WRITE)
-        if lifecycle is Lifecycle.DELETED:
+    def _active(self, connection: Connection, run_id: str) -> Facts:
+        """What is to be known of a run that may be written to."""
+        run = self._allowed(connection, run_id, Scope.WRITE)
+        if run.lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted: restore it first")
-        return owner
+        return run
 
-    def _tell(self, connection: Connection, run_id: str, owner: str) -> None:
-        events.add_event(connection, "run.changed", owner, run_id, self._context.clock())
+    def _tell(self, connection: Connection, run_id: str, run: Facts) -> None:
+        events.add_events(connection, run_changed(run_id, run, self._context.clock()))
 
-    def _note(self, connection: Connection, action: str, run_id: str, owner: str) -> None:
-        self._tell(connection, run_id, owner)
+    def _note(self, connection: Connection, action: str, run_id: str, run: Facts) -> None:
+        self._tell(connection, run_id, run)
         events.add_audit(connection, self._context.principal.name, action, run_id, self._context.clock())
 
 
