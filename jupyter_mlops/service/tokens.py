@@ -11,10 +11,9 @@ from pathlib import Path
 import msgspec
 from tornado.web import RequestHandler
 
-from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.access import Principal, Scope, group_name, owner_name, user_name
 from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
 from jupyter_mlops.core.records import Record
-from jupyter_mlops.core.values import owner_name
 
 TOKEN_PREFIX = "mlops_"
 _CREDENTIAL = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
@@ -26,11 +25,23 @@ class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user: str
     groups: tuple[str, ...] = ()
     scope: str = "write"
+    group_scopes: dict[str, str] = msgspec.field(default_factory=dict)
+    """Scopes on the things of single groups, by their names."""
+    decides: bool = True
+    """Whether it may decide for others; see :class:`jupyter_mlops.core.access.Principal`."""
+    default_owner: str | None = None
     created: int = 0
     """Milliseconds since the epoch."""
 
     def principal(self) -> Principal:
-        return Principal(name=self.user, groups=frozenset(self.groups), scope=Scope[self.scope.upper()])
+        return Principal(
+            name=self.user,
+            groups=frozenset(self.groups),
+            scope=Scope[self.scope.upper()],
+            group_scopes=tuple((group, Scope[scope.upper()]) for group, scope in sorted(self.group_scopes.items())),
+            decides=self.decides,
+            default_owner=self.default_owner,
+        )
 
 
 Grants = dict[str, Grant]
@@ -118,9 +129,12 @@ class TokenFile:
 
 
 def _check(grant: Grant, where: str) -> None:
-    owner_name(grant.user)
-    for group in grant.groups:
-        owner_name(f"group:{group}")
-    known = [scope.name.lower() for scope in Scope if scope]
-    if grant.scope not in known:
-        raise InvalidValue(f"{where}: the scope {grant.scope!r} of {grant.user!r} is none of {', '.join(known)}")
+    user_name(grant.user)
+    for group in (*grant.groups, *grant.group_scopes):
+        group_name(group)
+    if grant.default_owner is not None:
+        owner_name(grant.default_owner)
+    known = [scope.name.lower() for scope in Scope]
+    for scope in (grant.scope, *grant.group_scopes.values()):
+        if scope not in known:
+            raise InvalidValue(f"{where}: the scope {scope!r} of {grant.user!r} is none of {', '.join(known)}")

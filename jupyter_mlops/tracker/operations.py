@@ -12,6 +12,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
+from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -116,11 +117,17 @@ class Operation:
         for name, parameter in self.signature.parameters.items():
             if belongs(name):
                 default = () if parameter.default is parameter.empty else (parameter.default,)
-                fields.append((name, parameter.annotation, *default))
+                fields.append((name, _as_sent(parameter.annotation), *default))
         title = "".join(word.title() for word in re.split(r"[._]", self.id))
         return msgspec.defstruct(
             title + part, fields, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True
         )
+
+
+def _as_sent(hint: Any) -> Any:
+    """The type of a parameter on its way: where a word may be given as text or as itself, it is sent as text."""
+    kinds = [each for each in typing.get_args(hint) if isinstance(each, type) and issubclass(each, Enum)]
+    return kinds[0] if kinds and str in typing.get_args(hint) else hint
 
 
 def _declared() -> Iterator[Operation]:
@@ -142,6 +149,10 @@ def _declared() -> Iterator[Operation]:
         ("delete_tag", "DELETE", "experiments/{experiment_id}/tags", write),
         ("delete", "DELETE", "experiments/{experiment_id}", write),
         ("restore", "POST", "experiments/{experiment_id}/restore", write),
+        ("share", "POST", "experiments/{experiment_id}/shares", write),
+        ("unshare", "DELETE", "experiments/{experiment_id}/shares", write),
+        ("shares", "GET", "experiments/{experiment_id}/shares", read),
+        ("transfer", "POST", "experiments/{experiment_id}/owner", write),
     )
     yield from of(
         "runs",
@@ -179,6 +190,8 @@ def _declared() -> Iterator[Operation]:
         ("get", "GET", "models/{name}", read),
         ("update", "PATCH", "models/{name}", write),
         ("delete", "DELETE", "models/{name}", write),
+        ("restrict", "POST", "models/{name}/restricted", write),
+        ("transfer", "POST", "models/{name}/owner", write),
         ("set_tags", "PATCH", "models/{name}/tags", write),
         ("delete_tag", "DELETE", "models/{name}/tags", write),
         ("resolve", "GET", "models/{name}/resolve", read),

@@ -35,8 +35,7 @@ def open_tracker(
 
             def open_one(principal: Principal | None = None) -> Tracker:
                 who = principal or local_principal(getpass.getuser())
-                token = service.token(who.name, *sorted(who.groups), scope=who.scope.name.lower())
-                return opened.enter_context(RemoteTracker(service.url, token))  # type: ignore[return-value]
+                return opened.enter_context(RemoteTracker(service.url, service.token_of(who)))  # type: ignore[return-value]
 
         yield open_one
 

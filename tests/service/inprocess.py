@@ -29,6 +29,18 @@ class Running:
     def token(self, user: str, *groups: str, scope: str = "write") -> str:
         return create_token(self._tokens, Grant(user=user, groups=groups, scope=scope))
 
+    def token_of(self, principal: Principal) -> str:
+        """A token that stands for exactly this principal."""
+        grant = Grant(
+            user=principal.name,
+            groups=tuple(sorted(principal.groups)),
+            scope=principal.scope.name.lower(),
+            group_scopes={group: scope.name.lower() for group, scope in principal.group_scopes},
+            decides=principal.decides,
+            default_owner=principal.default_owner,
+        )
+        return create_token(self._tokens, grant)
+
 
 @contextmanager
 def running(database_url: str, artifacts: Path, folder: Path) -> Iterator[Running]:

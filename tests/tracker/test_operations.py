@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import inspect
+
+from jupyter_mlops.tracker import protocol
+from jupyter_mlops.tracker.operations import OPERATIONS
+
+STREAMS = {"put", "put_folder", "open", "download"}
+"""Bytes go ways of their own."""
+NOUNS = {
+    "experiments": protocol.Experiments,
+    "runs": protocol.Runs,
+    "artifacts": protocol.Artifacts,
+    "models": protocol.Models,
+    "datasets": protocol.Datasets,
+}
+
+
+def test_every_method_of_the_protocol_is_an_operation() -> None:
+    methods = {
+        f"{noun}.{name}"
+        for noun, kind in NOUNS.items()
+        for name, value in vars(kind).items()
+        if inspect.isfunction(value) and not name.startswith("_") and name not in STREAMS
+    }
+    assert {operation.id for operation in OPERATIONS} == methods | {"audit", "gc"}
+
+
+def test_no_two_operations_are_called_alike() -> None:
+    assert len({(operation.method, operation.path) for operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_what_a_path_names_is_a_parameter() -> None:
+    for operation in OPERATIONS:
+        assert set(operation.in_path) <= operation.signature.parameters.keys(), operation.id
