@@ -406,6 +406,23 @@ class AuditEntry(Record, frozen=True, kw_only=True):
     detail: Json = None
 
 
+class Happening(Record, frozen=True, kw_only=True):
+    """That something changed, for live views: whoever shows it looks again."""
+
+    number: int
+    """Of the event; nearly in order."""
+    kind: str
+    """``run.created``, ``run.changed``, ``experiment.created``, ``model.changed``, ``version.created``..."""
+    owner: str
+    target: str
+    """The id of a run or an experiment, the name of a model."""
+    at: int
+    experiment_id: str | None = None
+    detail: Json = None
+    run: Run | None = None
+    """The run as it stands, with progress and latest metrics."""
+
+
 class Collected(Record, frozen=True, kw_only=True):
     """What ``gc`` did, or would do on a dry run."""
 

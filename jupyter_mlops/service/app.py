@@ -10,8 +10,17 @@ import tornado.web
 
 from jupyter_mlops.service.content import RunContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
+from jupyter_mlops.service.live import EventsHandler, Listeners
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
-from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, PRINCIPAL, RUN_CONTENT, VERSION_CONTENT, Operation
+from jupyter_mlops.tracker.operations import (
+    EVENTS,
+    OPERATIONS,
+    PREFIX,
+    PRINCIPAL,
+    RUN_CONTENT,
+    VERSION_CONTENT,
+    Operation,
+)
 
 Route = tuple[str, type[tornado.web.RequestHandler], dict[str, Any]]
 
@@ -32,6 +41,7 @@ def routes(service: Service, base: str) -> list[Route]:
     add(_pattern(RUN_CONTENT), RunContentHandler)
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
     add(PRINCIPAL, PrincipalHandler)
+    add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
     add("health", HealthHandler, below="")
     add("ready", ReadyHandler, below="")

@@ -54,6 +54,10 @@ class Service:
         self.executor = executor
         self.metrics = ServiceMetrics(tracker)
 
+    async def call(self, function: Callable[[], T]) -> T:
+        """What ``function`` gives, called where waiting is allowed."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+
 
 class ApiHandler(RequestHandler):
     """Base of the API's handlers, mixed with the identity's own class. ``scopes`` says by HTTP method what a credential
@@ -110,7 +114,7 @@ class ApiHandler(RequestHandler):
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
-        return await asyncio.get_running_loop().run_in_executor(self.service.executor, function)
+        return await self.service.call(function)
 
     async def answered(self, answer: Awaitable[None]) -> None:
         """Await an answer; an error becomes one."""

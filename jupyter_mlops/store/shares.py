@@ -69,6 +69,12 @@ def within(query: sa.Select[Any], column: ColumnElement[str], reach: Reach | Non
     return query if reach is None else query.where(reached_experiment(column, reach))
 
 
+def reached_among(connection: Connection, experiment_ids: Sequence[str], reach: Reach | None) -> frozenset[str]:
+    """Those of the experiments that exist and are within ``reach`` (anywhere when None)."""
+    query = sa.select(schema.experiment.c.id).where(among(schema.experiment.c.id, "ids", experiment_ids))
+    return frozenset(connection.execute(within(query, schema.experiment.c.id, reach)).scalars())
+
+
 def reached_model(names: frozenset[str]) -> ColumnElement[bool]:
     """The condition that a registered model is within the reach whose parameters have ``names``."""
     if "own" in names:

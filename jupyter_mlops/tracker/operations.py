@@ -28,6 +28,8 @@ RUN_CONTENT = "runs/{run_id}/content"
 """Where the bytes of a run's files are; the query says which: ``path``, and for a part ``start`` and ``stop``."""
 VERSION_CONTENT = "models/{name}/versions/{version}/content"
 
+EVENTS = "events"
+"""The WebSocket that tells what happens."""
 PRINCIPAL = "principal"
 """Who the service takes the caller for."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
+    from jupyter_mlops.tracker.embedded.feed import Feed
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
 __all__ = ["EmbeddedTracker", "OpenStore"]
@@ -96,6 +97,12 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.collection import collect
 
         return collect(self._context, older_than_seconds=older_than_seconds, dry_run=dry_run)
+
+    def feed(self) -> Feed:
+        """What happens in the store from now on."""
+        from jupyter_mlops.tracker.embedded.feed import Feed
+
+        return Feed(self._store)
 
     @property
     def writer(self) -> GroupCommit[RunCall]:

@@ -1,0 +1,150 @@
+"""Live events, through real sockets and several replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from jupyter_mlops.core.records import Batch, Metric, NewRun, Progress, RunChange
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.events import Event, add_events
+from jupyter_mlops.store.tail import EventTail
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.service.inprocess import Running, running
+
+SECONDS = 20.0
+
+
+async def listen(service: Running, token: str | None, **headers: str) -> WebSocketClientConnection:
+    """A connection whose listener misses nothing from now on."""
+    given = {} if token is None else {"Authorization": f"token {token}"}
+    url = service.url.replace("http", "ws", 1) + "/api/v1/events"
+    socket = await websocket_connect(HTTPRequest(url, headers={**given, **headers}))
+    assert await asyncio.wait_for(socket.read_message(), SECONDS) == "[]"
+    return socket
+
+
+async def next_of(socket: WebSocketClientConnection, kind: str, target: str) -> dict[str, Any]:
+    """The next event of that kind about ``target``; others are passed over."""
+    while True:
+        message = await asyncio.wait_for(socket.read_message(), SECONDS)
+        assert isinstance(message, str), "the connection was closed"
+        for event in json.loads(message):
+            if event["kind"] == kind and event["target"] == target:
+                return event  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def replicas(database_url: str, tmp_path: Path) -> Iterator[list[Running]]:
+    """Two services over one store, with the same tokens."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(running(database_url, tmp_path / "artifacts", tmp_path)) for _ in range(2)]
+
+
+def test_what_happens_at_one_replica_is_told_at_the_other(replicas: list[Running]) -> None:
+    first, second = replicas
+    token = first.token("ada")
+    tracker = RemoteTracker(first.url, token)
+
+    async def watch() -> None:
+        socket = await listen(second, token)
+        experiment = await asyncio.to_thread(tracker.experiments.create, "churn")
+        assert (await next_of(socket, "experiment.created", experiment.experiment_id))["owner"] == "ada"
+        new = NewRun(experiment_id=experiment.experiment_id)
+        run = await asyncio.to_thread(tracker.runs.create, new)
+        created = await next_of(socket, "run.created", run.run_id)
+        assert created["experiment_id"] == experiment.experiment_id
+        batch = Batch(metrics=(Metric("auc", 0.9, 1, 1),))
+        await asyncio.to_thread(tracker.runs.log, run.run_id, batch)
+        await asyncio.to_thread(tracker.runs.change, run.run_id, RunChange(progress=Progress(done=3, total=9)))
+        changed = await next_of(socket, "run.changed", run.run_id)
+        assert changed["run"]["progress"] == {"done": 3, "total": 9}
+        assert changed["run"]["metrics"][0]["value"] == 0.9
+        await asyncio.to_thread(tracker.models.create, "churn")
+        await next_of(socket, "model.created", "churn")
+        socket.close()
+
+    asyncio.run(watch())
+    tracker.close()
+
+
+def test_everyone_learns_of_what_they_may_see_and_no_more(service: Running) -> None:
+    ada, bob = service.token("ada", "growth"), service.token("bob", "growth")
+    eve = service.token("eve", "sales")
+    tracker = RemoteTracker(service.url, ada)
+
+    async def watch() -> None:
+        bobs, eves = await listen(service, bob), await listen(service, eve)
+        team = await asyncio.to_thread(tracker.experiments.create, "team", owner="group:growth")
+        own = await asyncio.to_thread(tracker.experiments.create, "own", owner="ada")
+        await next_of(bobs, "experiment.created", team.experiment_id)
+        # The registry is for all: when this has come, all that came before it was not told.
+        await asyncio.to_thread(tracker.models.create, "churn")
+        for socket in (bobs, eves):
+            seen: list[str] = []
+            while "churn" not in seen:
+                message = await asyncio.wait_for(socket.read_message(), SECONDS)
+                assert isinstance(message, str)
+                seen += [event["target"] for event in json.loads(message)]
+            assert own.experiment_id not in seen
+            assert socket is bobs or team.experiment_id not in seen
+        await asyncio.to_thread(tracker.experiments.share, own.experiment_id, to_user="eve")
+        run = await asyncio.to_thread(tracker.runs.create, NewRun(experiment_id=own.experiment_id))
+        await next_of(eves, "run.created", run.run_id)
+        bobs.close()
+        eves.close()
+
+    asyncio.run(watch())
+    tracker.close()
+
+
+@pytest.mark.parametrize(("known", "origin", "status"), [(False, None, 401), (True, "http://evil.example", 403)])
+def test_strangers_and_pages_of_other_sites_hear_nothing(
+    service: Running, known: bool, origin: str | None, status: int
+) -> None:
+    token = service.token("ada") if known else None
+    headers = {} if origin is None else {"Origin": origin}
+    with pytest.raises(HTTPClientError) as refused:
+        asyncio.run(listen(service, token, **headers))
+    assert refused.value.code == status
+
+
+def test_a_number_that_becomes_visible_late_is_told_once(postgres_url: str) -> None:
+    from jupyter_mlops.store import migrate
+
+    database = Database(postgres_url)
+    migrate.ensure_current(database, upgrade=False)
+
+    def event(target: str) -> Event:
+        return Event("run.changed", "ada", target, 1)
+
+    with database.read() as connection:
+        tail = EventTail(connection)
+    with database.engine.connect() as slow, slow.begin() as transaction:
+        add_events(slow, event("early"))
+        with database.write() as connection:
+            add_events(connection, event("late"))
+        with database.read() as connection:
+            assert [told.event.target for told in tail.read(connection)] == ["late"]
+        transaction.commit()
+    with database.engine.connect() as undone, undone.begin() as transaction:
+        add_events(undone, event("never"))
+        transaction.rollback()
+    with database.write() as connection:
+        add_events(connection, event("last"))
+    with database.read() as connection:
+        assert [told.event.target for told in tail.read(connection)] == ["early", "last"]
+        assert tail.read(connection) == []
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(schema.event)).scalar() == 3
+    database.close()
