@@ -12,7 +12,7 @@ from jupyter_mlops.cli.outcome import reference
 from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, note, put
 from jupyter_mlops.core import formats
-from jupyter_mlops.core.compare import Comparison, Evidence, Row
+from jupyter_mlops.core.compare import Comparison, Row
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 
@@ -27,12 +27,7 @@ NARROW = 24
 """Cells of a run's column to which longer values are cut before runs are shown one a line."""
 SHORT_DIGEST = 12
 
-LOCK = "environment/requirements.txt"
-NOTEBOOK = "notebook/source.ipynb"
-
 _DIGEST = re.compile(r"\b[0-9a-f]{32,}\b")
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
-_EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
 
 
 def expanded(tracker: Tracker, runs: Sequence[Run]) -> list[Run]:
@@ -41,21 +36,6 @@ def expanded(tracker: Tracker, runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         found.extend(tables.by_creation(tracker.runs.children(run.run_id)) if run.kind is RunKind.SWEEP else [run])
     return found
-
-
-def evidence(tracker: Tracker, run: Run) -> Evidence:
-    """What the run's files say of it."""
-    notebook = next((file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)), None)
-    return Evidence(notebook, _packages(tracker, run))
-
-
-def _packages(tracker: Tracker, run: Run) -> dict[str, str]:
-    """Versions (or origins) by name, from the run's lock file; empty when it has none."""
-    if not tracker.artifacts.walk(run.run_id, LOCK):
-        return {}
-    text = b"".join(tracker.artifacts.open(run.run_id, LOCK)).decode(errors="replace")
-    matches = (_REQUIREMENT.match(line) or _EDITABLE.match(line) for line in text.splitlines())
-    return {match["name"].lower().replace("_", "-"): match["version"] for match in matches if match}
 
 
 # --- on the terminal -------------------------------------------------------------------------------------------------

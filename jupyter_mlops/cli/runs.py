@@ -141,13 +141,12 @@ def compare(connection: Connection, *, runs: tuple[str, ...], as_json: bool) -> 
     A sweep stands for its runs. Installed packages are compared where every run recorded them.
     """
     from jupyter_mlops.cli import comparison
-    from jupyter_mlops.core.compare import compare as core_compare
 
     tracker = connection.tracker
     found = comparison.expanded(tracker, [tracker.runs.resolve(run) for run in runs])
     if len(found) < 2:
         raise click.UsageError("Comparing takes two runs or more, or a sweep.")
-    compared = core_compare(found, [comparison.evidence(tracker, run) for run in found])
+    compared = tracker.compare([run.run_id for run in found])
     if as_json:
         emit_json(compared.as_document())
     else:

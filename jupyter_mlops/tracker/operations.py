@@ -207,7 +207,9 @@ def _declared() -> Iterator[Operation]:
         ("alias_history", "GET", "models/{name}/aliases", read),
     )
     yield from of("datasets", ("uses", "GET", "datasets/uses", read))
-    yield from of("", ("audit", "GET", "audit", read), ("gc", "POST", "gc", admin))
+    yield from of(
+        "", ("compare", "POST", "compare", read), ("audit", "GET", "audit", read), ("gc", "POST", "gc", admin)
+    )
 
 
 def operation(id: str) -> Operation:

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.records import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -361,6 +362,9 @@ class Tracker(Protocol):
     def models(self) -> Models: ...
     @property
     def datasets(self) -> Datasets: ...
+
+    def compare(self, run_ids: Sequence[str]) -> Comparison:
+        """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         """What was done by whom, newest first; of others only for administrators."""

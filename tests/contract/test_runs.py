@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import msgspec
@@ -460,3 +461,21 @@ def test_texts_that_are_none_are_refused_by_name(tracker: Tracker, start: Start)
     # Terminals and programs print such things, so that a reason has to take them.
     odd = Reason(kind=ReasonKind.CELL_ERROR, message="\0 \x1b[0m 🎉", traceback="\0")
     assert tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=odd)).reason == odd
+
+
+def test_runs_are_compared_with_what_their_files_say(tracker: Tracker, start: Callable[..., Run]) -> None:
+    runs = [start(Batch(params=(Param("depth", depth, f"{depth}"), Param("seed", 1, "1")))) for depth in (3, 5)]
+    for run, version in zip(runs, ("1.8", "1.9"), strict=True):
+        tracker.artifacts.put(
+            run.run_id, "environment/requirements.txt", io.BytesIO(f"scikit-learn=={version}".encode())
+        )
+    comparison = tracker.compare([run.run_id for run in runs])
+    assert [run.run_id for run in comparison.runs] == [run.run_id for run in runs]
+    assert {(row.group, row.name): row.values for row in comparison.rows if row.differs and row.group != "run"} == {
+        ("params", "depth"): (3, 5),
+        ("packages", "scikit-learn"): ("1.8", "1.9"),
+    }
+    with pytest.raises(NotFound):
+        tracker.compare([runs[0].run_id, new_id()])
+    with pytest.raises(InvalidValue, match="twice"):
+        tracker.compare([runs[0].run_id] * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 if TYPE_CHECKING:
+    from jupyter_mlops.core.compare import Comparison
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
@@ -81,6 +83,11 @@ class EmbeddedTracker:
         Takes microseconds. Closing the view leaves the store open; closing this tracker ends its views.
         """
         return EmbeddedTracker(self._store, principal, is_view=True)
+
+    def compare(self, run_ids: Sequence[str]) -> Comparison:
+        from jupyter_mlops.tracker.evidence import compare_runs
+
+        return compare_runs(self, run_ids)
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         if not 1 <= limit <= LARGEST_PAGE:

@@ -1,0 +1,44 @@
+"""What the files of runs say of them: the notebook that ran, the packages it ran with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jupyter_mlops.core.compare import Comparison, Evidence, compare
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import Run
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
+
+MOST_RUNS = 500
+LOCK = "environment/requirements.txt"
+NOTEBOOK = "notebook/source.ipynb"
+
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
+_EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
+
+
+def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> Comparison:
+    """See :meth:`jupyter_mlops.tracker.protocol.Tracker.compare`."""
+    if len(run_ids) > MOST_RUNS:
+        raise InvalidValue(f"compare: {len(run_ids)} runs are too many; {MOST_RUNS} can be compared at a time")
+    runs = [tracker.runs.get(run_id) for run_id in run_ids]
+    return compare(runs, [evidence(tracker, run) for run in runs])
+
+
+def evidence(tracker: Tracker, run: Run) -> Evidence:
+    """What the run's files say of it."""
+    notebook = next((file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)), None)
+    return Evidence(notebook, _packages(tracker, run))
+
+
+def _packages(tracker: Tracker, run: Run) -> dict[str, str]:
+    """Versions (or origins) by name, from the run's lock file; empty when it has none."""
+    if not tracker.artifacts.walk(run.run_id, LOCK):
+        return {}
+    text = b"".join(tracker.artifacts.open(run.run_id, LOCK)).decode(errors="replace")
+    matches = (_REQUIREMENT.match(line) or _EDITABLE.match(line) for line in text.splitlines())
+    return {match["name"].lower().replace("_", "-"): match["version"] for match in matches if match}
