@@ -66,6 +66,7 @@ _NAMES_BY_MODULE = {
         "set_experiment set_experiment_tag set_experiment_tags set_tag set_tags set_tracking_uri start_run"
     ),
     "recording.models": "LoggedModel load_model log_model register_model",
+    "recording.series": "log_series",
     "recording.reading": "get_experiment get_experiment_by_name get_parent_run get_run search_experiments search_runs",
     "tracker.connect": "connect",
 }
@@ -117,6 +118,7 @@ __all__ = [
     "log_model",
     "log_param",
     "log_params",
+    "log_series",
     "log_text",
     "register_model",
     "restore_run",

@@ -43,7 +43,7 @@ def checked_call(function: Callable[P, R]) -> Callable[P, R]:
 
     Strings and integers of classes of their own (``numpy.str_``, ``numpy.int64``, members of an ``IntEnum``) become
     plain ones; records are checked in all their fields, except batches, which
-    :func:`jupyter_mlops.core.values.check_batch` knows better.
+    :func:`jupyter_mlops.core.batches.check_batch` knows better.
     """
     code = function.__code__
     positional: tuple[str, ...] = code.co_varnames[: code.co_argcount]

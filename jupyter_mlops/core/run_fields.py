@@ -9,6 +9,7 @@ import math
 import re
 
 from jupyter_mlops.core.access import user_name
+from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import NewRun, Progress, Reason, RunChange, Runner, StreamPosition
 from jupyter_mlops.core.values import (
@@ -18,7 +19,6 @@ from jupyter_mlops.core.values import (
     LONGEST_KEY,
     LONGEST_REASON,
     LONGEST_RUN_SOURCE,
-    check_batch,
     check_text,
     run_name,
     short,

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import operator
 import re
+import sys
 import time
+from array import array
 from collections.abc import Callable
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
-
-import msgspec
+from typing import Any, Literal
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Batch, Dataset, Input, Json, Metric, Param, Tag
+from jupyter_mlops.core.records import Dataset, Json, Metric, Param, Series, Tag
 
 LONGEST_KEY = 250
 LONGEST_PARAM = 6000
@@ -70,7 +70,7 @@ def param(key: str, value: object) -> Param:
         plain = _plain(value, what)
     except _NotJson:
         plain = text
-    return _checked_param(Param(key, plain, text))
+    return checked_param(Param(key, plain, text))
 
 
 def metric(key: str, value: object, *, step: object = 0, timestamp: object = None) -> Metric:
@@ -80,8 +80,32 @@ def metric(key: str, value: object, *, step: object = 0, timestamp: object = Non
     """
     key = check_key(key, "metric")
     what = f"metric {key!r}"
-    when = time.time_ns() // 1_000_000 if timestamp is None else _integer(timestamp, f"{what}: timestamp", smallest=0)
-    return Metric(key, _float(value, what), when, _integer(step, f"{what}: step"))
+    when = time.time_ns() // 1_000_000 if timestamp is None else integer(timestamp, f"{what}: timestamp", smallest=0)
+    return Metric(key, real_number(value, what), when, integer(step, f"{what}: step"))
+
+
+def series(key: str, values: object, *, steps: object = None, timestamps: object = None) -> Series:
+    """Points of a metric from sequences or one-dimensional arrays of equal length, in the order given.
+
+    ``steps`` are 0, 1, 2... when absent, ``timestamps`` all now.
+    """
+    key = check_key(key, "metric")
+    what = f"series {key!r}"
+    numbers = _array("d", values, f"{what}: values")
+    count = len(numbers)
+    if not count:
+        raise InvalidValue(f"{what}: there are no values")
+    counted = array("q", range(count)) if steps is None else _array("q", steps, f"{what}: steps")
+    now = array("q", [time.time_ns() // 1_000_000]) * count
+    when = now if timestamps is None else _array("q", timestamps, f"{what}: timestamps")
+    if not len(counted) == len(when) == count:
+        raise InvalidValue(f"{what}: {count} values have {len(counted)} steps and {len(when)} timestamps")
+    if min(when) < 0:
+        raise InvalidValue(f"{what}: a timestamp is 0 or later, not {min(when)}")
+    if sys.byteorder == "big":
+        for each in (numbers, counted, when):
+            each.byteswap()
+    return Series(key, counted.tobytes(), when.tobytes(), numbers.tobytes())
 
 
 def tag(key: str, value: object, *, longest: int = LONGEST_TAG) -> Tag:
@@ -103,43 +127,8 @@ def dataset(dataset: Dataset) -> Dataset:
         source=check_text(dataset.source, f"{what}: source", LONGEST_DATASET_SOURCE),
         schema=None if schema is None else check_text(schema, f"{what}: schema", LONGEST_DATASET_SCHEMA),
         profile=None if profile is None else check_text(profile, f"{what}: profile", LONGEST_DATASET_PROFILE),
-        rows=None if rows is None else _integer(rows, f"{what}: number of rows", smallest=0),
+        rows=None if rows is None else integer(rows, f"{what}: number of rows", smallest=0),
     )
-
-
-def check_batch(batch: Batch) -> None:
-    """Refuse a batch that holds what :func:`param`, :func:`metric`, :func:`tag` and :func:`dataset` never give, or two
-    values of one parameter. This is where the tracker stops trusting its caller."""
-    _check_items(batch.metrics, Metric, "metrics")
-    _check_items(batch.params, Param, "params")
-    _check_items(batch.tags, Tag, "tags")
-    _check_items(batch.inputs, Input, "inputs")
-    _check_keys([point.key for point in batch.metrics], "metric")
-    for point in batch.metrics:
-        # One expression a point: batches of thousands of points pass through here.
-        if not (
-            type(point.value) is float
-            and type(point.step) is int
-            and SMALLEST_INT <= point.step <= LARGEST_INT
-            and type(point.timestamp) is int
-            and 0 <= point.timestamp <= LARGEST_INT
-        ):
-            raise _bad_point(point)
-    texts: dict[str, str] = {}
-    _check_keys([item.key for item in batch.params], "parameter")
-    for item in batch.params:
-        _checked_param(item)
-        if type(item.redacted) is not bool:
-            raise InvalidValue(f"parameter {item.key!r}: redacted is True or False, not {short(item.redacted)}")
-        _check_json(item.value, f"parameter {item.key!r}")
-        if texts.setdefault(item.key, item.text) != item.text:
-            raise InvalidValue(
-                f"parameter {item.key!r} is given twice, as {short(texts[item.key])} and as {short(item.text)}; "
-                "a run has one value of each parameter"
-            )
-    _check_tags(batch.tags)
-    for use in batch.inputs:
-        _check_input(use)
 
 
 def encode_json(value: Json) -> str:
@@ -289,7 +278,8 @@ def _check_parts(path: str, what: str) -> None:
             raise InvalidValue(f"{what} {short(path)}: {problem} is not accepted; write it like 'folder/name'")
 
 
-def _checked_param(param: Param) -> Param:
+def checked_param(param: Param) -> Param:
+    """The parameter, its key and text checked."""
     what = f"parameter {param.key!r}"
     if type(param.text) is not str:
         raise InvalidValue(f"{what}: its text is a string, not {short(param.text)} ({type(param.text).__name__})")
@@ -310,49 +300,6 @@ def _checked_param(param: Param) -> Param:
     return param
 
 
-def _check_input(item: Input) -> None:
-    used = item.dataset
-    if type(used) is not Dataset:
-        raise InvalidValue(f"an input has a Dataset, not {short(used)} ({type(used).__name__})")
-    for field, plain in msgspec.structs.asdict(dataset(used)).items():
-        if type(getattr(used, field)) is not type(plain):
-            raise InvalidValue(
-                f"data set {short(used.name)}: {field} is given as {type(getattr(used, field)).__name__} and has to be "
-                f"{type(plain).__name__}"
-            )
-    what = f"data set {item.dataset.name!r}"
-    if type(check_text(item.context, f"{what}: context", LONGEST_INPUT_CONTEXT)) is not type(item.context):
-        raise _not_plain(item.context, f"{what}: context")
-    _check_items(item.tags, Tag, f"{what}: tags")
-    _check_tags(item.tags)
-
-
-def _check_items(items: object, kind: type, what: str) -> None:
-    if type(items) is not tuple or not {kind}.issuperset(map(type, items)):
-        raise InvalidValue(f"{what}: expected a tuple of {kind.__name__} records, found {short(items)}")
-
-
-def _check_tags(tags: tuple[Tag, ...]) -> None:
-    _check_keys([label.key for label in tags], "tag")
-    for label in tags:
-        if type(label.value) is not str:
-            raise _not_plain(label.value, f"tag {label.key!r}: value")
-        check_text(label.value, f"tag {label.key!r}: value", LONGEST_TAG)
-
-
-def _check_keys(keys: list[str], what: str) -> None:
-    for key in {key if type(key) is str else _plain_key(key, what) for key in keys}:
-        check_key(key, what)
-
-
-def _plain_key(key: object, what: str) -> str:
-    raise _not_plain(key, f"{what} key")
-
-
-def _not_plain(value: object, what: str) -> InvalidValue:
-    return InvalidValue(f"{what}: expected a string (str itself), found {short(value)} ({type(value).__name__})")
-
-
 def _text_of(value: object, what: str) -> str:
     """``str(value)``, whatever its class thinks of that."""
     if type(value) is str:
@@ -363,21 +310,8 @@ def _text_of(value: object, what: str) -> str:
         raise InvalidValue(f"{what}: {short(value)} cannot be turned into text: {type(error).__name__}") from error
 
 
-def _bad_point(point: Metric) -> InvalidValue:
-    what = f"metric {point.key!r}"
-    try:
-        _integer(point.step, f"{what}: step")
-        _integer(point.timestamp, f"{what}: timestamp", smallest=0)
-        _float(point.value, what)
-    except InvalidValue as error:
-        return error
-    return InvalidValue(
-        f"{what}: value {short(point.value)}, step {short(point.step)} and timestamp {short(point.timestamp)} "
-        "must be a float and two integers"
-    )
-
-
-def _integer(value: object, what: str, smallest: int = SMALLEST_INT) -> int:
+def integer(value: object, what: str, smallest: int = SMALLEST_INT) -> int:
+    """The number, checked: a 64-bit integer from ``smallest`` on, of any type that is one without rounding."""
     number: int | None = None
     if type(value) is int:
         number = value
@@ -400,7 +334,22 @@ def _is_truth_value(value: object) -> bool:
     return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", None) == "b"
 
 
-def _float(value: Any, what: str) -> float:
+def _array(code: Literal["d", "q"], given: Any, what: str) -> array[Any]:
+    """The numbers of a sequence or an array, as an array of the standard library's; nothing is cut or rounded."""
+    try:
+        view = memoryview(given)
+    except TypeError:
+        view = None
+    if view is not None and view.ndim == 1 and view.format in (code, f"<{code}", "l" if code == "q" else code):
+        return array(code, view.tobytes())
+    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+        raise InvalidValue(f"{what}: {short(given)} ({type(given).__name__}) is no sequence of numbers")
+    convert = real_number if code == "d" else integer
+    return array(code, [convert(value, f"{what}[{index}]") for index, value in enumerate(given)])
+
+
+def real_number(value: Any, what: str) -> float:
+    """The number, checked: any real number or one-element array."""
     if type(value) is float:
         return value
     number = value
@@ -411,7 +360,7 @@ def _float(value: Any, what: str) -> float:
         except Exception as error:
             raise InvalidValue(f"{what}: {short(value)} is not a single number; log one element of it") from error
     if isinstance(number, str | bytes | complex) or not hasattr(type(number), "__float__"):
-        hint = f"; write float({short(number)})" if isinstance(number, str) and _reads_as_float(number) else ""
+        hint = f"; write float({short(number)})" if isinstance(number, str) and _reads_asreal_number(number) else ""
         raise InvalidValue(f"{what}: {short(number)} ({type(number).__name__}) is not a number{hint}")
     try:
         return float(number)
@@ -421,7 +370,7 @@ def _float(value: Any, what: str) -> float:
         raise InvalidValue(f"{what}: {short(value)} ({type(value).__name__}) is not a number") from error
 
 
-def _reads_as_float(text: str) -> bool:
+def _reads_asreal_number(text: str) -> bool:
     try:
         float(text)
     except Exception:  # noqa: BLE001 - whatever its class says, it is no number
@@ -466,23 +415,3 @@ def _listed(to_list: Callable[[], object]) -> object:
         return to_list()
     except Exception:  # noqa: BLE001 - whatever its class says, it gives no list
         raise _NotJson from None
-
-
-def _check_json(value: object, what: str, depth: int = 0) -> None:
-    """Refuse what JSON text does not give back as it is."""
-    kind = type(value)
-    if depth > DEEPEST_JSON:
-        raise InvalidValue(f"{what}: lists and dicts are nested deeper than {DEEPEST_JSON} levels")
-    if isinstance(value, list) and kind is list:
-        for item in value:
-            _check_json(item, what, depth + 1)
-    elif isinstance(value, dict) and kind is dict and all(type(key) is str for key in value):
-        for key, item in value.items():
-            _check_json(key, what)
-            _check_json(item, what, depth + 1)
-    elif isinstance(value, str) and kind is str:
-        check_text(value, what, max(LONGEST_PARAM, len(value)))
-    elif isinstance(value, int) and kind is int:
-        _integer(value, what)
-    elif value is not None and kind not in (bool, float):
-        raise InvalidValue(f"{what}: {short(value)} ({kind.__name__}) is no JSON value")

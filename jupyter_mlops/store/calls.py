@@ -32,7 +32,7 @@ class RunCall(Call):
 
 
 class Log(RunCall):
-    """Write a batch, which :func:`jupyter_mlops.core.values.check_batch` has passed."""
+    """Write a batch, which :func:`jupyter_mlops.core.batches.check_batch` has passed."""
 
     def __init__(self, run_id: str, batch: Batch, authorize: Authorize, position: StreamPosition | None = None) -> None:
         super().__init__(run_id, authorize, position)
@@ -41,7 +41,7 @@ class Log(RunCall):
         self.inputs = batch.inputs
         self.summaries: dict[str, Summary] = {}
         self.chunks: list[dict[str, Any]] = []
-        for key, points in chunks.points_of(batch.metrics).items():
+        for key, points in chunks.points_of(batch).items():
             codec, packed = chunks.pack(points)
             self.summaries[key] = metrics.summarize(points)
             self.chunks.append({"run_id": run_id, "key": key, "count": len(points), "codec": codec, "points": packed})

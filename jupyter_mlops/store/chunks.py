@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from math import isnan, nan
 
 import msgspec
 
-from jupyter_mlops.core.records import Metric
+from jupyter_mlops.core.records import Batch, Metric
 
 RAW, SHUFFLED_ZLIB = 0, 1
 """Codecs."""
@@ -48,17 +49,17 @@ def no_points() -> Points:
     return Points(array("q"), array("q"), array("d"))
 
 
-def points_of(metrics: Sequence[Metric]) -> dict[str, Points]:
-    """The points by metric, in the order given. All NaNs become the same NaN, so that equal bits mean equal points."""
+def points_of(batch: Batch) -> dict[str, Points]:
+    """The points that a batch logs, by metric, in the order given. All NaNs become the same NaN, so that equal bits
+    mean equal points."""
     by_key: dict[str, list[Metric]] = {}
-    for metric in metrics:
+    for metric in batch.metrics:
         same = by_key.get(metric.key)
         if same is None:
             by_key[metric.key] = [metric]
         else:
             same.append(metric)
-    nan = float("nan")
-    return {
+    found = {
         key: Points(
             array("q", [metric.step for metric in same]),
             array("q", [metric.timestamp for metric in same]),
@@ -66,6 +67,15 @@ def points_of(metrics: Sequence[Metric]) -> dict[str, Points]:
         )
         for key, same in by_key.items()
     }
+    for series in batch.series:
+        points = _from_little_endian(series.steps, series.timestamps, series.values)
+        if any(map(isnan, points.values)):
+            points.values = array("d", [nan if isnan(value) else value for value in points.values])
+        if series.key in found:
+            found[series.key].extend(points)
+        else:
+            found[series.key] = points
+    return found
 
 
 def pack(points: Points) -> tuple[int, bytes]:
@@ -91,12 +101,7 @@ def unpack(codec: int, count: int, packed: bytes) -> Points:
     size = count * _WIDTH
     if len(raw) != 3 * size:
         raise ValueError(f"a metric chunk of {count} points has {len(raw)} bytes instead of {3 * size}")
-    points = no_points()
-    for numbers, start in ((points.steps, 0), (points.timestamps, size), (points.values, 2 * size)):
-        numbers.frombytes(raw[start : start + size])
-        if sys.byteorder == "big":
-            numbers.byteswap()
-    return points
+    return _from_little_endian(raw[:size], raw[size : 2 * size], raw[2 * size :])
 
 
 def join(chunks: Iterable[tuple[int, int, bytes]]) -> Points:
@@ -104,6 +109,15 @@ def join(chunks: Iterable[tuple[int, int, bytes]]) -> Points:
     points = no_points()
     for codec, count, packed in chunks:
         points.extend(unpack(codec, count, packed))
+    return points
+
+
+def _from_little_endian(steps: bytes | bytearray, timestamps: bytes | bytearray, values: bytes | bytearray) -> Points:
+    points = no_points()
+    for numbers, content in ((points.steps, steps), (points.timestamps, timestamps), (points.values, values)):
+        numbers.frombytes(content)
+        if sys.byteorder == "big":
+            numbers.byteswap()
     return points
 
 

@@ -313,6 +313,8 @@ class _Sender:
             isinstance(last.entry, Log)
             and isinstance(pending.entry, Log)
             and last.entry.run_id == pending.entry.run_id
+            # A batch has its series behind its points: merged, they would change places with those of others.
+            and not last.entry.batch.series
             and last.number != self._boundary
             and len(group) < _MERGED_ENTRIES
             and pending.end - group[0].end < _MERGED_BYTES
@@ -422,6 +424,7 @@ def _merged(batches: list[Batch]) -> Batch:
         params=tuple(params.values()),
         tags=tuple(tags.values()),
         inputs=tuple(use for batch in batches for use in batch.inputs),
+        series=tuple(series for batch in batches for series in batch.series),
     )
 
 

@@ -8,7 +8,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Batch, Experiment, Metric, MetricPoint, NewRun, Run, RunChange, RunStatus
+from jupyter_mlops.core.records import (
+    Batch,
+    Experiment,
+    Metric,
+    MetricPoint,
+    NewRun,
+    Run,
+    RunChange,
+    RunStatus,
+    Series,
+    Tag,
+)
+from jupyter_mlops.core.values import series
 from jupyter_mlops.tracker.protocol import LARGEST_PAGE, Tracker
 
 Start = Callable[..., Run]
@@ -152,3 +164,33 @@ def test_samples_keep_first_last_least_and_greatest(
     assert (min(shown, default=0), max(shown, default=0)) == (min(numbers, default=0), max(numbers, default=0))
     if len(logged) <= 4 * width:
         assert len(sampled) == len(logged)
+
+
+def test_a_series_is_a_history_in_one_piece(tracker: Tracker, start: Start) -> None:
+    run = start()
+    values = [0.5, math.nan, -0.0, math.inf, 0.25]
+    tracker.runs.log(run.run_id, Batch(series=(series("loss", values, steps=[5, 1, 2, -3, 4], timestamps=[9] * 5),)))
+    last = series("loss", [7.0], steps=[7])
+    tracker.runs.log(run.run_id, Batch(metrics=(Metric("loss", 0.1, 10, 6),), series=(last,)))
+    points = tracker.runs.history(run.run_id, "loss").items
+    assert [point.step for point in points] == [5, 1, 2, -3, 4, 6, 7]
+    assert [repr(point.value) for point in points[:5]] == [repr(value) for value in values]
+    (summary,) = tracker.runs.get(run.run_id).metrics
+    assert (summary.value, summary.step, summary.count, summary.min, summary.max) == (7.0, 7, 7, -0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (Series("loss", b"", b"", b""), "equal length"),
+        (Series("loss", bytes(8), bytes(8), bytes(7)), "equal length"),
+        (Series("loss", bytes(8), bytes(16), bytes(8)), "equal length"),
+        (Series("loss", bytes(8), b"\xff" * 8, bytes(8)), "timestamp"),
+        (Series("a//b", bytes(8), bytes(8), bytes(8)), "metric key"),
+    ],
+)
+def test_a_series_that_is_none_is_refused(tracker: Tracker, start: Start, bad: Series, told: str) -> None:
+    run = start()
+    with pytest.raises(InvalidValue, match=told):
+        tracker.runs.log(run.run_id, Batch(series=(bad,), tags=(Tag("a", "b"),)))
+    assert tracker.runs.get(run.run_id).tags == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import struct
+from array import array
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_mlops.core import values
+from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, Param, Tag
 
@@ -174,7 +176,7 @@ def test_metric_keeps_every_bit(value: float, step: int, timestamp: int) -> None
     found = values.metric("auc", value, step=step, timestamp=timestamp)
     assert struct.pack("d", found.value) == struct.pack("d", value)
     assert (found.step, found.timestamp) == (step, timestamp)
-    values.check_batch(Batch(metrics=(found,)))
+    check_batch(Batch(metrics=(found,)))
 
 
 def test_metric_time_is_now_in_milliseconds() -> None:
@@ -325,7 +327,7 @@ def test_data_set_refused(field: str, value: object) -> None:
     with pytest.raises(InvalidValue, match="data set"):
         values.dataset(bad)
     with pytest.raises(InvalidValue, match="data set"):
-        values.check_batch(Batch(inputs=(Input(bad),)))
+        check_batch(Batch(inputs=(Input(bad),)))
 
 
 def batch(**items: Any) -> Batch:
@@ -354,11 +356,11 @@ def batch(**items: Any) -> Batch:
 )
 def test_batch_refused(wrong: Batch, says: str | None) -> None:
     with pytest.raises(InvalidValue, match=says):
-        values.check_batch(wrong)
+        check_batch(wrong)
 
 
 def test_batch_accepted() -> None:
-    values.check_batch(
+    check_batch(
         Batch(
             metrics=(Metric("a", math.nan, 0, -5), Metric("a", -0.0, 2**62)),
             params=(Param("p", [1, None], "[1, None]"), Param("p", [1, None], "[1, None]")),
@@ -366,3 +368,28 @@ def test_batch_accepted() -> None:
             inputs=(Input(Dataset("d", "x", schema="{}"), "training", (Tag("k", "v"),)),),
         )
     )
+
+
+def test_series_from_lists_and_arrays_are_the_same() -> None:
+    plain = values.series("loss", [1, 0.5], steps=[3, 4], timestamps=[5, 6])
+    assert plain == values.series("loss", np.array([1.0, 0.5]), steps=np.array([3, 4]), timestamps=array("q", [5, 6]))
+    assert plain == values.series("loss", np.array([1.0, 0.5], dtype="f4"), steps=(3, 4), timestamps=[5, 6])
+    assert plain == values.series("loss", np.array([1.0, 9.0, 0.5])[::2], steps=[3, 4], timestamps=[5, 6])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"values": []}, "there are no values"),
+        ({"values": [1.0], "steps": [1, 2]}, "1 values have 2 steps"),
+        ({"values": ["a"]}, r"values\[0\]"),
+        ({"values": "12"}, "no sequence"),
+        ({"values": 3.0}, "no sequence"),
+        ({"values": [1.0], "steps": [1.5]}, r"steps\[0\]"),
+        ({"values": [1.0], "steps": [2**63]}, r"steps\[0\]"),
+        ({"values": [1.0], "timestamps": [-1]}, "timestamp is 0 or later"),
+    ],
+)
+def test_a_series_that_is_none_is_refused_by_name(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidValue, match=told):
+        values.series("loss", **given)

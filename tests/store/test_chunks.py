@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jupyter_mlops.core.records import Metric
+from jupyter_mlops.core.records import Batch, Metric
 from jupyter_mlops.core.values import LARGEST_INT, SMALLEST_INT
 from jupyter_mlops.store.chunks import RAW, SHUFFLED_ZLIB, Points, join, pack, points_of, unpack
 
@@ -64,7 +64,7 @@ def test_points_are_sorted_by_metric_and_nans_become_one() -> None:
         Metric("a", 2.0, 30, 3),
         Metric("b", math.nan, 20, 2),
     ]
-    by_key = points_of(metrics)
+    by_key = points_of(Batch(metrics=tuple(metrics)))
     assert list(by_key) == ["a", "b"]
     assert by_key["a"] == points([(1, 10, 1.0), (3, 30, 2.0)])
     assert len(set(by_key["b"].bits)) == 1

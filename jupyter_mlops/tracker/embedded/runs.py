@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.records import (
@@ -63,7 +64,7 @@ class EmbeddedRuns:
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
         _check_id(run_id)
         check_position(position)
-        values.check_batch(batch)
+        check_batch(batch)
         self._context.writer.submit(calls.Log(run_id, batch, self._authorize, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:

@@ -7,10 +7,10 @@ from typing import cast
 import msgspec
 
 from jupyter_mlops.core.arguments import checked_call
+from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, Run, RunChange, StreamPosition
 from jupyter_mlops.core.run_fields import check_change, check_new_run
-from jupyter_mlops.core.values import check_batch
 from jupyter_mlops.tracker.operations import operation
 from jupyter_mlops.tracker.remote.nouns import Noun
 
