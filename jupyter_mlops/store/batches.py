@@ -22,7 +22,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.values import short
-from jupyter_mlops.store import events, metrics, schema, streams
+from jupyter_mlops.store import events, heartbeats, metrics, schema, streams
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.metrics import Summary
@@ -112,7 +112,6 @@ def _change_statement() -> sa.Update:
 
 
 _CHANGE = _change_statement()
-_HEARTBEAT = sa.update(schema.run).where(_run.id == sa.bindparam("run_id")).values(heartbeat=sa.bindparam("now"))
 
 
 def _upserts(insert: Any) -> dict[str, Any]:
@@ -165,8 +164,7 @@ class RunWriter:
         _log(connection, logs, {run_id: run.experiment_id for run_id, run in facts.items()})
         _change(connection, changes, facts, now)
         if beats:
-            rows = [{"run_id": run_id, "now": now} for run_id in sorted({call.run_id for call in beats})]
-            connection.execute(_HEARTBEAT, rows)
+            heartbeats.beat(connection, {call.run_id for call in beats}, now)
         self._merge_chunks(connection, logs, changes)
         self._tell(connection, facts, created, logs, changes, now)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 from jupyter_mlops.core.records import AuditEntry, Collected
-from jupyter_mlops.store import events
+from jupyter_mlops.store import events, heartbeats
 from jupyter_mlops.tracker.embedded._context import Context, OpenStore
 from jupyter_mlops.tracker.embedded.datasets import EmbeddedDatasets
 from jupyter_mlops.tracker.embedded.experiments import EmbeddedExperiments
@@ -104,6 +104,15 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.collection import collect
 
         return collect(self._context, older_than_seconds=older_than_seconds, dry_run=dry_run)
+
+    def end_silent_runs(self, silent_seconds: float) -> list[str]:
+        """End the runs whose runner was not heard of for so long; gives their ids. For a service, for which a run on
+        another machine cannot be looked after otherwise; one that was heard again goes on."""
+        if self.principal.scope < Scope.ADMIN:
+            raise PermissionDenied(f"ending silent runs needs the scope 'admin', which {self.principal.name!r} lacks")
+        now = self._context.clock()
+        with self._context.write() as connection:
+            return heartbeats.end_silent(connection, now - round(silent_seconds * 1000), now)
 
     def feed(self) -> Feed:
         """What happens in the store from now on."""

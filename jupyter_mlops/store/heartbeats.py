@@ -1,0 +1,62 @@
+"""Heartbeats: a run whose runner is silent for too long is ended, and goes on when the runner is heard again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.records import Lifecycle, Reason, ReasonKind, RunStatus
+from jupyter_mlops.store import events, schema
+from jupyter_mlops.store.events import Event
+from jupyter_mlops.store.parameters import among
+
+_run = schema.run.c
+_OPEN = [status.value for status in RunStatus if not status.ended]
+_LOST = msgspec.json.encode(
+    Reason(kind=ReasonKind.RUNNER_LOST, message="the runner of this run, on another machine, is silent")
+).decode()
+
+_BEAT = sa.update(schema.run).where(_run.id == sa.bindparam("run_id")).values(heartbeat=sa.bindparam("now"))
+_REOPEN = (
+    sa.update(schema.run)
+    .where(among(_run.id, "run_ids"), _run.status == RunStatus.FAILED.value, _run.reason_json == _LOST)
+    .values(status=RunStatus.RUNNING.value, end_time=None, reason_json=None)
+    .returning(_run.id)
+)
+_END_SILENT = (
+    sa.update(schema.run)
+    .where(
+        _run.status.in_(_OPEN),
+        _run.lifecycle == Lifecycle.ACTIVE.value,
+        # Others have nothing that could beat: a run made by a program through the API.
+        _run.runner_json.is_not(None),
+        _run.heartbeat < sa.bindparam("cutoff"),
+    )
+    .values(status=RunStatus.FAILED.value, end_time=_run.heartbeat, reason_json=_LOST)
+    .returning(_run.id, _run.experiment_id)
+)
+_OWNERS = sa.select(schema.experiment.c.id, schema.experiment.c.owner).where(among(schema.experiment.c.id, "ids"))
+
+
+def beat(connection: Connection, run_ids: Collection[str], now: int) -> None:
+    """Note that the runners live; what :func:`end_silent` ended goes on."""
+    connection.execute(_BEAT, [{"run_id": run_id, "now": now} for run_id in sorted(run_ids)])
+    for run_id in connection.execute(_REOPEN, {"run_ids": sorted(run_ids)}).scalars().all():
+        events.add_audit(connection, "heartbeat", "run.reopen", run_id, now)
+
+
+def end_silent(connection: Connection, cutoff: int, now: int) -> list[str]:
+    """End the open runs whose runner was last heard before ``cutoff``, then; gives their ids."""
+    ended = connection.execute(_END_SILENT, {"cutoff": cutoff}).all()
+    if not ended:
+        return []
+    rows = connection.execute(_OWNERS, {"ids": sorted({experiment_id for _, experiment_id in ended})})
+    owners = {row[0]: row[1] for row in rows}
+    for run_id, experiment_id in ended:
+        event = Event("run.changed", owners[experiment_id], run_id, now, experiment_id=experiment_id)
+        events.add_events(connection, event)
+        events.add_audit(connection, "heartbeat", "run.lost", run_id, now)
+    return [run_id for run_id, _ in ended]
