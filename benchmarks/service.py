@@ -1,0 +1,286 @@
+"""The service against a stock ``mlflow server``: both over PostgreSQL, in front of the same clients.
+
+The peer has four worker processes and no authentication; ours is one process that checks tokens. CPU is that of the
+servers' processes alone. Clients ask the kernel not to delay acknowledgements (``TCP_QUICKACK``): an answer sent in two
+writes would otherwise wait 40 ms for one, which would flatter whoever writes once.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from benchmarks import population
+from benchmarks.measure import Comparison, Timing
+from jupyter_mlops.core.records import Batch, NewRun
+from jupyter_mlops.core.values import series
+from jupyter_mlops.service.tokens import Grant, create_token
+from jupyter_mlops.tracker.remote import RemoteTracker
+
+CLIENTS = 8
+
+
+class Connection:
+    """One client's connection: requests that are ready as bytes, answers that are read to their end and not more."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        parts = urlsplit(url)
+        self._host = f"{parts.hostname}:{parts.port}"
+        self._token = token
+        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def post(self, path: str, body: Any, method: str = "POST") -> bytes:
+        """The body of the answer to a JSON request."""
+        content = json.dumps(body).encode()
+        credential = f"Authorization: token {self._token}\r\n" if self._token else ""
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\n{credential}"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + content)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._receive()
+        head_received, _, rest = received.partition(b"\r\n\r\n")
+        lines = head_received.decode("latin-1").lower().split("\r\n")
+        status = int(lines[0].split()[1])
+        length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
+        while len(rest) < length:
+            rest += self._receive()
+        if status >= 300:
+            raise RuntimeError(f"{path} answered {status}: {rest[:500]!r}")
+        return rest
+
+    def _receive(self) -> bytes:
+        # The kernel forgets it after a while.
+        if sys.platform == "linux":
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        piece = self._socket.recv(1 << 16)
+        if not piece:
+            raise RuntimeError(f"{self._host} closed the connection")
+        return piece
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@dataclass
+class Served:
+    """A server that runs, and the calls that are measured on it."""
+
+    url: str
+    process: psutil.Process
+    token: str
+    new_run: Callable[[Connection], str]
+    log: Callable[[Connection, str, list[dict[str, Any]]], None]
+    finish: Callable[[Connection, str], None]
+
+    def connect(self) -> Connection:
+        return Connection(self.url, self.token)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server's processes."""
+        total = 0.0
+        for process in (self.process, *self.process.children(recursive=True)):
+            used = process.cpu_times()
+            total += used.user + used.system
+        return total
+
+
+def compare(quick: bool) -> Iterator[Comparison]:
+    """All comparisons of this suite; ``quick`` shrinks them to see that they run."""
+    with tempfile.TemporaryDirectory() as text, population.postgres() as server, ExitStack() as running:
+        folder = Path(text)
+        ours = running.enter_context(_ours(server.new_database("service"), folder))
+        peer = running.enter_context(_peer(server.new_database("mlflow_server"), folder))
+        pairs, seconds = (1, 0.5) if quick else (5, 3.0)
+        for name, call, goal in (
+            ("single metrics", _single, ">= 12x"),
+            ("batches of 1,000 points", _batch, ">= 30x less server CPU"),
+            ("runs in three calls", _three, ">= 10x"),
+        ):
+            timings: tuple[list[Timing], list[Timing]] = ([], [])
+            for _ in range(pairs):
+                for served, found in zip((ours, peer), timings, strict=True):
+                    found.append(_load(served, call, seconds))
+            yield Comparison(
+                f"{name} from {CLIENTS} clients",
+                "a run" if call is _three else "a call",
+                *timings,
+                goal=goal,
+                peer_name="mlflow server",
+            )
+        yield _ingest(ours, quick)
+
+
+def _load(served: Served, call: Callable[[Served, Connection, str], None], seconds: float) -> Timing:
+    """What one call takes while all clients call as fast as they can."""
+    ready = threading.Barrier(CLIENTS + 1)
+
+    def client() -> int:
+        connection = served.connect()
+        run_id = served.new_run(connection)
+        call(served, connection, run_id)
+        ready.wait()
+        until = time.perf_counter() + seconds
+        calls = 0
+        while not calls or time.perf_counter() < until:
+            call(served, connection, run_id)
+            calls += 1
+        connection.close()
+        return calls
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        waiting = [pool.submit(client) for _ in range(CLIENTS)]
+        ready.wait()
+        cpu, start = served.cpu_seconds(), time.perf_counter()
+        calls = sum(future.result() for future in waiting)
+        return Timing((time.perf_counter() - start) / calls, (served.cpu_seconds() - cpu) / calls)
+
+
+def _points(count: int) -> list[dict[str, Any]]:
+    now = time.time_ns() // 1_000_000
+    return [{"key": f"m{i % 10}", "value": i * 0.5, "timestamp": now, "step": i} for i in range(count)]
+
+
+def _single(served: Served, connection: Connection, run_id: str) -> None:
+    served.log(connection, run_id, _points(1))
+
+
+def _batch(served: Served, connection: Connection, run_id: str) -> None:
+    served.log(connection, run_id, _points(1000))
+
+
+def _three(served: Served, connection: Connection, _: str) -> None:
+    run_id = served.new_run(connection)
+    served.log(connection, run_id, _points(1))
+    served.finish(connection, run_id)
+
+
+def _ingest(ours: Served, quick: bool) -> Comparison:
+    """Series of 10,000 points by our own client; a timing stands for a point, the peer's goal for one second a
+    million."""
+    points, calls = 10_000, 5 if quick else 50
+    timings = []
+    with RemoteTracker(ours.url, ours.token) as tracker:
+        experiment = tracker.experiments.ensure("ingest")
+        run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+        batch = Batch(series=(series("loss", [i * 0.5 for i in range(points)]),))
+        for _ in range(3):
+            cpu, start = ours.cpu_seconds(), time.perf_counter()
+            for _ in range(calls):
+                tracker.runs.log(run.run_id, batch)
+            count = calls * points
+            timings.append(Timing((time.perf_counter() - start) / count, (ours.cpu_seconds() - cpu) / count))
+    goal = [Timing(1e-6, 1e-6)] * len(timings)
+    rate = 1 / statistics.median(timing.wall for timing in timings)
+    return Comparison(
+        "series of 10,000 points by the remote tracker",
+        "a point",
+        timings,
+        goal,
+        goal=">= 1x",
+        peer_name="a million a second",
+        note=f"{rate:,.0f} points a second",
+    )
+
+
+@contextmanager
+def _ours(database: str, folder: Path) -> Iterator[Served]:
+    tokens = folder / "tokens.json"
+    token = create_token(tokens, Grant(user="ada"))
+    arguments = ["--db", database, "--artifacts", str(folder / "files"), "--tokens", str(tokens), "--port", "0"]
+    with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], folder) as process:
+        assert process.stdout is not None
+        url = next(word for word in process.stdout.readline().decode().split() if word.startswith("http")).rstrip("/")
+        first = Connection(url, token)
+        experiment_id = json.loads(first.post("/api/v1/experiments", {"name": "load"}))["experiment_id"]
+        first.close()
+
+        def new_run(connection: Connection) -> str:
+            run = connection.post("/api/v1/runs", {"new": {"experiment_id": experiment_id}})
+            return str(json.loads(run)["run_id"])
+
+        def log(connection: Connection, run_id: str, points: list[dict[str, Any]]) -> None:
+            connection.post(f"/api/v1/runs/{run_id}/log", {"batch": {"metrics": points}})
+
+        def finish(connection: Connection, run_id: str) -> None:
+            connection.post(f"/api/v1/runs/{run_id}", {"change": {"status": "FINISHED"}}, "PATCH")
+
+        yield Served(url, psutil.Process(process.pid), token, new_run, log, finish)
+
+
+@contextmanager
+def _peer(database: str, folder: Path) -> Iterator[Served]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["--backend-store-uri", database, "--default-artifact-root", str(folder / "peer")]
+    arguments += ["--host", "127.0.0.1", "--port", str(port), "--workers", "4"]
+    with _started([sys.executable, "-m", "mlflow", "server", *arguments], folder) as process:
+        _wait_for(port, process)
+        first = Connection(url)
+        experiment = json.loads(first.post("/api/2.0/mlflow/experiments/create", {"name": "load"}))
+        first.close()
+
+        def new_run(connection: Connection) -> str:
+            body = {"experiment_id": experiment["experiment_id"], "start_time": time.time_ns() // 1_000_000}
+            return str(json.loads(connection.post("/api/2.0/mlflow/runs/create", body))["run"]["info"]["run_id"])
+
+        def log(connection: Connection, run_id: str, points: list[dict[str, Any]]) -> None:
+            if len(points) == 1:
+                connection.post("/api/2.0/mlflow/runs/log-metric", {"run_id": run_id, **points[0]})
+            else:
+                connection.post("/api/2.0/mlflow/runs/log-batch", {"run_id": run_id, "metrics": points})
+
+        def finish(connection: Connection, run_id: str) -> None:
+            connection.post("/api/2.0/mlflow/runs/update", {"run_id": run_id, "status": "FINISHED"})
+
+        yield Served(url, psutil.Process(process.pid), "", new_run, log, finish)
+
+
+@contextmanager
+def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log)
+    try:
+        yield process
+    finally:
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for worker in workers:
+            if worker.is_running():
+                worker.kill()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("mlflow server does not answer")
