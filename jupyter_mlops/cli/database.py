@@ -14,7 +14,6 @@ from jupyter_mlops.core.formats import printable
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Collected
-    from jupyter_mlops.tracker.undelivered import Refused
 
 _FACTS = {
     "needed_schema": "needed schema",
@@ -54,26 +53,11 @@ def status(connection: Connection, *, as_json: bool) -> None:
     counted = {key: len(value) if isinstance(value, list) else value for key, value in facts.items()}
     show_pairs({_FACTS.get(key, key): str(value) for key, value in counted.items() if value is not None})
     if facts.get("refused"):
-        _show_refused(facts["refused"])
+        from jupyter_mlops.cli.spool import show_refused
+
+        show_refused(facts["refused"])
     for path in facts.get("damaged", ()):
         note(f"\nThe end of {path} could not be read; what stands before it is stored. Delete it when it is of no use.")
-
-
-def _show_refused(refused: list[Refused]) -> None:
-    from jupyter_mlops.cli.tables import Column, cells, show
-    from jupyter_mlops.core import formats
-
-    click.echo()
-    show(
-        [
-            Column(header="refused", cells=cells([formats.moment(each.at) for each in refused])),
-            Column(header="what", cells=cells([each.entry for each in refused]), rank=2),
-            Column(header="run", cells=cells([(each.run_id or "")[:12] for each in refused], "dim"), rank=1),
-            Column(header="why", cells=cells([each.error for each in refused], "bad"), least=24),
-        ],
-        [f"Kept in {path}" for path in dict.fromkeys(each.file for each in refused)]
-        + ["A line each, as JSON, with what was logged. Delete a file when it is of no use any more."],
-    )
 
 
 @db.command()

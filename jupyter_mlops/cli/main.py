@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Look after the store": {
         "audit": Entry("jupyter_mlops.cli.database:audit", "Who did what, newest first."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
+        "spool": Entry("jupyter_mlops.cli.spool:spool", "What was logged and is not stored yet; store it now."),
         "db": Entry("jupyter_mlops.cli.database:db", "Status of the store, upgrade of its database."),
         "completion": Entry("jupyter_mlops.cli.completion:completion", "Print a shell's completion script."),
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -37,9 +37,19 @@ class Undelivered(msgspec.Struct, kw_only=True):
 
 def undelivered(tracker: Tracker) -> Undelivered:
     """What this machine's spools hold that ``tracker`` has not stored. Nothing is changed."""
+    return _look(_folders(tracker), tracker.url, tracker.runs.watermark)
+
+
+def held(url: str) -> Undelivered:
+    """What this machine's spools hold for the tracker at ``url``, which need not answer: some of it may be stored there
+    already."""
+    return _look((folder for folder, _ in _every_folder()), url, lambda _: 0)
+
+
+def _look(folders: Iterable[Path], url: str, watermark: Callable[[str], int]) -> Undelivered:
     found = Undelivered()
-    for folder in _folders(tracker):
-        found.waiting += sum(_waiting(path, tracker) for path in folder.glob(f"*{SUFFIX}"))
+    for folder in folders:
+        found.waiting += sum(_waiting(path, url, watermark) for path in folder.glob(f"*{SUFFIX}"))
         found.refused += _refused(folder)
         found.damaged += [str(path) for path in sorted(folder.glob(f"*{DAMAGED_SUFFIX}"))]
     return found
@@ -51,23 +61,30 @@ def refused_of(run_id: str) -> list[Refused]:
     return [refused for folder in folders for refused in _refused(folder) if refused.run_id == run_id]
 
 
-def _folders(tracker: Tracker) -> Iterator[Path]:
-    yield home() / "spool"
+def _every_folder() -> Iterator[tuple[Path, str | None]]:
+    """The spool folders of this machine, each with the run that it is of, if it is of one."""
+    yield home() / "spool", None
     for folder in sorted((home() / "runs").glob("*/spool")):
+        yield folder, folder.parent.name
+
+
+def _folders(tracker: Tracker) -> Iterator[Path]:
+    for folder, run_id in _every_folder():
         # A home may have served several stores.
         with contextlib.suppress(NotFound):
-            tracker.runs.get(folder.parent.name)
+            if run_id is not None:
+                tracker.runs.get(run_id)
             yield folder
 
 
-def _waiting(path: Path, tracker: Tracker) -> int:
+def _waiting(path: Path, url: str, watermark: Callable[[str], int]) -> int:
     if not path.is_file():  # opening a pipe would wait for ever
         return 0
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         header = read_header(file)
-        if header is None or header.target not in ("", target_of(tracker.url)):
+        if header is None or header.target not in ("", target_of(url)):
             return 0
-        passed = tracker.runs.watermark(header.stream)
+        passed = watermark(header.stream)
         dead = {letter.number for letter in dead_letters(path.parent).get(header.stream, ())}
         payloads = enumerate((payload for payload, _ in read_payloads(file, file.tell())), 1)
         return sum(number > passed and number not in dead and not _is_end(payload) for number, payload in payloads)

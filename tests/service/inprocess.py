@@ -43,7 +43,7 @@ class Running:
 
 
 @contextmanager
-def running(database_url: str, artifacts: Path, folder: Path) -> Iterator[Running]:
+def running(database_url: str, artifacts: Path, folder: Path, port: int = 0) -> Iterator[Running]:
     """A service over the store, until the block ends; ``folder`` is for its files."""
     tokens = folder / "tokens.json"
     create_token(tokens, Grant(user="nobody", scope="read"))
@@ -54,7 +54,7 @@ def running(database_url: str, artifacts: Path, folder: Path) -> Iterator[Runnin
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         service = Service(tracker, TokenFile(tokens), executor)  # type: ignore[arg-type]
         server = HTTPServer(make_app(service), max_body_size=LARGEST_BODY)
-        sockets = bind_sockets(0, "127.0.0.1")
+        sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)
         ports.append(sockets[0].getsockname()[1])
         ready.set()
