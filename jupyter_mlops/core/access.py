@@ -185,7 +185,7 @@ def require(principal: Principal, owner: str, scope: Scope, what: str, role: Rol
     reached = scope_in_experiment(principal, owner, role)
     if reached < Scope.READ:
         raise NotFound(f"{what} does not exist")
-    if reached < scope and principal.scope_on(owner) < Scope.READ:
+    if reached < scope <= principal.scope and principal.scope_on(owner) < Scope.READ:
         raise PermissionDenied(f"{what} belongs to {owner!r}, who shared it for reading only")
     _require_scope(principal, reached, scope, what)
 

@@ -170,7 +170,8 @@ class RunWriter:
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
-        reached = streams.locked_watermarks(connection, {c.position.stream for c in calls if c.position}, now)
+        uses = [(call.position.stream, call.caller.stream_user) for call in calls if call.position]
+        reached = streams.locked_watermarks(connection, uses, now)
         fresh = []
         advanced = {}
         for call in calls:
@@ -246,7 +247,7 @@ def _require_active(connection: Connection, call: RunCall, facts: dict[str, _Fac
     run = facts.get(call.run_id)
     if run is None:
         raise NotFound(f"{what} does not exist")
-    call.authorize(connection, run.owner, run.experiment_id, what)
+    call.caller.authorize(connection, run.owner, run.experiment_id, what)
     if not run.active:
         raise Conflict(f"{what} is deleted: restore it first")
 
@@ -263,12 +264,12 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
         experiment = experiments.get(call.experiment_id)
         if experiment is None:
             raise NotFound(f"{what} does not exist")
-        call.authorize(connection, experiment[1], call.experiment_id, what)
+        call.caller.authorize(connection, experiment[1], call.experiment_id, what)
         existing = facts.get(call.run_id)
         call.result = existing is None
         if existing is not None:
             if existing.experiment_id != call.experiment_id:
-                raise AlreadyExists(f"the run id {call.run_id} is taken, in another experiment: choose another id")
+                raise AlreadyExists(f"the run id {call.run_id} is taken: choose another")
             continue
         if experiment[2] != Lifecycle.ACTIVE.value:
             raise Conflict(f"the experiment {experiment[3]!r} is deleted: restore it first")
@@ -276,7 +277,7 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
             parent = facts.get(call.parent_id)
             if parent is None:
                 raise NotFound(f"run {call.parent_id}, the parent, does not exist")
-            call.authorize(connection, parent.owner, parent.experiment_id, f"run {call.parent_id}, the parent,")
+            call.caller.authorize(connection, parent.owner, parent.experiment_id, f"run {call.parent_id}, the parent,")
         facts[call.run_id] = _Facts(call.experiment_id, experiment[1], True, str(call.row["name"]))
         created.append(call)
     if created:
@@ -387,6 +388,6 @@ def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _F
         old = facts[call.run_id]
         if change.name is not None and change.name != old.name:
             detail = {"from": old.name, "to": change.name}
-            events.add_audit(connection, call.user, "run.rename", call.run_id, now, detail)
+            events.add_audit(connection, call.caller.user, "run.rename", call.run_id, now, detail)
     # Changes of one run keep their order: sorting is stable.
     connection.execute(_CHANGE, sorted(rows, key=lambda row: str(row["run_id"])))

@@ -21,21 +21,30 @@ Authorize = Callable[[Connection, str, str, str], None]
 and id, and what the thing is called."""
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """On whose behalf runs are written to."""
+
+    user: str
+    authorize: Authorize
+    stream_user: str | None
+    """Who has the streams to themselves that this caller begins, and uses no other's; None for one who may use all."""
+
+
 class RunCall(Call):
     """A call on one run."""
 
-    def __init__(self, run_id: str, authorize: Authorize, position: StreamPosition | None = None) -> None:
+    def __init__(self, run_id: str, caller: Caller, position: StreamPosition | None = None) -> None:
         super().__init__()
         self.run_id = run_id
-        self.authorize = authorize
+        self.caller = caller
         self.position = position
 
 
 class Log(RunCall):
     """Write a batch, which :func:`jupyter_mlops.core.batches.check_batch` has passed."""
 
-    def __init__(self, run_id: str, batch: Batch, authorize: Authorize, position: StreamPosition | None = None) -> None:
-        super().__init__(run_id, authorize, position)
+    def __init__(self, run_id: str, batch: Batch, caller: Caller, position: StreamPosition | None = None) -> None:
+        super().__init__(run_id, caller, position)
         self.params = [_param_row(run_id, param) for param in batch.params]
         self.tags = {(run_id, tag.key): tag.value for tag in batch.tags}
         self.inputs = batch.inputs
@@ -55,16 +64,15 @@ class Create(RunCall):
         self,
         run_id: str,
         name: str,
-        user: str,
         new: NewRun,
         now: int,
-        authorize: Authorize,
+        caller: Caller,
         position: StreamPosition | None = None,
     ) -> None:
-        super().__init__(run_id, authorize, position)
+        super().__init__(run_id, caller, position)
         self.experiment_id = new.experiment_id
         self.parent_id = new.parent_run_id
-        self.log = Log(run_id, new.batch, authorize)
+        self.log = Log(run_id, new.batch, caller)
         self.rows = 1 + self.log.rows
         start = now if new.start_time is None else new.start_time
         self.row = {
@@ -72,7 +80,7 @@ class Create(RunCall):
             "experiment_id": new.experiment_id,
             "name": name,
             "kind": new.kind.value,
-            "created_by": user,
+            "created_by": caller.user,
             "status": new.status.value,
             "created": now,
             "start_time": start,
@@ -88,14 +96,11 @@ class Create(RunCall):
 
 
 class Change(RunCall):
-    """Change fields of a run. ``user`` is on record for a new name."""
+    """Change fields of a run."""
 
-    def __init__(
-        self, run_id: str, change: RunChange, user: str, authorize: Authorize, position: StreamPosition | None = None
-    ) -> None:
-        super().__init__(run_id, authorize, position)
+    def __init__(self, run_id: str, change: RunChange, caller: Caller, position: StreamPosition | None = None) -> None:
+        super().__init__(run_id, caller, position)
         self.change = change
-        self.user = user
         self.reason = _encoded(change.reason)
         self.runner = _encoded(change.runner)
 

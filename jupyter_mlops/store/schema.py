@@ -310,13 +310,15 @@ alias_move = Table(
     sqlite_autoincrement=True,
 )
 
-# What a client's numbered stream has reached; see core.records.StreamPosition.
+# What a client's numbered stream has reached; see core.records.StreamPosition. Nobody but `created_by` can advance it,
+# where that is known.
 stream = Table(
     "stream",
     metadata,
     Column("id", Text, primary_key=True),
     Column("watermark", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    Column("created_by", Text),
 )
 
 # An outbox of what changed, for live views and webhooks; trimmed. Written in the transaction of what it tells. Who may

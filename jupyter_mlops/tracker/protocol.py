@@ -199,7 +199,8 @@ class Runs(Protocol):
         greatest value (M4: Jugel et al., VLDB 2014)."""
 
     def watermark(self, stream: str) -> int:
-        """The highest position of ``stream`` that was applied; 0 for an unknown stream."""
+        """The highest position of ``stream`` that was applied; 0 for an unknown stream, and for one that another user
+        began. Writing through that is refused with ``PermissionDenied``; administrators may use all streams."""
 
     def comment(self, run_id: str, text: str) -> Comment: ...
 

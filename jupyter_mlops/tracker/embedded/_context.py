@@ -23,7 +23,7 @@ from jupyter_mlops.store.events import Event
 
 if TYPE_CHECKING:
     from jupyter_mlops.store.blobs import BlobStore
-    from jupyter_mlops.store.calls import RunCall
+    from jupyter_mlops.store.calls import Caller, RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
 
 
@@ -150,6 +150,21 @@ class Context:
         if owners is None:
             return None
         return shares.Reach(owners, access.grantees_of(self.principal), self.principal.scope >= Scope.READ)
+
+    @cached_property
+    def caller(self) -> Caller:
+        """The principal, as calls on runs need it."""
+        from jupyter_mlops.store.calls import Caller
+
+        def authorize(connection: Connection, owner: str, experiment_id: str, what: str) -> None:
+            self.require(connection, owner, experiment_id, Scope.WRITE, what)
+
+        return Caller(self.principal.name, authorize, self.stream_user)
+
+    @property
+    def stream_user(self) -> str | None:
+        """Who has the streams to themselves that the principal begins; administrators may use all."""
+        return None if self.principal.scope >= Scope.ADMIN else self.principal.name
 
     @property
     def writable_owners(self) -> tuple[str, ...] | None:

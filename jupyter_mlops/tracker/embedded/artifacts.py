@@ -38,14 +38,15 @@ class EmbeddedArtifacts:
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
         check_position(position)
+        user = self._context.stream_user
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
-            if position is not None and streams.watermark(connection, position.stream) >= position.number:
+            if position is not None and streams.watermark(connection, position.stream, user) >= position.number:
                 return self._applied(connection, run_id, path)
         with opened(source) as file, self._context.blobs.upload() as upload:
             content = upload.add(file)
             with upload.transaction() as connection:
-                if not streams.claim(connection, position, self._context.clock()):
+                if not streams.claim(connection, position, user, self._context.clock()):
                     return self._applied(connection, run_id, path)
                 artifacts.lock_run(connection, run_id)
                 blobs = upload.keep(connection)

@@ -57,27 +57,25 @@ class EmbeddedRuns:
         if new.parent_run_id is not None:
             _check_id(new.parent_run_id)
         check_position(position)
-        call = calls.Create(run_id, name, context.principal.name, new, context.clock(), self._authorize, position)
-        context.writer.submit(call)
+        context.writer.submit(calls.Create(run_id, name, new, context.clock(), context.caller, position))
         return self.get(run_id)
 
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
         _check_id(run_id)
         check_position(position)
         check_batch(batch)
-        self._context.writer.submit(calls.Log(run_id, batch, self._authorize, position))
+        self._context.writer.submit(calls.Log(run_id, batch, self._context.caller, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         _check_id(run_id)
         check_position(position)
         check_change(change)
-        user = self._context.principal.name
-        self._context.writer.submit(calls.Change(run_id, change, user, self._authorize, position))
+        self._context.writer.submit(calls.Change(run_id, change, self._context.caller, position))
         return self.get(run_id)
 
     def heartbeat(self, run_id: str) -> None:
         _check_id(run_id)
-        self._context.writer.submit(calls.Heartbeat(run_id, self._authorize))
+        self._context.writer.submit(calls.Heartbeat(run_id, self._context.caller))
 
     def delete_tag(self, run_id: str, key: str) -> None:
         values.check_key(key, "tag")
@@ -178,7 +176,7 @@ class EmbeddedRuns:
     def watermark(self, stream: str) -> int:
         check_position(StreamPosition(stream, 1))
         with self._context.read() as connection:
-            return streams.watermark(connection, stream)
+            return streams.watermark(connection, stream, self._context.stream_user)
 
     def comments(self, run_id: str) -> tuple[Comment, ...]:
         with self._context.read() as connection:
@@ -196,9 +194,6 @@ class EmbeddedRuns:
             return tuple(runs.load(connection, runs.child_ids(connection, run_id, self._context.reach)))
 
     # --- rules ---
-
-    def _authorize(self, connection: Connection, owner: str, experiment_id: str, what: str) -> None:
-        self._context.require(connection, owner, experiment_id, Scope.WRITE, what)
 
     def _allowed(self, connection: Connection, run_id: str, scope: Scope) -> Facts:
         return self._context.run_allowed(connection, run_id, scope)

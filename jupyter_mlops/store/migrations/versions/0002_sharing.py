@@ -1,4 +1,4 @@
-"""Shared experiments, restricted models, who submitted a run, and what events need so that they reach only those."""
+"""Shared experiments, restricted models, who submitted a run, whose a stream is, and who may learn of an event."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def upgrade() -> None:
         unique=False,
     )
     op.add_column("run", sa.Column("submitted_by", sa.Text(), nullable=True))
+    op.add_column("stream", sa.Column("created_by", sa.Text(), nullable=True))
     op.add_column("model", sa.Column("restricted", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("event", sa.Column("experiment_id", sa.String(length=32), nullable=True))
     op.add_column("event", sa.Column("restricted", sa.Boolean(), nullable=False, server_default=sa.false()))
