@@ -42,7 +42,9 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
         set_tracking_uri,
+        share,
         start_run,
+        unshare,
     )
     from jupyter_mlops.recording.models import LoggedModel, load_model, log_model, register_model
     from jupyter_mlops.recording.reading import (
@@ -63,7 +65,8 @@ _NAMES_BY_MODULE = {
     "recording.fluent": (
         "active_run create_experiment delete_experiment delete_run delete_tag end_run flush get_artifact_uri "
         "get_tracking_uri last_active_run log_input log_metric log_metrics log_param log_params restore_run run_dir "
-        "set_experiment set_experiment_tag set_experiment_tags set_tag set_tags set_tracking_uri start_run"
+        "set_experiment set_experiment_tag set_experiment_tags set_tag set_tags set_tracking_uri share start_run "
+        "unshare"
     ),
     "recording.models": "LoggedModel load_model log_model register_model",
     "recording.series": "log_series",
@@ -131,7 +134,9 @@ __all__ = [
     "set_tag",
     "set_tags",
     "set_tracking_uri",
+    "share",
     "start_run",
+    "unshare",
 ]
 
 

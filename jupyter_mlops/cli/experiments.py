@@ -1,4 +1,4 @@
-"""``jupyter mlops experiments``: list, rename, delete, restore."""
+"""``jupyter mlops experiments``: list, rename, delete, restore, share, hand over."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import islice
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import ExperimentName, find_experiment, json_option, limit_option, paged
+from jupyter_mlops.cli.options import FC, ExperimentName, find_experiment, json_option, limit_option, paged
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.records import Experiment, View
+from jupyter_mlops.core.records import Experiment, Role, Share, View
 
 
 @click.group()
@@ -104,6 +104,111 @@ def restore(connection: Connection, *, experiment: str, as_json: bool) -> None:
     found = find_experiment(connection.tracker, experiment)
     connection.tracker.experiments.restore(found.experiment_id)
     _report(connection, found, f"Restored {found.name}.", as_json)
+
+
+def _target_options(command: FC) -> FC:
+    """Who a share is for: exactly one of these."""
+    for option in (
+        click.option("--to-everyone", is_flag=True, help="Everyone who may read at all."),
+        click.option("--to-group", metavar="GROUP", help="The members of a group."),
+        click.option("--to-user", metavar="USER", help="A user."),
+    ):
+        command = option(command)
+    return command
+
+
+@experiments.command()
+@click.argument("experiment", type=ExperimentName())
+@_target_options
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.READ.value,
+    show_default=True,
+    metavar="ROLE",
+    help="`read` lets them see it; `write` also lets them create runs in it and log to them.",
+)
+@json_option
+@click.pass_obj
+def share(
+    connection: Connection,
+    *,
+    experiment: str,
+    to_user: str | None,
+    to_group: str | None,
+    to_everyone: bool,
+    role: str,
+    as_json: bool,
+) -> None:
+    """Open EXPERIMENT, with all that is in it, to a user, a group or everyone; once more changes the role.
+
+    Renaming, deleting and sharing it stay its owner's.
+    """
+    found = find_experiment(connection.tracker, experiment)
+    connection.tracker.experiments.share(
+        found.experiment_id, to_user=to_user, to_group=to_group, to_everyone=to_everyone, role=role
+    )
+    _report_shares(connection, found, as_json)
+
+
+@experiments.command()
+@click.argument("experiment", type=ExperimentName())
+@_target_options
+@json_option
+@click.pass_obj
+def unshare(
+    connection: Connection,
+    *,
+    experiment: str,
+    to_user: str | None,
+    to_group: str | None,
+    to_everyone: bool,
+    as_json: bool,
+) -> None:
+    """Take a share of EXPERIMENT back."""
+    found = find_experiment(connection.tracker, experiment)
+    connection.tracker.experiments.unshare(
+        found.experiment_id, to_user=to_user, to_group=to_group, to_everyone=to_everyone
+    )
+    _report_shares(connection, found, as_json)
+
+
+@experiments.command()
+@click.argument("experiment", type=ExperimentName())
+@json_option
+@click.pass_obj
+def shares(connection: Connection, *, experiment: str, as_json: bool) -> None:
+    """With whom EXPERIMENT is shared."""
+    _report_shares(connection, find_experiment(connection.tracker, experiment), as_json)
+
+
+@experiments.command()
+@click.argument("experiment", type=ExperimentName())
+@click.argument("owner")
+@json_option
+@click.pass_obj
+def transfer(connection: Connection, *, experiment: str, owner: str, as_json: bool) -> None:
+    """Hand EXPERIMENT over to OWNER: a user's name, or group:NAME."""
+    found = find_experiment(connection.tracker, experiment)
+    connection.tracker.experiments.transfer(found.experiment_id, owner)
+    # Who gave it away may see it no more.
+    if as_json:
+        emit_json({"experiment_id": found.experiment_id, "owner": owner})
+    else:
+        click.echo(printable(f"{found.name} now belongs to {owner}."))
+
+
+def _report_shares(connection: Connection, experiment: Experiment, as_json: bool) -> None:
+    found = connection.tracker.experiments.shares(experiment.experiment_id)
+    if as_json:
+        emit_json(found)
+        return
+    click.echo(printable(f"{experiment.name} belongs to {experiment.owner}; shared with {_told(found) or 'nobody'}."))
+
+
+def _told(shares: tuple[Share, ...]) -> str:
+    whom = [s.to_user or (f"group:{s.to_group}" if s.to_group else "everyone") for s in shares]
+    return ", ".join(f"{who} ({share.role.value})" for who, share in zip(whom, shares, strict=True))
 
 
 def _report(connection: Connection, changed: Experiment, sentence: str, as_json: bool) -> None:

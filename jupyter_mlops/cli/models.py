@@ -332,6 +332,35 @@ def delete(connection: Connection, *, model: str, yes: bool, as_json: bool) -> N
         click.echo(printable(f"Deleted {' version '.join(str(part) for part in gone.values())}."))
 
 
+@models.command()
+@click.argument("name", type=ModelName())
+@click.argument("owner")
+@json_option
+@click.pass_obj
+def transfer(connection: Connection, *, name: str, owner: str, as_json: bool) -> None:
+    """Hand the model NAME over to OWNER: a user's name, or group:NAME."""
+    connection.tracker.models.transfer(name, owner)
+    # Who gave it away may see it no more.
+    if as_json:
+        emit_json({"name": name, "owner": owner})
+    else:
+        click.echo(printable(f"{name} now belongs to {owner}."))
+
+
+@models.command()
+@click.argument("name", type=ModelName())
+@click.option("--off", is_flag=True, help="Show it to all again.")
+@json_option
+@click.pass_obj
+def restrict(connection: Connection, *, name: str, off: bool, as_json: bool) -> None:
+    """Show the model NAME, its versions and aliases to its owner only (the user, or the members of the group)."""
+    model = connection.tracker.models.restrict(name, not off)
+    if as_json:
+        emit_json(model)
+    else:
+        click.echo(printable(f"{name} is for {'all who may read' if off else model.owner}."))
+
+
 def _parsed(text: str) -> tuple[str, str | None]:
     """A model's name and, when ``text`` names a version, the reference to it."""
     match = _REFERENCE.fullmatch(text)

@@ -138,7 +138,7 @@ def role_named(name: object) -> Role:
 def grantee(*, to_user: str | None, to_group: str | None, to_everyone: bool) -> str:
     """The grantee that exactly one of these names; ``InvalidValue`` for none or several."""
     if (to_user is not None) + (to_group is not None) + to_everyone != 1:
-        raise InvalidValue("a share is for one: give to_user, to_group, or to_everyone=True")
+        raise InvalidValue("a share is for one user, one group or everyone: give exactly one of them")
     if to_user is not None:
         return USER_PREFIX + user_name(to_user)
     if to_group is not None:

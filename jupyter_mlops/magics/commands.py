@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.compare import compare, differing_params, metric_keys
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.formats import duration, now, number, numbers, printable, relative
 from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Batch, Metric, Param, Run
@@ -17,7 +17,7 @@ from jupyter_mlops.core.suggestions import did_you_mean
 from jupyter_mlops.magics.html import Row, Table
 from jupyter_mlops.magics.words import Arguments, expressions
 from jupyter_mlops.recording.entities import ActiveRun
-from jupyter_mlops.recording.session import current
+from jupyter_mlops.recording.session import Session, current
 
 Namespaces = tuple[dict[str, Any], Mapping[str, Any]]
 """The globals and the locals that expressions see."""
@@ -73,10 +73,13 @@ def _status(rest: str, _: Namespaces) -> None:
     active = session.active
     if active is None:
         _say(f"experiment  {session.experiment_name}")
+        _say(f"owner       {_owner(session)}")
         _say("run         none is active; the first value that is logged begins one")
         return
     run = active.record
-    _say(f"experiment  {session.reader().experiments.get(run.experiment_id).name}")
+    experiment = session.reader().experiments.get(run.experiment_id)
+    _say(f"experiment  {experiment.name}")
+    _say(f"owner       {experiment.owner}")
     _say(f"run         {run.name} ({run.run_id[:SHORT_ID]}), {run.status.value.lower()} for {_took(run)}")
     if run.hidden_state:
         _say(f"            {run.hidden_state}")
@@ -84,6 +87,14 @@ def _status(rest: str, _: Namespaces) -> None:
     logged += [f"{metric.key} = {number(metric.value)}" for metric in run.metrics]
     for line in logged:
         _say(f"            {line}")
+
+
+def _owner(session: Session) -> str:
+    try:
+        return session.experiment_owner()
+    except MLOpsError as error:
+        # What is logged is kept in the spool also while the tracker cannot be reached.
+        return f"not known now: {error.message}"
 
 
 def _end(rest: str, _: Namespaces) -> None:

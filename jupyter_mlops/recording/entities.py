@@ -220,6 +220,11 @@ class LoggedExperiment:
         return self.record.experiment_id
 
     @property
+    def owner(self) -> str:
+        """A user's name, or ``group:NAME``."""
+        return self.record.owner
+
+    @property
     def lifecycle_stage(self) -> str:
         return self.record.lifecycle.value
 

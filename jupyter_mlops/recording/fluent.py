@@ -14,8 +14,9 @@ from typing import Any
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked_call
-from jupyter_mlops.core.errors import Conflict, InvalidValue
-from jupyter_mlops.core.records import Batch, Input, Lifecycle, RunStatus
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.records import Batch, Experiment, Input, Lifecycle, RunStatus
 from jupyter_mlops.recording.entities import ActiveRun, LoggedExperiment, artifact_uri, now
 from jupyter_mlops.recording.session import Session, checked_id, current
 
@@ -90,6 +91,67 @@ def set_experiment_tags(tags: Mapping[str, Any]) -> None:
 def delete_experiment(experiment_id: str) -> None:
     """Mark an experiment deleted, with its runs."""
     current().reader().experiments.delete(experiment_id)
+
+
+@checked_call
+def share(
+    experiment: str | LoggedExperiment,
+    *,
+    to_user: str | None = None,
+    to_group: str | None = None,
+    to_everyone: bool = False,
+    role: str = "read",
+) -> None:
+    """Open an experiment of yours, or of your group, to others.
+
+    Parameters
+    ----------
+    experiment
+        Its name or its id.
+    to_user, to_group, to_everyone
+        Exactly one of these: a user's name, a group's name, or True for all who may read.
+    role
+        ``"read"`` lets them see it and all that is in it; ``"write"`` also lets them create runs in it and log to them.
+
+    Raises
+    ------
+    NotFound
+        There is no such experiment that you may see.
+    PermissionDenied
+        It is not yours, or this is a notebook on a shared hub, whose token decides nothing for others.
+    """
+    found = _experiment(experiment)
+    current().reader().experiments.share(
+        found.experiment_id, to_user=to_user, to_group=to_group, to_everyone=to_everyone, role=role
+    )
+
+
+@checked_call
+def unshare(
+    experiment: str | LoggedExperiment,
+    *,
+    to_user: str | None = None,
+    to_group: str | None = None,
+    to_everyone: bool = False,
+) -> None:
+    """Take a share back; ``NotFound`` when there is none. See :func:`share`."""
+    found = _experiment(experiment)
+    current().reader().experiments.unshare(
+        found.experiment_id, to_user=to_user, to_group=to_group, to_everyone=to_everyone
+    )
+
+
+def _experiment(given: str | LoggedExperiment) -> Experiment:
+    """The experiment of a name or an id."""
+    if isinstance(given, LoggedExperiment):
+        return given.record
+    experiments = current().reader().experiments
+    try:
+        return experiments.find(given)
+    except NotFound:
+        if is_id(given):
+            return experiments.get(given)
+        raise
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

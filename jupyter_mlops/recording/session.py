@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core import values
+from jupyter_mlops.core.access import default_owner, split_owner
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.records import (
@@ -155,6 +156,13 @@ class Session:
             else:
                 self._experiment = tracker.experiments.ensure(self.experiment_name)
         return self._experiment
+
+    def experiment_owner(self) -> str:
+        """Whose the experiment of new runs is, or will be once it is made: a user's name, or ``group:NAME``."""
+        if self._experiment is not None:
+            return self._experiment.owner
+        principal = self.delivery.tracker.principal
+        return split_owner(principal, self.experiment_name)[0] or default_owner(principal)
 
     # --- runs --------------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,11 @@ class Door:
     def new_run(self, **fields: Any) -> str:
         return self.tracker.runs.create(NewRun(experiment_id=self.experiment, **fields)).run_id
 
+    def new_shared(self) -> str:
+        experiment_id = self.tracker.experiments.create(self.new()).experiment_id
+        self.tracker.experiments.share(experiment_id, to_user="bo")
+        return experiment_id
+
     def rows(self) -> list[int]:
         with self.tracker.database.read() as connection:
             return list(connection.execute(ROWS).scalars())
@@ -129,6 +134,11 @@ class Door:
             "before": lambda: None,
             "older_than_seconds": lambda: 1e9,
             "dry_run": lambda: True,
+            "to_user": lambda: "bo",
+            "to_group": lambda: None,
+            "to_everyone": lambda: False,
+            "role": lambda: "read",
+            "restricted": lambda: False,
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:
@@ -137,12 +147,18 @@ class Door:
             ("experiments", "delete"): {
                 "experiment_id": lambda: self.tracker.experiments.create(self.new()).experiment_id
             },
+            ("experiments", "unshare"): {"experiment_id": self.new_shared},
+            ("experiments", "transfer"): {
+                "experiment_id": lambda: self.tracker.experiments.create(self.new()).experiment_id
+            },
             ("runs", "delete"): {"run_id": self.new_run},
             ("artifacts", "put"): {"path": self.new},
             ("artifacts", "put_folder"): {"path": self.new},
             ("artifacts", "delete"): {"path": self.new},
             ("models", "create"): {"name": self.new},
             ("models", "delete"): {"name": lambda: self.tracker.models.create(self.new()).name},
+            ("models", "transfer"): {"name": lambda: self.tracker.models.create(self.new()).name},
+            ("models", "restrict"): {"name": lambda: "model"},
             ("models", "delete_alias"): {"name": lambda: "model", "alias": lambda: "none"},
             ("models", "delete_version"): {"name": lambda: "model", "version": lambda: 99},
             ("models", "register"): {"name": lambda: "model", "path": lambda: "m"},
@@ -377,6 +393,7 @@ new_runs = st.fixed_dictionaries(
         "parent_run_id": texts,
         "source": texts,
         "hidden_state": texts,
+        "submitted_by": texts,
         "runner": runners,
     },
 )

@@ -35,6 +35,20 @@ def test_an_experiment_is_renamed_deleted_and_restored(mlops: Mlops, team: Team)
     assert document(mlops("runs", "list", "-e", "even", "--json"))
 
 
+def test_an_experiment_is_shared_and_handed_over(mlops: Mlops, team: Team) -> None:
+    assert "shared with nobody" in mlops("experiments", "shares", "odd").stdout
+    mlops("experiments", "share", "odd", "--to-group", "red", "--role", "write")
+    told = mlops("experiments", "share", "odd", "--to-everyone").stdout
+    assert told.endswith("; shared with everyone (read), group:red (write).\n")
+    (share,) = document(mlops("experiments", "unshare", "odd", "--to-everyone", "--json"))
+    assert (share["to_group"], share["role"]) == ("red", "write")
+    assert "give exactly one" in mlops("experiments", "share", "odd", code=2).stderr
+    assert "not shared with" in mlops("experiments", "unshare", "odd", "--to-user", "bo", code=1).stderr
+    assert mlops("experiments", "transfer", "odd", "group:red").stdout == "odd now belongs to group:red.\n"
+    assert "odd belongs to group:red; shared" in mlops("experiments", "shares", "odd").stdout
+    assert document(mlops("experiments", "transfer", "odd", "bo", "--json"))["owner"] == "bo"
+
+
 # --- artifacts -------------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +115,16 @@ def test_an_alias_moves_and_remembers(mlops: Mlops, team: Team) -> None:
 def test_an_alias_needs_a_version_or_delete(mlops: Mlops, team: Team, words: list[str]) -> None:
     mlops("models", "register", "brave-otter-418", "churn")
     mlops("models", "alias", "churn", *words, code=2)
+
+
+def test_a_model_is_restricted_and_handed_over(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "calm-heron-7", "churn")
+    owner = document(mlops("models", "show", "churn", "--json"))["model"]["owner"]
+    assert mlops("models", "restrict", "churn").stdout == f"churn is for {owner}.\n"
+    assert document(mlops("models", "show", "churn", "--json"))["model"]["restricted"] is True
+    assert "restricted" not in document(mlops("models", "restrict", "churn", "--off", "--json"))
+    assert mlops("models", "transfer", "churn", "group:red").stdout == "churn now belongs to group:red.\n"
+    assert document(mlops("models", "transfer", "churn", "bo", "--json")) == {"name": "churn", "owner": "bo"}
 
 
 def test_a_run_with_several_models_asks_which(mlops: Mlops, team: Team) -> None:

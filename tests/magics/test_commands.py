@@ -103,16 +103,26 @@ class TestState:
         assert session.reader().experiments.get(latest(session).experiment_id).name == "my iris"
 
     def test_status_and_end(self, run_cell: Any, session: Session) -> None:
-        assert "none is active" in said(run_cell, "%mlops status")
+        owner = f"owner       {session.reader().principal.name}\n"
+        idle = said(run_cell, "%mlops status")
+        assert "none is active" in idle
+        assert owner in idle
         said(run_cell, "%mlops log x=1\n%mlops param k='v'")
         run = latest(session)
         text = said(run_cell, "%mlops status")
         assert run.name in text
+        assert owner in text
         assert "x = 1" in text
         assert "k = v" in text
         assert said(run_cell, "%mlops end") == f"run {run.name} has ended\n"
         assert latest(session).status.value == "FINISHED"
         assert said(run_cell, "%mlops end") == "no run is active\n"
+
+    def test_status_while_the_store_is_away(self, run_cell: Any, session: Session) -> None:
+        place = session.tracking_url
+        session.use_tracker("postgresql://nobody@127.0.0.1:1/nothing")
+        assert "owner       not known now: " in said(run_cell, "%mlops status")
+        session.use_tracker(place)
 
     @pytest.mark.parametrize(
         ("line", "message"),

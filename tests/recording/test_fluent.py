@@ -291,6 +291,23 @@ class TestExperiments:
         with pytest.raises(Conflict, match="deleted"):
             mlops.set_experiment(experiment_id=experiment_id)
 
+    def test_shared(self) -> None:
+        experiment_id = mlops.create_experiment("one")
+        experiments = mlops.connect(mlops.get_tracking_uri()).experiments
+        mlops.share("one", to_user="bo")
+        mlops.share(experiment_id, to_group="red", role="write")
+        mlops.share(mlops.get_experiment(experiment_id), to_everyone=True)
+        found = [(s.to_user, s.to_group, s.to_everyone, s.role.value) for s in experiments.shares(experiment_id)]
+        assert found == [(None, None, True, "read"), (None, "red", False, "write"), ("bo", None, False, "read")]
+        mlops.unshare("one", to_group="red")
+        mlops.unshare("one", to_everyone=True)
+        assert [share.to_user for share in experiments.shares(experiment_id)] == ["bo"]
+        with pytest.raises(NotFound, match="no experiment 'two'"):
+            mlops.share("two", to_everyone=True)
+        with pytest.raises(InvalidValue, match="role"):
+            mlops.share("one", to_user="bo", role="own")
+        assert mlops.get_experiment(experiment_id).owner == mlops.connect().principal.name
+
     def test_search(self) -> None:
         for name in ("a-1", "a-2", "b"):
             mlops.create_experiment(name)

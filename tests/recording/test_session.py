@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Metric, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
@@ -59,6 +60,14 @@ def begin(place: Path) -> Iterator[Callable[..., Session]]:
 
 def metric(step: int, key: str = "loss") -> tuple[Metric, ...]:
     return (Metric(key, float(step), 1_700_000_000_000 + step, step),)
+
+
+def test_the_owner_of_the_experiment_is_known_before_it_is_made(begin: Callable[..., Session]) -> None:
+    session = begin(MLOPS_EXPERIMENT="red/churn")
+    session.delivery.tracker.principal = Principal("ada", frozenset({"red", "blue"}))
+    assert session.experiment_owner() == "group:red"
+    session.set_experiment("churn")
+    assert session.experiment_owner() == session.experiment().owner
 
 
 def runs(store: Tracker) -> list[Run]:

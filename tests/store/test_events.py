@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,31 @@ def test_logging_is_told_now_and_then_and_the_last_of_it_for_sure(
     log(tracker, run, 51)
     tracker.close()
     assert told(database, run)[-1] == "run.changed"
+
+
+def test_an_event_says_what_decides_who_may_learn_of_it(tracker: Tracker, database: Database, run: Run) -> None:
+    tracker.runs.comment(run.run_id, "x")
+    tracker.artifacts.put(run.run_id, "m/MLmodel", io.BytesIO(b"flavors: {python_function: {}}"))
+    tracker.experiments.transfer(run.experiment_id, "group:red")
+    log(tracker, run, 1)
+    tracker.runs.change(run.run_id, RunChange(name="x"))
+    tracker.models.register("m", run.run_id, "m")
+    tracker.models.restrict("m", True)
+    tracker.models.set_tags("m", {"a": "b"})
+    tracker.models.restrict("m", False)
+    me, event = tracker.principal.name, schema.event.c
+    query = sa.select(event.target, event.owner, event.experiment_id, event.restricted).order_by(event.id)
+    with database.read() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+    inside = run.experiment_id
+    before, after = (run.run_id, me, inside, False), (run.run_id, "group:red", inside, False)
+    assert [each for each in found if each[0] == run.run_id] == [before] * 3 + [after] * (found.count(after))
+    assert found.count(after) >= 1
+    experiments = [each for each in found if each[0] == inside]
+    assert experiments == [(inside, owner, inside, False) for owner in (me, me, "group:red")]
+    # Made, a version added, restricted (told to all who saw it), tagged, opened again.
+    models = [each for each in found if each[0] == "m"]
+    assert models == [("m", "group:red", None, restricted) for restricted in (False, False, False, True, False)]
 
 
 def test_old_events_are_trimmed(database: Database) -> None:

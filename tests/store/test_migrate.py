@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
-from jupyter_mlops.store import migrate, schema
+from jupyter_mlops.store import experiments, migrate, registry, runs, schema, streams
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.shares import Reach
 from jupyter_mlops.tracker.connect import connect
 
 NEXT = """
@@ -105,6 +108,35 @@ def definitions(database: Database) -> list[tuple[str, str]]:
     with database.read() as connection:
         rows = [(name, sql) for name, sql in connection.exec_driver_sql(query) if name != "mlops_schema"]
     return sorted((name, " ".join(sorted(re.split(r"[\s(),]+", sql)))) for name, sql in rows)
+
+
+def test_what_was_stored_before_sharing_is_kept(empty: Database) -> None:
+    with empty.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.SCRIPTS))
+        config.set_main_option("version_table", "mlops_schema")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in (
+            "INSERT INTO experiment VALUES ('e', 'churn', 'ada', 'active', 1, 1)",
+            "INSERT INTO run (id, experiment_id, name, kind, created_by, status, created, start_time, lifecycle, source)"
+            " VALUES ('r', 'e', 'run', 'session', 'ada', 'FINISHED', 1, 1, 'active', '')",
+            "INSERT INTO model VALUES ('m', 'churn', 'ada', '', 1, 1, 0)",
+            "INSERT INTO event (at, kind, owner, target) VALUES (1, 'run.created', 'ada', 'r')",
+            "INSERT INTO stream VALUES ('s', 7, 1)",
+        ):
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(empty)
+    reach = Reach(("ada",), ("everyone",), open_models=True)
+    with empty.read() as connection:
+        (run,) = runs.load(connection, ["r"])
+        assert (run.name, run.submitted_by) == ("run", None)
+        (model,) = registry.load(connection, ["m"])
+        assert model.restricted is False
+        assert [each.name for each in experiments.find(connection, "churn", reach)] == ["churn"]
+        assert streams.watermark(connection, "s", "ada") == 7
+        row = connection.execute(sa.select(schema.event.c.experiment_id, schema.event.c.restricted)).one()
+        assert tuple(row) == (None, False)
 
 
 def test_the_revisions_are_numbered_and_the_last_is_known() -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+
+import sqlalchemy as sa
+
 from jupyter_mlops.core.filters import Entity
 from jupyter_mlops.core.records import View
-from jupyter_mlops.store import search
+from jupyter_mlops.store import schema, search
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.rows import _compiled
+from jupyter_mlops.store.shares import Reach, within
 
 
 def test_searches_walk_the_index(database: Database) -> None:
@@ -30,3 +35,23 @@ def test_searches_walk_the_index(database: Database) -> None:
         if database.is_sqlite:
             assert "SCAN" not in plan
             assert "TEMP B-TREE FOR ORDER BY" not in plan
+
+
+def test_what_is_shared_is_found_by_indexes(database: Database) -> None:
+    """Neither all experiments nor all shares are looked through for what a principal may see."""
+    reach = Reach(("ada", "group:red"), ("everyone", "user:ada"))
+    queries = [
+        within(sa.select(schema.experiment.c.id), schema.experiment.c.id, reach),
+        within(sa.select(schema.run.c.id).where(schema.run.c.name == "x"), schema.run.c.experiment_id, reach),
+    ]
+    for query in queries:
+        with database.read() as connection:
+            if not database.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            sql, names, constants = _compiled(query, database.engine.dialect)
+            parameters = tuple(json.dumps(constants[name]) for name in names) if names is not None else constants
+            explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+            plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + sql, parameters))
+        assert "ix_experiment_share_grantee_experiment_id" in plan
+        assert "SCAN experiment" not in plan
+        assert "Seq Scan" not in plan
