@@ -119,8 +119,8 @@ def test_what_was_stored_before_sharing_is_kept(empty: Database) -> None:
         command.upgrade(config, "0001")
         for statement in (
             "INSERT INTO experiment VALUES ('e', 'churn', 'ada', 'active', 1, 1)",
-            "INSERT INTO run (id, experiment_id, name, kind, created_by, status, created, start_time, lifecycle, source)"
-            " VALUES ('r', 'e', 'run', 'session', 'ada', 'FINISHED', 1, 1, 'active', '')",
+            "INSERT INTO run (id, experiment_id, name, kind, created_by, status, created, start_time, lifecycle,"
+            " source) VALUES ('r', 'e', 'run', 'session', 'ada', 'FINISHED', 1, 1, 'active', '')",
             "INSERT INTO model VALUES ('m', 'churn', 'ada', '', 1, 1, 0)",
             "INSERT INTO event (at, kind, owner, target) VALUES (1, 'run.created', 'ada', 'r')",
             "INSERT INTO stream VALUES ('s', 7, 1)",

@@ -49,9 +49,14 @@ def test_what_is_shared_is_found_by_indexes(database: Database) -> None:
             if not database.is_sqlite:
                 connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             sql, names, constants = _compiled(query, database.engine.dialect)
-            parameters = tuple(json.dumps(constants[name]) for name in names) if names is not None else constants
+            lists = {name: list(value) if isinstance(value, tuple) else value for name, value in constants.items()}
+            parameters = tuple(_json(lists[name]) for name in names) if names is not None else lists
             explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
             plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + sql, parameters))
         assert "ix_experiment_share_grantee_experiment_id" in plan
         assert "SCAN experiment" not in plan
         assert "Seq Scan" not in plan
+
+
+def _json(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list) else value
