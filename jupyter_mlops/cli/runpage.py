@@ -116,7 +116,7 @@ def _about(page: RunPage, width: int) -> list[RenderableType]:
         "grid": tags.get(GRID_TAG, ""),
         "rerun of": tags.get(RERUN_TAG, ""),
         "best": next((child.name for child in page.children if child.run_id == tags.get(BEST_TAG)), ""),
-        "by": run.user,
+        "by": run.user if run.submitted_by is None else f"{run.user} (submitted by {run.submitted_by}, not verified)",
         "started": _when(run.start_time, now),
         "took": tables.elapsed(run, now) if run.status.ended else f"{tables.elapsed(run, now)} so far",
         "state": "deleted" if run.lifecycle.value == "deleted" else "",

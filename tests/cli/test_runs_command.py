@@ -12,7 +12,7 @@ import pytest
 from made_up_team import HOSTILE, Mlops, Team, document, notebook
 
 from jupyter_mlops.cli.terminal import output_text
-from jupyter_mlops.core.records import Batch, Progress, RunStatus, Tag
+from jupyter_mlops.core.records import Batch, NewRun, Progress, RunStatus, Tag
 
 
 def lines(text: str) -> list[str]:
@@ -156,6 +156,13 @@ def test_show_tells_all(mlops: Mlops, team: Team) -> None:
     ):
         assert part in text
     assert "mlops.git" not in text
+
+
+def test_show_says_who_submitted_a_run(mlops: Mlops, team: Team) -> None:
+    churn = team.tracker.experiments.find("churn").experiment_id
+    run = team.tracker.runs.create(NewRun(experiment_id=churn, name="visited", submitted_by="eve"))
+    assert f"{run.user} (submitted by eve, not verified)" in mlops("runs", "show", "visited").stdout
+    assert document(mlops("runs", "show", "visited", "--json"))["submitted_by"] == "eve"
 
 
 def test_show_says_why_a_run_failed(mlops: Mlops, team: Team) -> None:
