@@ -162,7 +162,7 @@ def test_show_says_who_submitted_a_run(mlops: Mlops, team: Team) -> None:
     churn = team.tracker.experiments.find("churn").experiment_id
     run = team.tracker.runs.create(NewRun(experiment_id=churn, name="visited", submitted_by="eve"))
     assert f"{run.user} (submitted by eve, not verified)" in mlops("runs", "show", "visited").stdout
-    assert document(mlops("runs", "show", "visited", "--json"))["submitted_by"] == "eve"
+    assert document(mlops("runs", "show", "visited", "--json"))["run"]["submitted_by"] == "eve"
 
 
 def test_show_says_why_a_run_failed(mlops: Mlops, team: Team) -> None:
