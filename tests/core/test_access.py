@@ -48,7 +48,7 @@ def test_a_scope_is_by_owner(who: str, on_themselves: Scope, on_red: Scope, on_g
     assert [principal.scope_on(owner) for owner in owners] == [on_themselves, on_red, on_green, on_bo]
 
 
-@pytest.mark.parametrize(("who", "scope"), product(PRINCIPALS, Scope))
+@pytest.mark.parametrize(("who", "scope"), list(product(PRINCIPALS, Scope)))
 def test_the_owners_reached_are_those_on_whom_there_is_the_scope(who: str, scope: Scope) -> None:
     principal = PRINCIPALS[who]
     reached = access.owners_reached(principal, scope)
