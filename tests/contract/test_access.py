@@ -261,6 +261,7 @@ CASES: dict[str, Case] = {
     "artifacts.put_folder": case(WRITES, lambda t, it, folder: t.artifacts.put_folder(it.run_id, folder, "f")),
     "artifacts.list": case(SEES, lambda t, it, _: t.artifacts.list(it.run_id)),
     "artifacts.walk": case(SEES, lambda t, it, _: t.artifacts.walk(it.run_id)),
+    "artifacts.stat": case(SEES, lambda t, it, _: t.artifacts.stat(it.run_id, "model/MLmodel")),
     "artifacts.open": case(SEES, lambda t, it, _: b"".join(t.artifacts.open(it.run_id, "model/MLmodel"))),
     "artifacts.download": case(SEES, lambda t, it, folder: t.artifacts.download(it.run_id, "model", folder / new_id())),
     "artifacts.delete": case(WRITES, lambda t, it, _: t.artifacts.delete(it.run_id, "model")),
@@ -300,12 +301,14 @@ CASES: dict[str, Case] = {
         OWNS, lambda t, it, _: [t.models.delete_alias(it.model, "prod"), t.models.delete_version(it.model, 1)]
     ),
     "models.files": model(SEES, lambda t, it, _: t.models.files(it.model, 1)),
+    "models.stat": model(SEES, lambda t, it, _: t.models.stat(it.model, 1, "MLmodel")),
     "models.open": model(SEES, lambda t, it, _: b"".join(t.models.open(it.model, 1, "MLmodel"))),
     "models.download": model(SEES, lambda t, it, folder: t.models.download(it.model, 1, folder / new_id())),
     "models.set_alias": model(OWNS, lambda t, it, _: t.models.set_alias(it.model, "next", 1)),
     "models.delete_alias": model(OWNS, lambda t, it, _: t.models.delete_alias(it.model, "prod")),
     "models.alias_history": model(SEES, lambda t, it, _: t.models.alias_history(it.model)),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
+    "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
     "audit": listing(
         lambda t, it: bool({entry.target for entry in t.audit()} & {it.experiment_id, it.run_id, it.model}),
         Level.ADMINISTERS,
