@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from jupyter_mlops.cli.main import root
+from jupyter_mlops.hub.application import MLOpsService
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,7 +76,7 @@ def test_every_command_explains_itself_and_speaks_json() -> None:
         assert command.help, words
         options = [param for param in command.params if isinstance(param, click.Option)]
         assert not [option.opts for option in options if not option.help], words
-        assert words == "completion" or any("--json" in option.opts for option in options), words
+        assert words in ("completion", "service") or any("--json" in option.opts for option in options), words
 
 
 @pytest.mark.parametrize("snippet", snippets("bash"))
@@ -103,6 +104,20 @@ def test_every_environment_variable_is_documented_and_every_documented_one_is_re
     used = {match for path in (ROOT / "jupyter_mlops").rglob("*.py") for match in word.findall(path.read_text("utf-8"))}
     documented = set(word.findall((ROOT / "docs" / "settings.md").read_text(encoding="utf-8")))
     assert documented == used
+
+
+def test_every_setting_of_the_service_is_documented_and_every_documented_one_exists() -> None:
+    classes = [MLOpsService, *MLOpsService.classes]
+    own = {f"c.{kind.__name__}.{name}" for kind in classes for name in kind.class_own_traits(config=True)} | {
+        "c.MLOpsService.log_level"
+    }
+    documented = set(
+        re.findall(r"^\| `(c\.\w+\.\w+)`", (ROOT / "docs" / "settings.md").read_text("utf-8"), re.MULTILINE)
+    )
+    assert documented == own
+    assert not [
+        name for kind in classes for name, trait in kind.class_own_traits(config=True).items() if not trait.help
+    ]
 
 
 # --- Python ----------------------------------------------------------------------------------------------------------

@@ -46,6 +46,10 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "artifacts": Entry("jupyter_mlops.cli.artifacts:artifacts", "List and fetch the files of a run."),
         "datasets": Entry("jupyter_mlops.cli.datasets:datasets", "Find what used a data set."),
     },
+    "Share a store": {
+        "service": Entry("jupyter_mlops.cli.service:service", "Serve the store over HTTP."),
+        "token": Entry("jupyter_mlops.cli.tokens:token", "Tokens for a service without a hub."),
+    },
     "Look after the store": {
         "audit": Entry("jupyter_mlops.cli.database:audit", "Who did what, newest first."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),

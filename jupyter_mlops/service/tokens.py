@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -57,9 +60,56 @@ def create_token(path: Path, grant: Grant) -> str:
         The user, a group or the scope is not possible, or the file holds something else.
     """
     _check(grant, str(path))
-    grants = read_grants(path) if path.exists() else {}
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    grants[digest(token)] = grant
+    with _changing(path):
+        grants = read_grants(path) if path.exists() else {}
+        _write(path, {**grants, digest(token): grant})
+    return token
+
+
+def find_tokens(path: Path, beginnings: Iterable[str] = (), user: str | None = None) -> Grants:
+    """The tokens whose hashes begin so, and those of ``user``.
+
+    Raises
+    ------
+    InvalidValue
+        One of them fits none, or several; or nothing was asked for.
+    """
+    grants = read_grants(path)
+    found = {name: grant for name, grant in grants.items() if grant.user == user}
+    if user is not None and not found:
+        raise InvalidValue(f"{path} has no token of {user!r}")
+    for beginning in beginnings:
+        fitting = [name for name in grants if beginning and name.startswith(beginning)]
+        if len(fitting) != 1:
+            raise InvalidValue(f"{path} has {len(fitting)} tokens whose hash begins with {beginning!r}")
+        found[fitting[0]] = grants[fitting[0]]
+    if not found:
+        raise InvalidValue("say which tokens: by the beginning of their hash, or by their user")
+    return found
+
+
+def revoke_tokens(path: Path, names: Iterable[str]) -> None:
+    """Take tokens, by their hashes, out of the file."""
+    with _changing(path):
+        grants = read_grants(path)
+        for name in names:
+            grants.pop(name, None)
+        _write(path, grants)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """One process at a time changes the file: of two tokens that are made at once both count."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, grants: Grants) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -67,7 +117,6 @@ def create_token(path: Path, grant: Grant) -> str:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    return token
 
 
 def read_grants(path: Path) -> Grants:

@@ -1,0 +1,1 @@
+"""On a JupyterHub: the service as an application of its own, and who its callers are."""

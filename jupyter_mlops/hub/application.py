@@ -1,0 +1,230 @@
+"""``jupyter mlops service``: the HTTP service as a process of its own, with a hub or with a file of tokens.
+
+Without a hub nothing of JupyterHub is imported, so that it need not be installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from tornado.netutil import bind_sockets
+from traitlets import Bool, Integer, Unicode, default, validate
+from traitlets.config import Application as TraitletsApplication
+from traitlets.config import catch_config_error
+
+from jupyter_mlops._version import __version__
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.service.app import routes
+from jupyter_mlops.service.handlers import Service
+from jupyter_mlops.service.identity import Identity
+from jupyter_mlops.service.server import Application, Server
+from jupyter_mlops.service.tokens import TokenFile
+from jupyter_mlops.tracker import location
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+
+PORT = 10380
+STOP_SECONDS = 10.0
+"""How long it may take to stop. A hub kills what takes longer."""
+_DRAIN_SECONDS = 8.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class MLOpsService(TraitletsApplication):
+    """The HTTP API of one store: experiments, runs and models for all who may ask.
+
+    A process that a JupyterHub starts as one of its services, or that has the environment of one, asks the hub who its
+    callers are. Any other needs a file of tokens.
+    """
+
+    name = "jupyter-mlops-service"
+    version = __version__
+    description = __doc__ or ""
+
+    aliases = {  # noqa: RUF012 - traitlets reads it so
+        "config": "MLOpsService.config_file",
+        "ip": "MLOpsService.ip",
+        "port": "MLOpsService.port",
+        "base-url": "MLOpsService.base_url",
+        "db": "MLOpsService.db_url",
+        "artifacts": "MLOpsService.artifacts_url",
+        "tokens": "MLOpsService.tokens_file",
+        "log-level": "MLOpsService.log_level",
+    }
+    flags = {  # noqa: RUF012
+        "generate-config": (
+            {"MLOpsService": {"generate_config": True}},
+            "Write a configuration file with all settings and their defaults, and end.",
+        ),
+    }
+
+    config_file = Unicode(
+        "jupyter_mlops_service_config.py",
+        help="The configuration file that is read at start, if there is one: Python with c.MLOpsService.port = ... .",
+    ).tag(config=True)
+    generate_config = Bool(False, help="Write the configuration file with all settings and their defaults, and end.")
+    generate_config.tag(config=True)
+
+    ip = Unicode(
+        help="The address to listen at; 127.0.0.1 unless a hub's JUPYTERHUB_SERVICE_URL says otherwise. An empty text "
+        "or 0.0.0.0 means all addresses of this machine: put a proxy with TLS in front."
+    ).tag(config=True)
+    port = Integer(
+        min=0, max=65535, help=f"The port to listen at; 0 takes a free one. {PORT}, or that of JUPYTERHUB_SERVICE_URL."
+    ).tag(config=True)
+    base_url = Unicode(
+        help="The path below which the service is: / or the hub's JUPYTERHUB_SERVICE_PREFIX (/services/mlops/)."
+    ).tag(config=True)
+    db_url = Unicode(
+        help="The database: postgresql://user:password@host/database, or sqlite:////data/mlops.db. "
+        "MLOPS_TRACKING_URL, else the SQLite file in MLOPS_HOME. A new database is filled; a PostgreSQL database of an "
+        "older version is upgraded by `jupyter mlops db upgrade` only, an SQLite file at start, after a copy was made."
+    ).tag(config=True)
+    artifacts_url = Unicode(
+        help="Where files are: a folder or an fsspec URL. MLOPS_ARTIFACTS_URL, else what the database recorded, else a "
+        "folder beside the SQLite file."
+    ).tag(config=True)
+    tokens_file = Unicode(
+        help="The file of the tokens that count, made by `jupyter mlops token create`; with it no hub is asked."
+    ).tag(config=True)
+    threads = Integer(32, min=1, max=1000, help="How many requests may wait for the database at once.").tag(config=True)
+
+    @default("ip")
+    def _ip(self) -> str:
+        return _given_by_hub().hostname or "127.0.0.1"
+
+    @default("port")
+    def _port(self) -> int:
+        return _given_by_hub().port or PORT
+
+    @default("base_url")
+    def _base_url(self) -> str:
+        return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") if self.has_hub else "/"
+
+    @default("db_url")
+    def _db_url(self) -> str:
+        return location.default_url()
+
+    @default("log_level")
+    def _log_level(self) -> int:
+        return logging.INFO
+
+    @default("log_format")
+    def _log_format(self) -> str:
+        return "[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
+
+    @default("logging_config")
+    def _logging_config(self) -> dict[str, Any]:
+        return {
+            "loggers": {name: {"level": "WARNING", "handlers": ["console"]} for name in ("jupyter_mlops", "tornado")}
+        }
+
+    @validate("base_url")
+    def _with_slashes(self, proposal: Any) -> str:
+        return f"/{proposal.value.strip('/')}/".replace("//", "/")
+
+    @property
+    def has_hub(self) -> bool:
+        """Whether a hub says who callers are: this is one of its services, and there is no file of tokens."""
+        return not self.tokens_file and bool(os.environ.get("JUPYTERHUB_SERVICE_NAME"))
+
+    @property
+    def url(self) -> str:
+        """Where this process itself is reached, once it listens."""
+        host = self.ip if self.ip not in ("", "0.0.0.0", "::") else "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._listens_at}{self.base_url}"
+
+    @catch_config_error
+    def initialize(self, argv: list[str] | None = None) -> None:
+        self.parse_command_line(argv)
+        path = Path(self.config_file)
+        if self.generate_config:
+            return
+        if path.exists():
+            self.load_config_file(path.name, path=str(path.absolute().parent))
+        elif "config_file" in self.cli_config.MLOpsService:
+            raise InvalidValue(f"there is no configuration file {path}")
+
+    def start(self) -> None:
+        """Serve until SIGINT or SIGTERM; with ``generate_config``, write the configuration file."""
+        if self.generate_config:
+            self._write_config()
+            return
+        logging.getLogger("jupyter_mlops").setLevel(self.log.level)
+        identity = self._make_identity()
+        tracker = self._open_tracker()
+        try:
+            asyncio.run(self._serve(tracker, identity))
+        finally:
+            tracker.close()
+
+    def when_ready(self, url: str) -> None:
+        """Called once when requests are answered; the command prints the URL."""
+
+    def _make_identity(self) -> Identity:
+        if self.tokens_file:
+            return TokenFile(Path(self.tokens_file).expanduser())
+        raise InvalidValue(
+            "nothing says who the callers are: give --tokens FILE (made by `jupyter mlops token create`), or start "
+            "this as a service of a JupyterHub, which sets JUPYTERHUB_SERVICE_NAME and more"
+        )
+
+    def _open_tracker(self) -> EmbeddedTracker:
+        if self.db_url.startswith(("http://", "https://")):
+            raise InvalidValue(
+                f"{masked_url(self.db_url)} is a service itself; this one needs a database: --db postgresql://..."
+            )
+        opened = connect(
+            self.db_url, artifacts=self.artifacts_url or None, principal=Principal(self.name, scope=Scope.ADMIN)
+        )
+        assert isinstance(opened, EmbeddedTracker)
+        return opened
+
+    async def _serve(self, tracker: EmbeddedTracker, identity: Identity) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, stop.set)
+        executor = ThreadPoolExecutor(self.threads, thread_name_prefix="request")
+        service = Service(tracker, identity, executor)
+        app = Application(routes(service, self.base_url))
+        server = Server(app, behind_proxy=self.has_hub)
+        sockets = bind_sockets(self.port, self.ip or None)
+        self._listens_at = sockets[0].getsockname()[1]
+        server.add_sockets(sockets)
+        if self.tokens_file and self.ip not in _LOOPBACK:
+            self.log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self.url)
+        self.when_ready(self.url)
+        await stop.wait()
+        self._end_in_time()
+        left = await server.drain(_DRAIN_SECONDS)
+        if left:
+            self.log.warning("%d requests were cut off: they took longer than %g s", left, _DRAIN_SECONDS)
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    def _end_in_time(self) -> None:
+        """What hangs (a database that is away) must not keep the process: all that was acknowledged is durable."""
+        timer = threading.Timer(STOP_SECONDS - 0.5, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    def _write_config(self) -> None:
+        path = Path(self.config_file)
+        if path.exists():
+            raise InvalidValue(f"{path} exists; give another name with --config")
+        path.write_text(self.generate_config_file(), encoding="utf-8")
+        self.log.info("%s was written", path)
+
+
+def _given_by_hub() -> SplitResult:
+    return urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
