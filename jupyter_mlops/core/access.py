@@ -55,6 +55,11 @@ class Principal(msgspec.Struct, frozen=True):
             return owner[len(GROUP_PREFIX) :] in self.groups
         return owner == self.name
 
+    @property
+    def widest(self) -> Scope:
+        """The most that the credential reaches on anything."""
+        return max([self.scope, *(scope for _, scope in self.group_scopes)])
+
     def scope_on(self, owner: str) -> Scope:
         """What this principal may do with the things of ``owner``, as far as it depends on who owns them."""
         reached = self.scope if self.scope >= Scope.ADMIN or self.owns(owner) else Scope.NONE

@@ -12,7 +12,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from tornado.netutil import bind_sockets
@@ -22,7 +22,7 @@ from traitlets.config import catch_config_error
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import routes
 from jupyter_mlops.service.handlers import Service
@@ -32,6 +32,9 @@ from jupyter_mlops.service.tokens import TokenFile
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
+
+if TYPE_CHECKING:
+    from jupyter_mlops.hub.identity import HubIdentity
 
 PORT = 10380
 STOP_SECONDS = 10.0
@@ -99,6 +102,10 @@ class MLOpsService(TraitletsApplication):
     ).tag(config=True)
     threads = Integer(32, min=1, max=1000, help="How many requests may wait for the database at once.").tag(config=True)
 
+    _hub: HubIdentity | None = None
+    """Set where a hub says who callers are."""
+    _listens_at = 0
+
     @default("ip")
     def _ip(self) -> str:
         return _given_by_hub().hostname or "127.0.0.1"
@@ -109,7 +116,10 @@ class MLOpsService(TraitletsApplication):
 
     @default("base_url")
     def _base_url(self) -> str:
-        return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") if self.has_hub else "/"
+        if not self.has_hub:
+            return "/"
+        base, name = os.environ.get("JUPYTERHUB_BASE_URL", "/"), os.environ["JUPYTERHUB_SERVICE_NAME"]
+        return os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"{base}services/{name}/"
 
     @default("db_url")
     def _db_url(self) -> str:
@@ -174,10 +184,25 @@ class MLOpsService(TraitletsApplication):
     def _make_identity(self) -> Identity:
         if self.tokens_file:
             return TokenFile(Path(self.tokens_file).expanduser())
+        if self.has_hub:
+            self._hub = self._hub_identity()
+            return self._hub
         raise InvalidValue(
             "nothing says who the callers are: give --tokens FILE (made by `jupyter mlops token create`), or start "
             "this as a service of a JupyterHub, which sets JUPYTERHUB_SERVICE_NAME and more"
         )
+
+    def _hub_identity(self) -> HubIdentity:
+        missing = [name for name in ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL") if not os.environ.get(name)]
+        if missing:
+            raise InvalidValue(f"a service of a hub needs {' and '.join(missing)} in its environment")
+        try:
+            from jupyter_mlops.hub.identity import HubIdentity
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                f"a service of a hub needs the package {error.name!r}: pip install 'jupyter-mlops[hub]'"
+            ) from error
+        return HubIdentity(self.base_url, parent=self)
 
     def _open_tracker(self) -> EmbeddedTracker:
         if self.db_url.startswith(("http://", "https://")):
@@ -196,8 +221,7 @@ class MLOpsService(TraitletsApplication):
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self.threads, thread_name_prefix="request")
-        service = Service(tracker, identity, executor)
-        app = Application(routes(service, self.base_url))
+        app = self._make_app(Service(tracker, identity, executor))
         server = Server(app, behind_proxy=self.has_hub)
         sockets = bind_sockets(self.port, self.ip or None)
         self._listens_at = sockets[0].getsockname()[1]
@@ -205,12 +229,23 @@ class MLOpsService(TraitletsApplication):
         if self.tokens_file and self.ip not in _LOOPBACK:
             self.log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self.url)
         self.when_ready(self.url)
+        checking = None if self._hub is None else asyncio.create_task(self._hub.check())
         await stop.wait()
+        if checking is not None:
+            checking.cancel()
         self._end_in_time()
         left = await server.drain(_DRAIN_SECONDS)
         if left:
             self.log.warning("%d requests were cut off: they took longer than %g s", left, _DRAIN_SECONDS)
         executor.shutdown(wait=False, cancel_futures=True)
+
+    def _make_app(self, service: Service) -> Application:
+        api = routes(service, self.base_url)
+        if self._hub is None:
+            return Application(api)
+        from jupyter_mlops.hub.pages import pages
+
+        return Application([*pages(self._hub, service, self.base_url), *api], **self._hub.settings)
 
     def _end_in_time(self) -> None:
         """What hangs (a database that is away) must not keep the process: all that was acknowledged is durable."""

@@ -100,7 +100,7 @@ class ApiHandler(RequestHandler):
             if required is Scope.NONE:
                 return
             principal = await self.service.identity.principal(self)
-            if principal.scope < required:
+            if principal.widest < required:
                 raise PermissionDenied(f"this needs the scope {required.name.lower()!r}, which your token lacks")
             self.principal = principal
         except Exception as error:  # noqa: BLE001 - each becomes an answer

@@ -1,0 +1,208 @@
+"""A real JupyterHub with the service, on free ports of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+T = TypeVar("T")
+
+PASSWORD = "correct horse battery"
+CACHE_SECONDS = 1
+"""How long the service under test remembers what the hub said."""
+
+MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN = "ann", "bea", "cyn", "dan", "eve", "hal"
+RED, BLUE = "red", "blue"
+
+_CONFIG = """
+import os, sys
+c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy}"
+c.ConfigurableHTTPProxy.command = [os.path.join(os.path.dirname(sys.executable), "configurable-http-proxy")]
+c.ConfigurableHTTPProxy.auth_token = "{proxy_token}"
+c.JupyterHub.db_url = "sqlite:///:memory:"
+c.JupyterHub.cookie_secret_file = "{folder}/hub_cookie_secret"
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "{password}"
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {{"hal"}}
+c.JupyterHub.spawner_class = "simple"
+c.Spawner.args = ["--allow-root"]
+c.Spawner.cmd = [sys.executable, "{folder}/server.py"]
+c.JupyterHub.load_groups = {{"red": {{"users": ["ann", "bea"]}}, "blue": {{"users": ["cyn"]}}}}
+c.JupyterHub.services = [
+    {{"name": "tester", "api_token": "{tester}"}},
+    {{"name": "ci", "api_token": "{ci}"}},
+]
+c.JupyterHub.load_roles = [
+    {{"name": "tester", "services": ["tester"], "scopes": ["admin:users", "admin:groups", "admin:servers", "tokens"]}},
+    {{"name": "mlops-lead", "users": ["bea"], "scopes": ["custom:mlops:promote!group=red"]}},
+    {{"name": "mlops-admin", "users": ["eve"], "scopes": ["custom:mlops:admin"]}},
+    {{"name": "mlops-ci", "services": ["ci"], "scopes": ["access:services!service=mlops",
+                                                        "custom:mlops:write!group=red"]}},
+]
+
+from jupyter_mlops.hub import configure
+configure(c, url="http://127.0.0.1:{service}", db_url="{db_url}", artifacts_url="{folder}/artifacts")
+c.JupyterHub.services[-1]["command"] += ["--config", "{folder}/service.py"]
+c.JupyterHub.services[-1]["environment"] |= {environment}
+"""
+
+_SERVER = """
+import json, os, runpy, sys
+with open({told!r}.replace("USER", os.environ["JUPYTERHUB_USER"]), "w") as file:
+    json.dump(dict(os.environ), file)
+from jupyterhub.singleuser import main
+sys.exit(main())
+"""
+
+
+class Hub:
+    """A running hub; ``url`` is its public one, without a slash at its end."""
+
+    def __init__(self, url: str, folder: Path, tester: str, ci: str, process: subprocess.Popen[bytes]) -> None:
+        self.url = url
+        self.service_url = f"{url}/services/mlops"
+        self.api = f"{self.service_url}/api/v1/"
+        self.folder = folder
+        self.ci_token = ci
+        self._tester = {"Authorization": f"token {tester}"}
+        self._process = process
+
+    def ask(self, method: str, path: str, **keywords: Any) -> requests.Response:
+        """The hub's own API, as one who may do much."""
+        answer = requests.request(method, f"{self.url}/hub/api/{path}", headers=self._tester, timeout=30, **keywords)
+        assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer
+
+    def token(self, user: str, *scopes: str) -> str:
+        """A new token of ``user``; without scopes, for all that they may do."""
+        body = {"scopes": list(scopes)} if scopes else {}
+        return str(self.ask("POST", f"users/{user}/tokens", json=body).json()["token"])
+
+    def revoke(self, user: str, token: str) -> None:
+        for each in self.ask("GET", f"users/{user}/tokens").json()["api_tokens"]:
+            if requests.get(f"{self.url}/hub/api/user", headers=authorization(token), timeout=30).status_code == 403:
+                return
+            if each["session_id"] is None:
+                self.ask("DELETE", f"users/{user}/tokens/{each['id']}")
+
+    def log_in(self, user: str, start: str = "/services/mlops/") -> requests.Session:
+        """A browser that opened ``start`` and filled in the hub's form."""
+        browser = requests.Session()
+        page = browser.get(self.url + start, timeout=30)
+        assert "/hub/login" in page.url, page.url
+        form = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
+        assert form is not None
+        ended = browser.post(
+            page.url, data={"username": user, "password": PASSWORD, "_xsrf": form[1]}, timeout=30, allow_redirects=True
+        )
+        assert ended.status_code == 200, (ended.url, ended.text[:2000])
+        browser.headers["X-XSRFToken"] = next(
+            str(cookie.value) for cookie in browser.cookies if cookie.name == "_xsrf" and "mlops" in cookie.path
+        )
+        return browser
+
+    def service_process(self) -> int:
+        """The id of the service's process."""
+        import psutil
+
+        (found,) = [
+            child.pid
+            for child in psutil.Process(self._process.pid).children()
+            if "service" in child.cmdline() and "jupyter_mlops" in child.cmdline()
+        ]
+        return int(found)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
+
+
+def authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"token {token}"}
+
+
+def until(condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
+    """What ``condition`` gives, as soon as that is something; what fails meanwhile is asked again."""
+    deadline = time.monotonic() + seconds
+    problem: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            found = condition()
+        except (requests.RequestException, ValueError) as error:
+            problem, found = error, None
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {what}") from problem
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextmanager
+def running(
+    folder: Path, db_url: str, *, environment: Mapping[str, str] | None = None, pythonpath: str | None = None
+) -> Iterator[Hub]:
+    """A hub with the service, until the block ends. ``pythonpath`` may hold another JupyterHub."""
+    public, hub, proxy, service = free_ports(4)
+    tester, ci = secrets.token_hex(16), secrets.token_hex(16)
+    given = {"MLOPS_HOME": str(folder / "home"), **(environment or {})}
+    if pythonpath:
+        given["PYTHONPATH"] = pythonpath
+    written = _CONFIG.format(
+        public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, db_url=db_url,
+        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given,
+    )  # fmt: skip
+    (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
+    (folder / "service.py").write_text(f"c.HubIdentity.cache_seconds = {CACHE_SECONDS}\n", encoding="utf-8")
+    (folder / "server.py").write_text(_SERVER.format(told=str(folder / "environment-USER.json")), encoding="utf-8")
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "MLOPS_"))}
+    if pythonpath:
+        own["PYTHONPATH"] = pythonpath
+    with (folder / "hub.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "--config", "jupyterhub_config.py"],
+            cwd=folder, env=own, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    started = Hub(f"http://127.0.0.1:{public}", folder, tester, ci, process)
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, started.log[-5000:]
+            return requests.get(f"{started.service_url}/health", timeout=5).status_code == 200
+
+        until(ready, "the hub and its service start")
+        for user in (MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN):
+            if (
+                requests.get(f"{started.url}/hub/api/users/{user}", headers=started._tester, timeout=30).status_code
+                == 404
+            ):
+                started.ask("POST", f"users/{user}")
+        yield started
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
