@@ -1,0 +1,122 @@
+"""The hub's configuration, printed and put into ``c``: the same, and nothing of the administrator's touched."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from traitlets.config import Config
+
+from jupyter_mlops.cli.main import root
+from jupyter_mlops.hub import configure
+
+WRITE = "custom:mlops:write"
+ACCESS = "access:services!service=mlops"
+
+
+def printed(*arguments: str) -> str:
+    ended = CliRunner().invoke(root, arguments)
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def configured(c: Config | None = None, **options: Any) -> Config:
+    c = Config() if c is None else c
+    configure(c, **options)
+    return c
+
+
+def test_the_printed_block_is_what_the_shortcut_does() -> None:
+    c = Config()
+    text = printed("--url", "postgresql://u:it's@db/m", "--artifacts", "s3://b", "hub-config")
+    exec(text, {"c": c})
+    assert c == configured(db_url="postgresql://u:it's@db/m", artifacts_url="s3://b")
+    (service,) = c.JupyterHub.services
+    assert service["environment"]["MLOPS_TRACKING_URL"] == "postgresql://u:it's@db/m"
+    assert c.Spawner.environment == {"MLOPS_TRACKING_URL": "http://127.0.0.1:10380/services/mlops"}
+    assert json.loads(printed("hub-config", "--json"))["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
+
+
+def test_the_same_as_values_of_the_chart() -> None:
+    values = yaml.safe_load(printed("hub-config", "--z2jh"))
+    assert values == json.loads(printed("hub-config", "--z2jh", "--json"))
+    c = configured()
+    assert values["hub"]["config"]["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
+    assert values["hub"]["config"]["Spawner"]["server_token_scopes"] == c.Spawner.server_token_scopes
+    assert values["hub"]["loadRoles"] == {"user": {"scopes": c.JupyterHub.load_roles[0]["scopes"]}}
+    service = values["hub"]["services"]["mlops"]
+    # It runs in pods of its own: the hub starts nothing, and makes the token itself.
+    assert "command" not in service
+    assert "environment" not in service
+    assert values["singleuser"]["extraEnv"] == {"MLOPS_TRACKING_URL": service["url"] + "/services/mlops"}
+
+
+def test_a_hub_below_a_path() -> None:
+    c = Config()
+    c.JupyterHub.base_url = "/jupyter/"
+    assert configured(c).Spawner.environment["MLOPS_TRACKING_URL"].endswith(":10380/jupyter/services/mlops")
+    c = Config()
+    c.JupyterHub.bind_url = "https://0.0.0.0:443/deep/hub"
+    assert (
+        configured(c, name="tracking").Spawner.environment["MLOPS_TRACKING_URL"].endswith("/deep/hub/services/tracking")
+    )
+    assert "access:services!service=tracking" in c.Spawner.server_token_scopes
+
+
+def test_nothing_the_administrator_set_is_touched(caplog: pytest.LogCaptureFixture) -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "mlops", "url": "http://elsewhere"}, {"name": "cull"}]
+    c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", ACCESS]}, {"name": "other", "scopes": []}]
+    c.JupyterHub.custom_scopes = {WRITE: {"description": "mine"}}
+    c.Spawner.server_token_scopes = ["inherit"]
+    c.Spawner.environment = {"MLOPS_TRACKING_URL": "http://mine", "A": "1"}
+    before = copy.deepcopy(c)
+    with caplog.at_level(logging.WARNING, "jupyter_mlops"):
+        configured(c)
+    assert c.JupyterHub.services == before.JupyterHub.services
+    assert c.JupyterHub.load_roles == before.JupyterHub.load_roles
+    assert c.Spawner == before.Spawner
+    assert c.JupyterHub.custom_scopes[WRITE] == {"description": "mine"}
+    assert "custom:mlops:admin" in c.JupyterHub.custom_scopes
+    role, server = [record.getMessage() for record in caplog.records]
+    assert role.endswith(f"it lacks {WRITE}")
+    assert "Spawner.server_token_scopes" in server
+    assert ACCESS in server
+
+
+def test_what_is_missing_is_added_beside_the_administrators() -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "cull"}]
+    c.JupyterHub.load_roles.append({"name": "other", "scopes": []})
+    c.JupyterHub.custom_scopes.update({"custom:x": {"description": "x"}})
+    c.Spawner.environment = {"A": "1"}
+    c.DockerSpawner.environment = {"B": "2"}
+    configured(c)
+    assert [service["name"] for service in c.JupyterHub.services] == ["cull", "mlops"]
+    assert c.JupyterHub.load_roles.get_value([]) == [
+        {"name": "other", "scopes": []},
+        {"name": "user", "scopes": ["self", ACCESS, WRITE]},
+    ]
+    assert {"custom:x", WRITE} < set(c.JupyterHub.custom_scopes.get_value({}))
+    # The environment of a spawner's own class hides that of all spawners.
+    for section, own in (("Spawner", "A"), ("DockerSpawner", "B")):
+        assert set(c[section].environment) == {own, "MLOPS_TRACKING_URL"}
+
+
+def test_extra_scopes_of_users_are_not_hidden_by_a_role() -> None:
+    c = Config()
+    c.JupyterHub.extra_user_scopes = {"access:services!service=other"}
+    configured(c)
+    assert c.JupyterHub.extra_user_scopes == {"access:services!service=other", ACCESS, WRITE}
+    assert "load_roles" not in c.JupyterHub
+
+
+def test_twice_is_once() -> None:
+    c = configured()
+    before = copy.deepcopy(c)
+    assert configured(c) == before
