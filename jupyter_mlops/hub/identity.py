@@ -86,6 +86,9 @@ class HubIdentity(LoggingConfigurable):
         shown = credential(handler)
         if shown is None and _foreign(handler):
             raise PermissionDenied("this request comes from another site")
+        # The base class asks once a handler; who listens for long is asked about again and again.
+        handler.__dict__.pop("_cached_hub_user", None)
+        handler.__dict__.pop("_token_authenticated", None)
         try:
             model = await self.hub_auth.get_user(handler, sync=False)
         except HTTPError as error:

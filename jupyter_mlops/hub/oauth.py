@@ -24,8 +24,8 @@ class StatelessHubOAuth(HubOAuth):  # type: ignore[misc]
     """JupyterHub's OAuth client, which keeps what a login needs in its state instead of in this process's memory: the
     browser may come back to another replica, or after a restart.
 
-    The state is only trusted when it equals the signed cookie, as in the base class. What it says of the proof key
-    (PKCE) is a nonce; the key itself follows from it by the cookie secret, which all replicas share.
+    The state is signed with the cookie secret, which all replicas share, since the base class follows it also without
+    the cookie. What it says of the proof key (PKCE) is a nonce; the key itself follows from it by the same secret.
     """
 
     cookie_secret = Bytes(help="Signs cookies and proof keys.")
@@ -43,32 +43,33 @@ class StatelessHubOAuth(HubOAuth):  # type: ignore[misc]
     def generate_state(self, next_url: str | None = None, **extra_state: Any) -> str:
         nonce = str(extra_state.get("code_verifier") or secrets.token_urlsafe(16)).partition(".")[0]
         parts = [nonce, next_url or "", str(extra_state.get("cookie_name") or "")]
-        return base64.urlsafe_b64encode(msgspec.json.encode(parts)).rstrip(b"=").decode()
+        content = base64.urlsafe_b64encode(msgspec.json.encode(parts)).rstrip(b"=").decode()
+        return f"{content}.{self._signature('state', content)}"
 
     def clear_oauth_state(self, state_id: str) -> None:
         """Nothing is kept; the hub takes a code once."""
 
     def get_next_url(self, state_id: str = "", /) -> str:
-        return _parts(state_id)[1] or str(self.base_url)
+        return self._parts(state_id)[1] or str(self.base_url)
 
     def get_code_verifier(self, state_id: str = "", /) -> str:
-        return self._verifier(_parts(state_id)[0])
+        return self._verifier(self._parts(state_id)[0])
 
     def get_state_cookie_name(self, state_id: str = "", /) -> str:
-        return _parts(state_id)[2] or str(self.state_cookie_name)
+        return self._parts(state_id)[2] or str(self.state_cookie_name)
 
     def _verifier(self, nonce: str) -> str:
-        return f"{nonce}.{hmac.digest(self.cookie_secret, b'pkce:' + nonce.encode(), 'sha256').hex()}"
+        return f"{nonce}.{self._signature('pkce', nonce)}"
 
+    def _parts(self, state_id: str) -> list[str]:
+        """The nonce, the URL to go to and the cookie's name in a state; empty ones for what is no state of ours."""
+        content, _, signature = state_id.partition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature("state", content).encode()):
+            return ["", "", ""]
+        return msgspec.json.decode(base64.urlsafe_b64decode(content + "=" * (-len(content) % 4)), type=list[str])
 
-def _parts(state_id: str) -> list[str]:
-    """The nonce, the URL to go to and the cookie's name in a state; empty ones for what is no state of ours."""
-    try:
-        content = base64.urlsafe_b64decode(state_id + "=" * (-len(state_id) % 4))
-        parts = msgspec.json.decode(content, type=list[str])
-    except (ValueError, msgspec.DecodeError):
-        parts = []
-    return parts if len(parts) == 3 else ["", "", ""]
+    def _signature(self, purpose: str, content: str) -> str:
+        return hmac.digest(self.cookie_secret, f"{purpose}:{content}".encode(), "sha256").hex()
 
 
 def kept_cookie_secret(path: Path) -> bytes:

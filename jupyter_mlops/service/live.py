@@ -147,7 +147,7 @@ class EventsHandler(ApiHandler, WebSocketHandler):
             await asyncio.sleep(RECHECK_SECONDS)
             try:
                 principal = await self.service.identity.principal(self)
-                if principal.scope < Scope.READ:
+                if principal.widest < Scope.READ:
                     break
                 self.principal = principal
             except MLOpsError:
