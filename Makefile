@@ -1,8 +1,8 @@
-# Targets a newcomer types: demo, test, bench, lint. Everything lands in .venv and .demo.
+# Targets a newcomer types: demo, hub, test, bench, lint. Everything lands in .venv and .demo.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench lint clean
+.PHONY: demo hub test bench lint clean
 
 .venv/.created:
 	$(PYTHON) -m venv .venv
@@ -15,6 +15,9 @@ BIN := .venv/bin
 
 demo: .venv/.example
 	$(BIN)/python examples/demo.py
+
+hub: .venv/.local-hub
+	@$(BIN)/python examples/hub/run.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest -m "not slow"

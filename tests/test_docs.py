@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from jupyter_mlops.cli.main import root
 from jupyter_mlops.hub.application import MLOpsService
+from jupyter_mlops.hub.identity import HubIdentity
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -107,7 +108,7 @@ def test_every_environment_variable_is_documented_and_every_documented_one_is_re
 
 
 def test_every_setting_of_the_service_is_documented_and_every_documented_one_exists() -> None:
-    classes = [MLOpsService, *MLOpsService.classes]
+    classes = [MLOpsService, HubIdentity]
     own = {f"c.{kind.__name__}.{name}" for kind in classes for name in kind.class_own_traits(config=True)} | {
         "c.MLOpsService.log_level"
     }

@@ -34,13 +34,12 @@ def service(
     """
     from jupyter_mlops.hub.application import MLOpsService
 
-    class Announcing(MLOpsService):
-        def when_ready(self, url: str) -> None:
-            with unread():
-                click.echo(f"jupyter-mlops is ready at {url}")
+    def tell(url: str) -> None:
+        with unread():
+            click.echo(f"jupyter-mlops is ready at {url}")
 
-    Announcing.__name__ = MLOpsService.__name__
     given["db"] = given["db"] or connection.url
     given["artifacts"] = given["artifacts"] or connection.artifacts
     argv = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
-    Announcing.launch_instance([*argv, *(["--generate-config"] if generate_config else []), *settings])
+    flags = ["--generate-config"] if generate_config else []
+    MLOpsService.launch_instance([*argv, *flags, *settings], when_ready=tell)

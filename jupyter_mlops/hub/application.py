@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 PORT = 10380
 STOP_SECONDS = 10.0
 """How long it may take to stop. A hub kills what takes longer."""
-_DRAIN_SECONDS = 8.0
+_DRAIN_SECONDS = 7.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -102,9 +103,13 @@ class MLOpsService(TraitletsApplication):
     ).tag(config=True)
     threads = Integer(32, min=1, max=1000, help="How many requests may wait for the database at once.").tag(config=True)
 
-    _hub: HubIdentity | None = None
-    """Set where a hub says who callers are."""
-    _listens_at = 0
+    def __init__(self, when_ready: Callable[[str], None] | None = None, **kwargs: Any) -> None:
+        """``when_ready`` is told the URL as soon as requests are answered."""
+        super().__init__(**kwargs)
+        self._when_ready = when_ready
+        self._listens_at = 0
+        # Set where a hub says who callers are.
+        self._hub: HubIdentity | None = None
 
     @default("ip")
     def _ip(self) -> str:
@@ -157,6 +162,8 @@ class MLOpsService(TraitletsApplication):
     @catch_config_error
     def initialize(self, argv: list[str] | None = None) -> None:
         self.parse_command_line(argv)
+        if self.extra_args:
+            raise InvalidValue(f"{self.extra_args[0]!r} is no setting; write --MLOpsService.NAME=VALUE")
         path = Path(self.config_file)
         if self.generate_config:
             return
@@ -177,9 +184,6 @@ class MLOpsService(TraitletsApplication):
             asyncio.run(self._serve(tracker, identity))
         finally:
             tracker.close()
-
-    def when_ready(self, url: str) -> None:
-        """Called once when requests are answered; the command prints the URL."""
 
     def _make_identity(self) -> Identity:
         if self.tokens_file:
@@ -228,7 +232,8 @@ class MLOpsService(TraitletsApplication):
         server.add_sockets(sockets)
         if self.tokens_file and self.ip not in _LOOPBACK:
             self.log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self.url)
-        self.when_ready(self.url)
+        if self._when_ready is not None:
+            self._when_ready(self.url)
         checking = None if self._hub is None else asyncio.create_task(self._hub.check())
         await stop.wait()
         if checking is not None:
@@ -257,6 +262,13 @@ class MLOpsService(TraitletsApplication):
         path = Path(self.config_file)
         if path.exists():
             raise InvalidValue(f"{path} exists; give another name with --config")
+        try:
+            from jupyter_mlops.hub.identity import HubIdentity
+
+            self.classes = [*self.classes, HubIdentity]
+        except ModuleNotFoundError:
+            # Without a hub's package nobody can use its settings here.
+            pass
         path.write_text(self.generate_config_file(), encoding="utf-8")
         self.log.info("%s was written", path)
 

@@ -71,10 +71,13 @@ sys.exit(main())
 
 
 class Hub:
-    """A running hub; ``url`` is its public one, without a slash at its end."""
+    """A running hub; ``url`` is its public one, without a slash at its end, ``direct_url`` the service's own."""
 
-    def __init__(self, url: str, folder: Path, tester: str, ci: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, url: str, direct_url: str, folder: Path, tester: str, ci: str, process: subprocess.Popen[bytes]
+    ) -> None:
         self.url = url
+        self.direct_url = direct_url
         self.service_url = f"{url}/services/mlops"
         self.api = f"{self.service_url}/api/v1/"
         self.folder = folder
@@ -184,7 +187,9 @@ def running(
             [sys.executable, "-m", "jupyterhub", "--config", "jupyterhub_config.py"],
             cwd=folder, env=own, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    started = Hub(f"http://127.0.0.1:{public}", folder, tester, ci, process)
+    started = Hub(
+        f"http://127.0.0.1:{public}", f"http://127.0.0.1:{service}/services/mlops", folder, tester, ci, process
+    )
     try:
 
         def ready() -> bool:

@@ -1,0 +1,215 @@
+"""``jupyter mlops service`` without a hub: a process of its own, with a file of tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from jupyter_mlops.cli.main import root
+from jupyter_mlops.core.errors import Unauthenticated
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.hub.realhub import authorization, until
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-m", "jupyter_mlops", "service"]
+
+
+class Started(NamedTuple):
+    process: subprocess.Popen[str]
+    url: str
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[Started]:
+    """A service on a free port, once it says that it is ready."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "MLOPS_"))}
+    with (folder / "service.log").open("w") as log:
+        process = subprocess.Popen(
+            [*COMMAND, "--port", "0", *arguments],
+            cwd=folder,
+            env={**own, "MLOPS_HOME": str(folder / "home")},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        ready = re.fullmatch(r"jupyter-mlops is ready at (http://127\.0\.0\.1:\d+/\S*)\n", line)
+        assert ready is not None, line + (folder / "service.log").read_text()
+        yield Started(process, ready[1])
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def token(folder: Path, *arguments: str) -> str:
+    ended = CliRunner().invoke(root, ["token", "create", "--file", str(folder / "tokens.json"), *arguments])
+    assert ended.exit_code == 0, ended.output
+    return ended.stdout.strip()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_what_was_asked_before_it_stops(tmp_path: Path, signal_number: signal.Signals) -> None:
+    """An upload that is under way is taken to its end; connections that wait are closed; nobody new is let in."""
+    credential = token(tmp_path, "ann", "--groups", "red")
+    arguments = ["--db", f"sqlite:///{tmp_path / 'mlops.db'}", "--tokens", "tokens.json"]
+    with started(tmp_path, *arguments) as (process, url):
+        host, port = re.findall(r"//(.*):(\d+)/", url)[0]
+        with RemoteTracker(url, credential) as tracker:
+            assert tracker.experiments.ensure("first").owner == "group:red"
+            begun = b'{"name": "asked '
+            rest = b'before"}'
+            with socket.create_connection((host, int(port)), timeout=30) as slow:
+                slow.sendall(
+                    f"POST /api/v1/experiments HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {credential}\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(begun + rest)}\r\n\r\n".encode()
+                    + begun
+                )
+                # An answer on another connection: the service has read what the first one sent.
+                assert tracker.experiments.find("first").name == "first"
+                before = time.monotonic()
+                process.send_signal(signal_number)
+                until(lambda: not listens(host, int(port)), "nobody new is let in", 10)
+                slow.sendall(rest)
+                answer = slow.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        assert b"asked before" in answer
+        assert process.wait(10) == 0
+        assert time.monotonic() - before < 10
+    with started(tmp_path, *arguments) as (_, url), RemoteTracker(url, credential) as tracker:
+        assert tracker.experiments.find("asked before").name == "asked before"
+    assert "Traceback" not in (tmp_path / "service.log").read_text()
+
+
+def test_it_stops_in_time_though_somebody_never_ends(tmp_path: Path) -> None:
+    credential = token(tmp_path, "ann")
+    with started(tmp_path, "--tokens", "tokens.json") as (process, url):
+        host, port = re.findall(r"//(.*):(\d+)/", url)[0]
+        with socket.create_connection((host, int(port)), timeout=30) as slow:
+            slow.sendall(
+                f"POST /api/v1/experiments HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {credential}\r\n"
+                "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n".encode()
+            )
+            assert requests.get(f"{url}health", timeout=30).ok
+            before = time.monotonic()
+            process.terminate()
+            process.wait(12)
+            assert time.monotonic() - before < 10
+    assert "1 requests were cut off" in (tmp_path / "service.log").read_text()
+
+
+def test_tokens_come_and_go_while_it_runs(tmp_path: Path) -> None:
+    first = token(tmp_path, "ann")
+    with started(tmp_path, "--tokens", "tokens.json", "--base-url", "mlops") as (_, url):
+        assert url.endswith("/mlops/")
+        second = token(tmp_path, "bea", "--scopes", "read")
+        for credential, status in ((first, 200), (second, 403), ("mlops_none", 401)):
+            body = {"name": credential}
+            answer = requests.post(
+                f"{url}api/v1/experiments/ensure", json=body, headers=authorization(credential), timeout=30
+            )
+            assert answer.status_code == status
+        file = str(tmp_path / "tokens.json")
+        listed = CliRunner().invoke(root, ["token", "list", "-f", file]).output
+        assert "ann" in listed
+        assert first not in listed
+        revoked = CliRunner().invoke(root, ["token", "revoke", "-f", file, "--user", "ann", "--yes"])
+        assert revoked.output == "Revoked 1 token.\n"
+        with RemoteTracker(url, first) as tracker, pytest.raises(Unauthenticated):
+            tracker.experiments.find("x")
+        assert requests.get(f"{url}api/v1/principal", headers=authorization(second), timeout=30).ok
+
+
+def test_many_cookies_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    credential = token(tmp_path, "ann")
+    with started(tmp_path, "--tokens", "tokens.json") as (_, url):
+        headers = authorization(credential) | {"Cookie": "; ".join(f"c{n}={'x' * 4000}" for n in range(40))}
+        assert requests.get(f"{url}api/v1/principal", headers=headers, timeout=30).ok
+
+
+def test_the_configuration_file_it_writes_is_one_it_reads(tmp_path: Path) -> None:
+    subprocess.run([*COMMAND, "--generate-config"], cwd=tmp_path, check=True, capture_output=True)
+    path = tmp_path / "jupyter_mlops_service_config.py"
+    text = path.read_text()
+    assert "# c.MLOpsService.threads = 32" in text
+    assert "c.HubIdentity.cache_seconds" in text
+    again = subprocess.run([*COMMAND, "--generate-config"], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    path.write_text(f"{text}\nc.MLOpsService.base_url = '/from-file'\nc.MLOpsService.tokens_file = 'tokens.json'\n")
+    token(tmp_path, "ann")
+    with started(tmp_path) as (_, url):
+        assert url.endswith("/from-file/")
+    with started(tmp_path, "--MLOpsService.base_url=/typed") as (_, url):
+        assert url.endswith("/typed/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "nothing says who the callers are"),
+        (["--tokens", "none.json"], "cannot be read"),
+        (["--config", "none.py"], "no configuration file"),
+        (["--tokens", "tokens.json", "--db", "http://127.0.0.1/mlops"], "is a service itself"),
+        (["--tokens", "tokens.json", "--port", "99999"], "port"),
+        (["--tokens", "tokens.json", "extra"], "extra"),
+    ],
+)
+def test_what_cannot_be_accepted_is_said(tmp_path: Path, arguments: list[str], why: str) -> None:
+    token(tmp_path, "ann")
+    own = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTERHUB_")}
+    # In a terminal of a hub's user there is a token too, but this is no service of the hub.
+    own |= {"JUPYTERHUB_API_TOKEN": "x", "JUPYTERHUB_USER": "ann", "MLOPS_HOME": str(tmp_path)}
+    ended = subprocess.run(
+        [*COMMAND, *arguments], cwd=tmp_path, env=own, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode != 0
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_hub_no_package_of_it_is_needed(tmp_path: Path) -> None:
+    token(tmp_path, "ann")
+    code = (
+        "import os, signal, sys\n"
+        "from jupyter_mlops.hub.application import MLOpsService\n"
+        "def ready(url):\n"
+        "    print([name for name in sys.modules if name.partition('.')[0] in ('jupyterhub', 'oauthlib')])\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "MLOpsService.launch_instance(['--port=0', '--tokens=tokens.json'], when_ready=ready)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "MLOPS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "[]\n"

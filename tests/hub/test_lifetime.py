@@ -1,0 +1,123 @@
+"""The service as the hub's child: killed, it comes back with all that it acknowledged; without the hub it lets nobody
+in; and JupyterHub 5 does as well."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import MLOpsError
+from jupyter_mlops.core.records import Batch, Metric, NewRun
+from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.hub import realhub
+from tests.hub.realhub import LEAD, MEMBER, PASSWORD, RED, authorization, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_killed_it_is_started_again_and_has_what_it_acknowledged(hub: realhub.Hub) -> None:
+    """Written one by one until the connection breaks: what was acknowledged is there, once; a login that began before
+    ends after."""
+    browser = requests.Session()
+    form = browser.get(hub.service_url + "/", timeout=30)
+    xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
+    assert xsrf is not None
+    killed = hub.service_process()
+    with RemoteTracker(hub.direct_url, hub.token(MEMBER)) as tracker:
+        experiment = tracker.experiments.ensure("killed")
+        run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+        acknowledged: list[int] = []
+        enough = threading.Event()
+
+        def write() -> None:
+            try:
+                for step in range(1_000_000):
+                    tracker.runs.log(
+                        run.run_id, Batch(metrics=(Metric("loss", float(step), timestamp=step, step=step),))
+                    )
+                    acknowledged.append(step)
+                    if step == 50:
+                        enough.set()
+            except MLOpsError:
+                enough.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert enough.wait(60)
+        os.kill(killed, signal.SIGKILL)
+        writer.join(60)
+        assert len(acknowledged) > 50
+
+        until(lambda: requests.get(hub.service_url + "/health", timeout=5).ok, "the hub starts the service again")
+        assert hub.service_process() != killed
+        points = tracker.runs.history(run.run_id, "loss", limit=10_000).items
+        steps = [point.step for point in points]
+        assert steps[: len(acknowledged)] == acknowledged
+        assert len(steps) <= len(acknowledged) + 1
+
+    data = {"username": MEMBER, "password": PASSWORD, "_xsrf": xsrf[1]}
+    page = browser.post(form.url, data=data, timeout=30)
+    assert page.url == hub.service_url + "/", page.text
+    assert "<strong>ann</strong>" in page.text
+
+
+@pytest.fixture(scope="module")
+def older_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]:
+    """A hub of the version before, with a service that uses that version too."""
+    package = tmp_path_factory.mktemp("jupyterhub5")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(package), "jupyterhub>=5,<6"]
+    installed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if installed.returncode != 0:
+        pytest.skip(f"JupyterHub 5 cannot be installed here: {installed.stderr[-300:]}")
+    folder = tmp_path_factory.mktemp("hub5")
+    with realhub.running(folder, f"sqlite:///{folder / 'mlops.db'}", pythonpath=str(package)) as hub:
+        assert re.search(r"JupyterHub version 5\.", hub.log)
+        yield hub
+
+
+def test_jupyterhub_5_and_a_hub_that_is_gone(older_hub: realhub.Hub) -> None:
+    hub = older_hub
+    token = hub.token(LEAD)
+
+    def ask(given: str) -> requests.Response:
+        return requests.get(f"{hub.direct_url}/api/v1/principal", headers=authorization(given), timeout=30)
+
+    lead = Principal(LEAD, frozenset({RED}), Scope.WRITE, group_scopes=((RED, Scope.PROMOTE),))
+    assert wire.decode(ask(token).content, wire.JSON, Principal) == lead
+    browser = hub.log_in(MEMBER)
+    assert "<strong>ann</strong>" in browser.get(hub.service_url + "/", timeout=30).text
+    assert browser.post(hub.api + "experiments/ensure", json={"name": "five"}, timeout=30).ok
+    assert ask("nobody").status_code == 401
+
+    (hub_process,) = [each for each in psutil.Process().children() if "jupyterhub" in each.cmdline()[2:3] and
+                      Path(each.cwd()) == hub.folder]  # fmt: skip
+    left = hub_process.children(recursive=True)
+    hub_process.kill()
+    hub_process.wait()
+    try:
+        until(lambda: ask(token).status_code == 503, "what the hub said counts no more", 30)
+        for given in (token, "somebody else"):
+            answer = ask(given)
+            assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        cookies = {cookie.name: str(cookie.value) for cookie in browser.cookies}
+
+        def page() -> int:
+            return requests.get(f"{hub.direct_url}/", cookies=cookies, timeout=30, allow_redirects=False).status_code
+
+        until(lambda: page() == 503, "no login counts either", 30)
+    finally:
+        for each in left:
+            each.terminate()
+        psutil.wait_procs(left, 15)
