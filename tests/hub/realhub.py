@@ -108,11 +108,7 @@ class Hub:
         browser = requests.Session()
         page = browser.get(self.url + start, timeout=30)
         assert "/hub/login" in page.url, page.url
-        form = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
-        assert form is not None
-        ended = browser.post(
-            page.url, data={"username": user, "password": PASSWORD, "_xsrf": form[1]}, timeout=30, allow_redirects=True
-        )
+        ended = browser.post(page.url, data=filled_in(page.text, user), timeout=30)
         assert ended.status_code == 200, (ended.url, ended.text[:2000])
         browser.headers["X-XSRFToken"] = next(
             str(cookie.value) for cookie in browser.cookies if cookie.name == "_xsrf" and "mlops" in cookie.path
@@ -133,6 +129,13 @@ class Hub:
     @property
     def log(self) -> str:
         return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
+
+
+def filled_in(form: str, user: str, password: str = PASSWORD) -> dict[str, str]:
+    """What the hub's login form sends."""
+    xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form)
+    assert xsrf is not None, form
+    return {"username": user, "password": password, "_xsrf": xsrf[1]}
 
 
 def authorization(token: str) -> dict[str, str]:

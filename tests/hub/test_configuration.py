@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +42,18 @@ def test_the_printed_block_is_what_the_shortcut_does() -> None:
     assert service["environment"]["MLOPS_TRACKING_URL"] == "postgresql://u:it's@db/m"
     assert c.Spawner.environment == {"MLOPS_TRACKING_URL": "http://127.0.0.1:10380/services/mlops"}
     assert json.loads(printed("hub-config", "--json"))["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
+
+
+def test_the_block_in_the_docs_is_what_the_shortcut_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    block, roles = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[:2]
+    c = Config()
+    exec(block, {"c": c})
+    wanted = configured(db_url="postgresql://mlops@db/mlops", artifacts_url="s3://team-mlops/artifacts")
+    wanted.JupyterHub.services[0]["environment"]["MLOPS_HOME"] = "/srv/mlops"
+    assert c == wanted
+    exec(roles, {"c": c})
+    assert len(c.JupyterHub.load_roles) == 4
 
 
 def test_the_same_as_values_of_the_chart() -> None:

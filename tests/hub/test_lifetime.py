@@ -22,7 +22,7 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
-from tests.hub.realhub import LEAD, MEMBER, PASSWORD, RED, authorization, until
+from tests.hub.realhub import LEAD, MEMBER, RED, authorization, until
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,6 @@ def test_killed_it_is_started_again_and_has_what_it_acknowledged(hub: realhub.Hu
     ends after."""
     browser = requests.Session()
     form = browser.get(hub.service_url + "/", timeout=30)
-    xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
-    assert xsrf is not None
     killed = hub.service_process()
     with RemoteTracker(hub.direct_url, hub.token(MEMBER)) as tracker:
         experiment = tracker.experiments.ensure("killed")
@@ -67,10 +65,49 @@ def test_killed_it_is_started_again_and_has_what_it_acknowledged(hub: realhub.Hu
         assert steps[: len(acknowledged)] == acknowledged
         assert len(steps) <= len(acknowledged) + 1
 
-    data = {"username": MEMBER, "password": PASSWORD, "_xsrf": xsrf[1]}
-    page = browser.post(form.url, data=data, timeout=30)
+    page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
     assert page.url == hub.service_url + "/", page.text
     assert "<strong>ann</strong>" in page.text
+
+
+def test_a_replica_that_the_hub_did_not_start_takes_part(hub: realhub.Hub) -> None:
+    """It has what the docs say that an external service needs, no more; a login begins at it and ends at the other."""
+    documented = ("SERVICE_NAME", "SERVICE_PREFIX", "API_URL", "API_TOKEN")
+    names = {
+        "PATH",
+        "MLOPS_HOME",
+        "MLOPS_TRACKING_URL",
+        "MLOPS_ARTIFACTS_URL",
+        *(f"JUPYTERHUB_{n}" for n in documented),
+    }
+    managed = psutil.Process(hub.service_process()).environ()
+    (port,) = realhub.free_ports(1)
+    environment = {name: managed[name] for name in names} | {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
+    command = [sys.executable, "-m", "jupyter_mlops", "service"]
+    with subprocess.Popen(
+        command, cwd=hub.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as replica:
+        try:
+            assert replica.stdout is not None
+            url = f"http://127.0.0.1:{port}/services/mlops/"
+            assert replica.stdout.readline() == f"jupyter-mlops is ready at {url}\n"
+            shown = authorization(hub.token(LEAD))
+            asked = [
+                requests.get(each, headers=shown, timeout=30).content
+                for each in (f"{url}api/v1/principal", hub.api + "principal")
+            ]
+            assert asked[0] == asked[1]
+            # Cookies know no ports: what the replica sets is sent to the hub's proxy too.
+            browser = requests.Session()
+            begun = browser.get(url, timeout=30, allow_redirects=False)
+            form = browser.get(hub.url + begun.headers["Location"], timeout=30)
+            page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
+            assert page.url == hub.service_url + "/", page.text
+            assert "<strong>ann</strong>" in page.text
+            assert "<strong>ann</strong>" in browser.get(url, timeout=30).text
+        finally:
+            replica.terminate()
+            assert replica.wait(12) == 0
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import psutil
 import pytest
 import requests
 
+from tests.hub.realhub import filled_in
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
@@ -20,10 +22,7 @@ pytestmark = pytest.mark.slow
 def log_in(url: str, user: str, password: str) -> tuple[requests.Session, requests.Response]:
     browser = requests.Session()
     form = browser.get(f"{url}/services/mlops/", timeout=30)
-    xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
-    assert xsrf is not None
-    data = {"username": user, "password": password, "_xsrf": xsrf[1]}
-    return browser, browser.post(form.url, data=data, timeout=30)
+    return browser, browser.post(form.url, data=filled_in(form.text, user, password), timeout=30)
 
 
 def test_one_command_to_a_hub_that_works(tmp_path: Path) -> None:
