@@ -113,11 +113,11 @@ class MLOpsService(TraitletsApplication):
 
     @default("ip")
     def _ip(self) -> str:
-        return _given_by_hub().hostname or "127.0.0.1"
+        return self._given_by_hub.hostname or "127.0.0.1"
 
     @default("port")
     def _port(self) -> int:
-        return _given_by_hub().port or PORT
+        return self._given_by_hub.port or PORT
 
     @default("base_url")
     def _base_url(self) -> str:
@@ -152,6 +152,11 @@ class MLOpsService(TraitletsApplication):
     def has_hub(self) -> bool:
         """Whether a hub says who callers are: this is one of its services, and there is no file of tokens."""
         return not self.tokens_file and bool(os.environ.get("JUPYTERHUB_SERVICE_NAME"))
+
+    @property
+    def _given_by_hub(self) -> SplitResult:
+        """Where the hub wants the service. A user's server has such a variable too, which means that server."""
+        return urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", "") if self.has_hub else "")
 
     @property
     def url(self) -> str:
@@ -271,7 +276,3 @@ class MLOpsService(TraitletsApplication):
             pass
         path.write_text(self.generate_config_file(), encoding="utf-8")
         self.log.info("%s was written", path)
-
-
-def _given_by_hub() -> SplitResult:
-    return urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))

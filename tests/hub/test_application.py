@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from typing import NamedTuple
 import pytest
 import requests
 from click.testing import CliRunner
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 from jupyter_mlops.cli.main import root
 from jupyter_mlops.core.errors import Unauthenticated
@@ -120,6 +123,24 @@ def test_it_stops_in_time_though_somebody_never_ends(tmp_path: Path) -> None:
             process.wait(12)
             assert time.monotonic() - before < 10
     assert "1 requests were cut off" in (tmp_path / "service.log").read_text()
+
+
+def test_who_listens_does_not_keep_it(tmp_path: Path) -> None:
+    credential = token(tmp_path, "ann")
+
+    async def listen(process: subprocess.Popen[str], url: str) -> None:
+        events = HTTPRequest(url.replace("http", "ws") + "api/v1/events", headers=authorization(credential))
+        connection = await websocket_connect(events)
+        assert await connection.read_message() == "[]"
+        process.terminate()
+        assert await connection.read_message() is None
+
+    with started(tmp_path, "--tokens", "tokens.json") as (process, url):
+        before = time.monotonic()
+        asyncio.run(listen(process, url))
+        assert process.wait(10) == 0
+        assert time.monotonic() - before < 6
+    assert "Traceback" not in (tmp_path / "service.log").read_text()
 
 
 def test_tokens_come_and_go_while_it_runs(tmp_path: Path) -> None:
