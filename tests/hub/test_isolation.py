@@ -92,6 +92,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "path": "model/MLmodel",
         "reference": "@production",
         "restricted": False,
+        "run_ids": [things.run_id],
         "stream": STREAM,
         "tags": {"a": "b"},
         "text": things.run_id[:12] if operation.name == "resolve" else "hello",
