@@ -341,6 +341,17 @@ class Artifact(Record, frozen=True, kw_only=True):
     created: int | None = None
 
 
+class Part(Record, frozen=True, kw_only=True):
+    """Bytes of a file that is on its way to a run in parts: ``size`` of them from ``offset`` on."""
+
+    path: str
+    """Of the file."""
+    offset: int
+    size: int
+    digest: str
+    """SHA-256 of these bytes, hex."""
+
+
 # --- registry --------------------------------------------------------------------------------------------------------
 
 

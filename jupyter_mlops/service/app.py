@@ -8,7 +8,7 @@ from typing import Any
 
 import tornado.web
 
-from jupyter_mlops.service.content import RunContentHandler, VersionContentHandler
+from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
 from jupyter_mlops.service.live import EventsHandler, Listeners
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
@@ -18,6 +18,7 @@ from jupyter_mlops.tracker.operations import (
     PREFIX,
     PRINCIPAL,
     RUN_CONTENT,
+    UPLOAD_CONTENT,
     VERSION_CONTENT,
     Operation,
 )
@@ -39,6 +40,7 @@ def routes(service: Service, base: str) -> list[Route]:
     for path, operations in by_path.items():
         add(_pattern(path), OperationHandler, operations=operations)
     add(_pattern(RUN_CONTENT), RunContentHandler)
+    add(_pattern(UPLOAD_CONTENT), UploadContentHandler)
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
     add(PRINCIPAL, PrincipalHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import BinaryIO, cast
+from typing import Any
 from urllib.parse import quote
 
-import tornado.web
+from tornado.iostream import StreamClosedError
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Artifact, StreamPosition
 from jupyter_mlops.service.handlers import ApiHandler
-from jupyter_mlops.tracker.remote.files import DIGEST_HEADER
+from jupyter_mlops.service.receiving import ReceivingHandler
+from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
+from jupyter_mlops.tracker.remote.upload import DIGEST_HEADER
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-LARGEST_UPLOAD = 1 << 40
-"""Bytes of one file."""
-_IN_MEMORY = 1 << 20
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+"""Of one range; what asks for several is sent the whole file, as it may be."""
+_UNCHANGED = "private, max-age=31536000, immutable"
+"""What a URL that names the digest gives never changes."""
+_ASK_AGAIN = "private, no-cache"
+"""The same path may hold other bytes later, which a new ETag tells."""
 
 
 class DownloadHandler(ApiHandler):
-    """A file, whole or a part; ``start`` and ``stop`` in the query, or a ``Range`` header."""
+    """A file, whole or a part; ``start`` and ``stop`` in the query, or a ``Range`` header. With ``digest`` in the
+    query, only if that is the file's."""
 
-    async def _send(self, file: Artifact, read: Callable[[int, int], Iterator[bytes]]) -> None:
+    async def _send(self, found: Callable[[], tuple[Artifact, Reader]]) -> None:
+        file, read = await self.call(found)
         assert file.size is not None
-        etag = f'"{file.digest}"'
-        self.set_header("ETag", etag)
-        # The same path may hold other bytes later, which a new ETag tells.
-        self.set_header("Cache-Control", "private, no-cache")
-        if self.request.headers.get("If-None-Match") == etag:
+        digest = self.get_query_argument("digest", None)
+        if digest is not None and digest != file.digest:
+            raise NotFound(f"the file {file.path!r} has other bytes: its SHA-256 is {file.digest}")
+        self.set_header("ETag", f'"{file.digest}"')
+        self.set_header("Cache-Control", _ASK_AGAIN if digest is None else _UNCHANGED)
+        if self.check_etag_header():
             self.set_status(304)
             await self.finish()
             return
-        start, stop = self._part(file.size)
+        part = self._part(file)
+        if part is None:
+            self._refuse_range(file.size)
+            return
+        start, stop = part
         name = file.path.rpartition("/")[2]
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
@@ -49,58 +60,76 @@ class DownloadHandler(ApiHandler):
             await self.finish()
             return
         pieces = await self.call(lambda: read(start, stop))
-        while (piece := await self.call(lambda: next(pieces, None))) is not None:
-            self.write(piece)
-            await self.flush()
+        try:
+            while (piece := await self.call(lambda: next(pieces, None))) is not None:
+                self.write(piece)
+                # The executor is free while a slow client takes it.
+                await self.flush()
+        except StreamClosedError:
+            # The client has gone.
+            return
         await self.finish()
 
-    def _part(self, size: int) -> tuple[int, int]:
-        """The bytes asked for, ``[start, stop)``."""
-        ranged = _RANGE.fullmatch(self.request.headers.get("Range", ""))
-        if ranged is not None and any(ranged.groups()):
-            first, last = ranged.groups()
-            if first:
-                start, stop = int(first), min(int(last) + 1 if last else size, size)
-            else:
-                start, stop = max(size - int(last), 0), size
-            if start >= stop:
-                self.set_header("Content-Range", f"bytes */{size}")
-                raise tornado.web.HTTPError(416)
-            self.set_status(206)
-            self.set_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-            return start, stop
-        start = self._number("start", 0)
-        stop = min(self._number("stop", size), size)
-        return min(start, stop), stop
+    def _part(self, file: Artifact) -> tuple[int, int] | None:
+        """The bytes asked for, ``[start, stop)``; None when the file has none of these."""
+        assert file.size is not None
+        size = file.size
+        ranged = self._range(file)
+        if ranged is None:
+            start, stop = self._number("start", 0), min(self._number("stop", size), size)
+            return min(start, stop), stop
+        first, last = ranged
+        if first is None:
+            start, stop = max(size - (last or 0), 0), size
+        else:
+            start, stop = first, size if last is None else min(last + 1, size)
+        if start >= stop:
+            return None
+        self.set_status(206)
+        self.set_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        return start, stop
+
+    def _range(self, file: Artifact) -> tuple[int | None, int | None] | None:
+        """The first and the last byte of a range that counts, as given."""
+        headers = self.request.headers
+        found = _RANGE.fullmatch(headers.get("Range", ""))
+        etag = f'"{file.digest}"'
+        # A client that has a part of other bytes needs all of these.
+        if found is None or self.request.method != "GET" or headers.get("If-Range", etag) != etag:
+            return None
+        first, last = (int(text) if text else None for text in found.groups())
+        if (first is None and last is None) or (first is not None and last is not None and first > last):
+            return None
+        return first, last
+
+    def _refuse_range(self, size: int) -> None:
+        self.set_status(416)
+        self.set_header("Content-Range", f"bytes */{size}")
+        self.set_header("Content-Type", wire.JSON)
+        problem = wire.problem(InvalidValue(f"the file has {size} bytes, none in this range"), self.request_id)
+        self.finish(wire.encode(problem, wire.JSON))
 
     def _number(self, name: str, default: int) -> int:
         text = self.get_query_argument(name, None)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit()):
-            raise InvalidValue(f"{name}: a range of bytes starts and ends at 0 or later, not at {text[:50]!r}")
+        if re.fullmatch("[0-9]{1,18}", text) is None:
+            raise InvalidValue(f"{name}: bytes are counted from 0 on, up to 18 digits; this is {text[:50]!r}")
         return int(text)
 
 
-@tornado.web.stream_request_body
-class RunContentHandler(DownloadHandler):
+class RunContentHandler(DownloadHandler, ReceivingHandler):
     """The files of a run: ``path`` in the query says which."""
 
     scopes = MappingProxyType({"GET": Scope.READ, "PUT": Scope.WRITE})
 
-    async def prepare(self) -> None:
-        self._received = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when the request ends
-        self.request.connection.set_max_body_size(LARGEST_UPLOAD)  # type: ignore[union-attr]
-        await super().prepare()
-
-    def data_received(self, chunk: bytes) -> None:
-        self._received.write(chunk)
+    def receive(self) -> Receiving[Any]:
+        stream = self.get_query_argument("stream", None)
+        position = None if stream is None else StreamPosition(stream, self._number("number", 0))
+        return self.tracker.artifacts.receive(self.path_kwargs["run_id"], self.get_query_argument("path"), position)
 
     async def get(self, run_id: str) -> None:
         await self.answered(self._get(run_id))
-
-    async def put(self, run_id: str) -> None:
-        await self.answered(self._put(run_id))
 
     async def head(self, run_id: str) -> None:
         await self.get(run_id)
@@ -108,20 +137,20 @@ class RunContentHandler(DownloadHandler):
     async def _get(self, run_id: str) -> None:
         path = self.get_query_argument("path")
         artifacts = self.tracker.artifacts
-        file = await self.call(lambda: artifacts.stat(run_id, path))
-        await self._send(file, lambda start, stop: artifacts.open(run_id, path, start=start, stop=stop))
+        await self._send(lambda: artifacts.found(run_id, path))
 
-    async def _put(self, run_id: str) -> None:
-        path = self.get_query_argument("path")
-        stream, number = self.get_query_argument("stream", None), self._number("number", 0)
-        position = None if stream is None else StreamPosition(stream, number)
-        artifacts = self.tracker.artifacts
-        self._received.seek(0)
-        self.give(await self.call(lambda: artifacts.put(run_id, path, cast(BinaryIO, self._received), position)))
 
-    def on_finish(self) -> None:
-        super().on_finish()
-        self._received.close()
+class UploadContentHandler(ReceivingHandler):
+    """Parts of files on their way to a run: ``path`` and ``offset`` in the query say which."""
+
+    scopes = MappingProxyType({"PUT": Scope.WRITE})
+
+    def receive(self) -> Receiving[Any]:
+        run_id, upload_id = self.path_kwargs["run_id"], self.path_kwargs["upload_id"]
+        path, offset = self.get_query_argument("path"), self.get_query_argument("offset")
+        if re.fullmatch("[0-9]{1,15}", offset) is None:
+            raise InvalidValue(f"offset: bytes are counted from 0 on, up to 15 digits; this is {offset[:50]!r}")
+        return self.tracker.artifacts.receive_part(run_id, upload_id, path, int(offset))
 
 
 class VersionContentHandler(DownloadHandler):
@@ -138,8 +167,7 @@ class VersionContentHandler(DownloadHandler):
     async def _get(self, name: str, version: str) -> None:
         path = self.get_query_argument("path")
         models = self.tracker.models
-        if not (version.isascii() and version.isdigit()):
+        if re.fullmatch("[0-9]{1,18}", version) is None:
             raise InvalidValue(f"a version is a number, not {version[:50]!r}")
         number = int(version)
-        file = await self.call(lambda: models.stat(name, number, path))
-        await self._send(file, lambda start, stop: models.open(name, number, path, start=start, stop=stop))
+        await self._send(lambda: models.found(name, number, path))

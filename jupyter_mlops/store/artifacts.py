@@ -89,10 +89,14 @@ def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], no
     if not files:
         return ()
     _check_layout(connection, holder, files.keys())
-    written = [File(path, files[path], now) for path in sorted(files)]
-    rows = [{"holder": holder, "path": file.path, "blob_id": file.blob.id, "created": now} for file in written]
+    refer(connection, holder, files, now)
+    return tuple(File(path, files[path], now).record() for path in sorted(files))
+
+
+def refer(connection: Connection, holder: str, files: Mapping[str, Blob], now: int) -> None:
+    """Have ``holder`` refer to the blobs, each under its path, instead of what it has under the same one."""
+    rows = [{"holder": holder, "path": path, "blob_id": blob.id, "created": now} for path, blob in files.items()]
     connection.execute(_UPSERT.on(connection), rows)
-    return tuple(file.record() for file in written)
 
 
 def delete_files(connection: Connection, holder: str, path: str = "") -> int:

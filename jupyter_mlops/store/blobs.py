@@ -143,23 +143,22 @@ class Upload:
 
     def add(self, source: BinaryIO) -> Blob:
         """Store what ``source`` has to read. The blob is the upload's own until it is kept."""
-        key = new_id()
-        digest = hashlib.sha256()
-        size = 0
-        writer = self._store.objects.create(key)
+        return self.add_pieces(iter(lambda: source.read(PIECE), b""))
+
+    def add_pieces(self, pieces: Iterable[bytes]) -> Blob:
+        """Store the bytes that ``pieces`` are together."""
+        file = self.start()
         try:
-            while piece := source.read(PIECE):
-                digest.update(piece)
-                writer.write(piece)
-                size += len(piece)
-                self._renew(key)
-            writer.finish()
+            for piece in pieces:
+                file.write(piece)
+            return file.finish()
         except BaseException:
-            writer.discard()
+            file.discard()
             raise
-        blob = Blob(id=key, digest=digest.hexdigest(), size=size)
-        self._added[key] = blob
-        return blob
+
+    def start(self) -> Incoming:
+        """A file whose bytes come piece by piece; one at a time."""
+        return Incoming(self)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -219,6 +218,37 @@ class Upload:
         too_old = unleased and self._store.clock() - self._renewed > GRACE_MS // 2
         if too_old or leases < len(self._leased):
             raise Unavailable("the upload was suspended for too long, its bytes may be gone; upload again")
+
+
+class Incoming:
+    """A file of an upload on its way in: ``write`` its bytes, then ``finish``, else ``discard``.
+
+    No more than half of :data:`GRACE_MS` may pass from one piece to the next: then its object may be gone.
+    """
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self._key = new_id()
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._writer = upload._store.objects.create(self._key)
+
+    def write(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        self._writer.write(piece)
+        self._size += len(piece)
+        self._upload._renew(self._key)
+
+    def finish(self) -> Blob:
+        """All bytes are there: the blob, which is the upload's own until it is kept."""
+        self._writer.finish()
+        blob = Blob(id=self._key, digest=self._digest.hexdigest(), size=self._size)
+        self._upload._added[self._key] = blob
+        return blob
+
+    def discard(self) -> None:
+        """Leave nothing behind; called instead of ``finish``, or when that fails."""
+        self._writer.discard()
 
 
 def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dict[str, Blob]:

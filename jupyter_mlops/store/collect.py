@@ -36,12 +36,11 @@ def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
     """
     runs = sum(_delete_runs(database, cutoff))
     experiments = sum(_delete_experiments(database, cutoff))
+    _expire_uploads(database, blobs.clock())
     freed: dict[str, int] = {}
     for key, size in _delete_blobs(database):
         blobs.objects.remove(key)
         freed[key] = size
-    with database.write() as connection:
-        connection.execute(schema.upload.delete().where(_upload.lease_until < blobs.clock()))
     for key, size in _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true()):
         blobs.objects.remove(key)
         freed[key] = size
@@ -50,14 +49,17 @@ def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
 
 def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
     """What :func:`collect` would remove now."""
-    kept = _artifact.holder.not_in(sa.select(_run.id).where(_deleted_run(cutoff)))
+    now = blobs.clock()
+    kept = sa.and_(
+        _artifact.holder.not_in(sa.select(_run.id).where(_deleted_run(cutoff))),
+        _artifact.holder.not_in(sa.select(_upload.id).where(_upload.lease_until < now)),
+    )
     freed = _unreferred(kept).with_only_columns(sa.func.count(), sa.func.coalesce(sa.func.sum(_blob.size), 0))
     emptied = _deleted_experiments(cutoff, sa.not_(_deleted_run(cutoff)))
     with database.read() as connection:
         runs = connection.execute(sa.select(sa.func.count()).where(_deleted_run(cutoff))).scalar_one()
         experiments = connection.execute(emptied.with_only_columns(sa.func.count())).scalar_one()
         count, size = connection.execute(freed).one()
-    now = blobs.clock()
     lost = dict(_lost_objects(database, blobs, now - grace_ms, leased=_upload.lease_until >= now))
     return Collected(experiments=experiments, runs=runs, blobs=count + len(lost), bytes=int(size) + sum(lost.values()))
 
@@ -99,6 +101,14 @@ def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
         yield len(experiments)
         if not experiments:
             return
+
+
+def _expire_uploads(database: Database, now: int) -> None:
+    """Delete the leases that have run out, and the references of uploads in parts that were abandoned."""
+    with database.write() as connection:
+        expire = schema.upload.delete().where(_upload.lease_until < now).returning(_upload.id)
+        expired = connection.execute(expire).scalars().all()
+        connection.execute(schema.artifact.delete().where(among(_artifact.holder, "uploads", expired)))
 
 
 def _delete_blobs(database: Database) -> Iterator[tuple[str, int]]:

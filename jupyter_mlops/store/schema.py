@@ -213,7 +213,8 @@ blob = Table(
     Column("created", BigInteger, nullable=False),
 )
 
-# Leases of long uploads: `id` is the key of an object that has no row yet and is not collected until `lease_until`.
+# Leases of long uploads: `id` is the key of an object that has no row yet and is not collected until `lease_until`; or
+# the holder of the parts of an upload in parts (store/staging.py), which are given up then.
 upload = Table(
     "upload",
     metadata,
@@ -222,7 +223,7 @@ upload = Table(
     Column("lease_until", BigInteger, nullable=False),
 )
 
-# A file of a run or of a model version: `holder` is the id of either.
+# A file of a run or of a model version, or a part of an upload: `holder` is the id of any of them.
 artifact = Table(
     "artifact",
     metadata,

@@ -26,6 +26,8 @@ PREFIX = "api/v1/"
 
 RUN_CONTENT = "runs/{run_id}/content"
 """Where the bytes of a run's files are; the query says which: ``path``, and for a part ``start`` and ``stop``."""
+UPLOAD_CONTENT = "runs/{run_id}/uploads/{upload_id}/content"
+"""Where parts of files are put; the query says which: ``path`` and ``offset``."""
 VERSION_CONTENT = "models/{name}/versions/{version}/content"
 
 EVENTS = "events"
@@ -182,6 +184,9 @@ def _declared() -> Iterator[Operation]:
         ("walk", "GET", "runs/{run_id}/files", read),
         ("stat", "GET", "runs/{run_id}/file", read),
         ("delete", "DELETE", "runs/{run_id}/artifacts", write),
+        ("parts", "GET", "runs/{run_id}/uploads/{upload_id}", write),
+        ("commit", "POST", "runs/{run_id}/uploads/{upload_id}", write),
+        ("abandon", "DELETE", "runs/{run_id}/uploads/{upload_id}", write),
     )
     yield from of(
         "models",

@@ -44,6 +44,7 @@ from jupyter_mlops.core.records import (
     ModelVersion,
     NewRun,
     Page,
+    Part,
     RegisteredModel,
     Role,
     Run,
@@ -226,6 +227,29 @@ class Artifacts(Protocol):
 
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         """Store all regular files below ``folder`` (symbolic links are not followed), visible together."""
+
+    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
+        """Bring the bytes from ``offset`` on of a file of the upload ``upload_id``, an id that the caller has made
+        (:func:`jupyter_mlops.core.ids.new_id`). Only who made it sees an upload; it is kept for a day after its last
+        part.
+
+        The same part again is harmless. ``Conflict`` when the part does not follow what is there; the message says
+        which byte is the next."""
+
+    def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
+        """What is there of an upload, by path and offset; empty for one that nothing was sent of."""
+
+    def commit(
+        self, run_id: str, upload_id: str, files: Mapping[str, str], position: StreamPosition | None = None
+    ) -> tuple[Artifact, ...]:
+        """Store the files of an upload, visible together; ``files`` gives their paths and the SHA-256 (hex) of each.
+        The upload is over then, and what it has of other files is dropped.
+
+        A commit that was done may be sent again. ``InvalidValue`` when a file's bytes are others than ``files`` says,
+        ``Conflict`` when there are none; the upload can be gone on with."""
+
+    def abandon(self, run_id: str, upload_id: str) -> None:
+        """Drop what is there of an upload; harmless when nothing is."""
 
     def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
         """The files and folders directly in ``path``, by name; empty when there is no such folder."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,17 +12,19 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import Conflict, NotFound
-from jupyter_mlops.core.records import Artifact, Lifecycle, StreamPosition
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.records import Artifact, Lifecycle, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
-from jupyter_mlops.core.values import artifact_path
-from jupyter_mlops.store import artifacts, events, streams
+from jupyter_mlops.core.values import artifact_path, short
+from jupyter_mlops.store import artifacts, events, staging, streams
 from jupyter_mlops.store.artifacts import File
-from jupyter_mlops.store.blobs import Blob
+from jupyter_mlops.store.blobs import Blob, Upload
 from jupyter_mlops.store.objects import require_driver
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
+from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving, received
 from jupyter_mlops.tracker.upload import opened, regular_files
 
 
@@ -36,21 +39,32 @@ class EmbeddedArtifacts:
         require_driver(self._context.store.artifacts_url)
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
+        receiving = self.receive(run_id, path, position)
+        if position is not None:
+            user = self._context.stream_user
+            with self._context.read() as connection:
+                if streams.watermark(connection, position.stream, user) >= position.number:
+                    return self._applied(connection, run_id, path)
+        with opened(source) as file:
+            return received(receiving, file)
+
+    def receive(self, run_id: str, path: str, position: StreamPosition | None = None) -> Receiving[Artifact]:
+        """A :meth:`put` whose bytes are brought."""
         artifact_path(path)
         check_position(position)
         user = self._context.stream_user
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
-            if position is not None and streams.watermark(connection, position.stream, user) >= position.number:
-                return self._applied(connection, run_id, path)
-        with opened(source) as file, self._context.blobs.upload() as upload:
-            content = upload.add(file)
+
+        def keep(upload: Upload, content: Blob) -> Artifact:
             with upload.transaction() as connection:
                 if not streams.claim(connection, position, user, self._context.clock()):
                     return self._applied(connection, run_id, path)
                 artifacts.lock_run(connection, run_id)
                 blobs = upload.keep(connection)
                 return self._write(connection, run_id, {path: blobs[content.digest]})[0]
+
+        return Receiving(self._context.blobs, keep)
 
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         prefix = f"{artifact_path(path)}/" if path else ""
@@ -67,6 +81,84 @@ class EmbeddedArtifacts:
                 blobs = upload.keep(connection)
                 return self._write(connection, run_id, {name: blobs[digest] for name, digest in digests.items()})
 
+    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
+        receiving = self.receive_part(run_id, upload_id, path, offset)
+        with opened(source) as file:
+            return received(receiving, file)
+
+    def receive_part(self, run_id: str, upload_id: str, path: str, offset: int) -> Receiving[Part]:
+        """A :meth:`put_part` whose bytes are brought."""
+        artifact_path(path)
+        if offset < 0:
+            raise InvalidValue(f"offset: a part begins at byte 0 or later, not at {offset}")
+        holder = self._holder(run_id, upload_id)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+            staging.check_offset(staging.parts(connection, holder, path).get(path, []), path, offset)
+
+        def keep(upload: Upload, content: Blob) -> Part:
+            with upload.transaction() as connection:
+                now = self._context.clock()
+                self._require_writable(connection, run_id)
+                staging.hold(connection, holder, now)
+                blobs = upload.keep(connection)
+                return staging.add(connection, holder, path, offset, blobs[content.digest], now)
+
+        return Receiving(self._context.blobs, keep)
+
+    def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
+        holder = self._holder(run_id, upload_id)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+            files = staging.parts(connection, holder)
+        return tuple(staging.record(part) for path in sorted(files) for part in files[path])
+
+    def commit(
+        self, run_id: str, upload_id: str, files: Mapping[str, str], position: StreamPosition | None = None
+    ) -> tuple[Artifact, ...]:
+        check_position(position)
+        for path in files:
+            artifact_path(path)
+        holder = self._holder(run_id, upload_id)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+            staged = staging.parts(connection, holder)
+        with self._context.blobs.upload() as upload:
+            for path, digest in files.items():
+                content = staged.get(path, ())
+                if len(content) > 1:
+                    whole = upload.add_pieces(self._joined(content, run_id))
+                    _require_digest(path, whole, digest)
+            with upload.transaction() as connection:
+                if not streams.claim(connection, position, self._context.stream_user, self._context.clock()):
+                    staging.drop(connection, holder)
+                    return tuple(self._applied(connection, run_id, path) for path in sorted(files))
+                artifacts.lock_run(connection, run_id)
+                staging.hold(connection, holder, self._context.clock())
+                staged = staging.parts(connection, holder)
+                blobs = upload.keep(connection)
+                there: dict[str, Artifact] = {}
+                new: dict[str, Blob] = {}
+                for path, digest in files.items():
+                    content = staged.get(path, ())
+                    if len(content) == 1:
+                        new[path] = content[0].blob
+                        _require_digest(path, new[path], digest)
+                    elif content and digest in blobs:
+                        new[path] = blobs[digest]
+                    else:
+                        there[path] = self._committed(connection, run_id, path, digest)
+                there |= {file.path: file for file in self._write(connection, run_id, new)}
+                staging.drop(connection, holder)
+        return tuple(there[path] for path in sorted(there))
+
+    def abandon(self, run_id: str, upload_id: str) -> None:
+        holder = self._holder(run_id, upload_id)
+        with self._context.write() as connection:
+            self._require_writable(connection, run_id)
+            staging.hold(connection, holder, self._context.clock())
+            staging.drop(connection, holder)
+
     def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
         with self._reading(run_id, path) as connection:
             return artifacts.list_files(connection, run_id, path)
@@ -80,6 +172,11 @@ class EmbeddedArtifacts:
 
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._read(run_id, self._file(run_id, path), start, stop)
+
+    def found(self, run_id: str, path: str) -> tuple[Artifact, Reader]:
+        """A file as it is now, and its bytes, whatever is stored under the path from then on."""
+        file = self._file(run_id, path)
+        return file.record(), partial(self._read, run_id, file)
 
     def download(self, run_id: str, path: str, destination: Path) -> Path:
         with self._reading(run_id, path) as connection:
@@ -102,6 +199,22 @@ class EmbeddedArtifacts:
             now = self._context.clock()
             events.add_events(connection, run_changed(run_id, run, now))
             events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
+
+    def _holder(self, run_id: str, upload_id: str) -> str:
+        if not is_id(upload_id):
+            raise InvalidValue(f"upload_id: {short(upload_id)} is no id: 32 hex digits, made by whoever uploads")
+        return staging.holder_of(upload_id, run_id, self._context.principal.name)
+
+    def _joined(self, content: Sequence[File], run_id: str) -> Iterator[bytes]:
+        for part in content:
+            yield from self._read(run_id, part)
+
+    def _committed(self, connection: Connection, run_id: str, path: str, digest: str) -> Artifact:
+        """The file as the run has it, when a commit that is sent again finds none of its parts."""
+        file = artifacts.get_file(connection, run_id, path)
+        if file is None or file.blob.digest != digest:
+            raise Conflict(f"the upload has no bytes for {path!r}: none came, or none for a day; upload again")
+        return file.record()
 
     def _file(self, run_id: str, path: str) -> File:
         artifact_path(path)
@@ -141,6 +254,14 @@ class EmbeddedArtifacts:
         if run.lifecycle is Lifecycle.DELETED:
             raise Conflict(f"run {run_id} is deleted; restore it to change its artifacts")
         return run
+
+
+def _require_digest(path: str, content: Blob, digest: str) -> None:
+    if content.digest != digest:
+        raise InvalidValue(
+            f"{path!r}: the {content.size} bytes that came have the SHA-256 {content.digest}, not {digest[:64]!r}: "
+            "some are missing, or they were changed meanwhile; upload again"
+        )
 
 
 def _missing(run_id: str, path: str, why: str | None = None) -> NotFound:

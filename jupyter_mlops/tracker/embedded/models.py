@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, save_folder
 from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
@@ -275,6 +277,11 @@ class EmbeddedModels:
 
     def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._read(name, version, self._file(name, version, path), start, stop)
+
+    def found(self, name: str, version: int, path: str) -> tuple[Artifact, Reader]:
+        """A version's file, and its bytes."""
+        file = self._file(name, version, path)
+        return file.record(), partial(self._read, name, version, file)
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)

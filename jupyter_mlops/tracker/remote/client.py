@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -82,13 +83,15 @@ class Client:
         method: str,
         path: str,
         query: Query,
-        body: bytes | Iterator[bytes] | None = None,
+        body: bytes | None = None,
         *,
+        headers: Mapping[str, str] = MappingProxyType({"Content-Type": wire.MSGPACK}),
         repeatable: bool = False,
         stream: bool = False,
+        silence: float = READ_SECONDS,
     ) -> urllib3.BaseHTTPResponse:
         """The service's answer to a request below its API, when it is a good one; with ``stream`` its body is still to
-        be read, and the answer to be closed.
+        be read, and the answer to be closed. ``headers`` are those of a body; ``silence`` is in seconds.
 
         Raises
         ------
@@ -98,22 +101,20 @@ class Client:
         pool = self._usable_pool()
         url = f"{self.url}/{PREFIX}{path}"
         if query:
-            url += "?" + urlencode(_flat(query))
-        whole = body is None or isinstance(body, bytes)
-        headers = {**self._headers, "Content-Type": wire.MSGPACK if whole else _BYTES}
-        # A stream cannot be sent a second time from its beginning.
-        again = int(repeatable and whole)
-        retries = urllib3.Retry(total=1, connect=1, read=again, other=0, redirect=0, status=0, allowed_methods=None)
+            url += "?" + _encoded(query)
+        retries = urllib3.Retry(
+            total=1, connect=1, read=int(repeatable), other=0, redirect=0, status=0, allowed_methods=None
+        )
         try:
             answer = pool.request(
                 method,
                 url,
                 body=body,
-                headers=headers if body is not None else self._headers,
+                headers={**self._headers, **(headers if body is not None else {})},
                 retries=retries,
                 redirect=False,
                 preload_content=not stream,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=silence),
             )
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable(error) from error
@@ -163,9 +164,6 @@ class Client:
         )
 
 
-_BYTES = "application/octet-stream"
-
-
 def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
     proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
     if proxy:
@@ -182,14 +180,17 @@ def filled(path: str, **values: str | int) -> str:
     return path.format(**{name: quote(str(value), safe="").replace(".", "%2E") for name, value in values.items()})
 
 
-def _flat(query: Query) -> list[tuple[str, str]]:
-    """The query's words; what is None is left out."""
+def _encoded(query: Query) -> str:
+    """The query as it stands in a URL; what is None is left out."""
     pairs = []
     for name, value in query.items():
         for item in value if isinstance(value, list | tuple) else (value,):
             if item is not None:
                 pairs.append((name, _word(item)))
-    return pairs
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"a text cannot be sent: {error}") from error
 
 
 def _word(value: Any) -> str:

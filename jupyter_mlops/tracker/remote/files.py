@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,18 +13,19 @@ import msgspec
 import urllib3
 
 from jupyter_mlops.core.arguments import checked_call
-from jupyter_mlops.core.errors import IntegrityError, NotFound
-from jupyter_mlops.core.records import Artifact, StreamPosition
+from jupyter_mlops.core.errors import IntegrityError, MLOpsError, NotFound
+from jupyter_mlops.core.records import Artifact, Part, StreamPosition
+from jupyter_mlops.core.run_fields import check_position
 from jupyter_mlops.core.values import artifact_path
 from jupyter_mlops.tracker.download import require_empty, save_file, save_folder
-from jupyter_mlops.tracker.operations import RUN_CONTENT, VERSION_CONTENT
+from jupyter_mlops.tracker.operations import RUN_CONTENT, UPLOAD_CONTENT, VERSION_CONTENT, operation
 from jupyter_mlops.tracker.remote.client import Client, filled
 from jupyter_mlops.tracker.remote.nouns import Noun
-from jupyter_mlops.tracker.upload import opened
+from jupyter_mlops.tracker.remote.upload import DIGEST_HEADER, PART, Upload, parts_of, put_bytes
+from jupyter_mlops.tracker.upload import opened, regular_files
 
 PIECE = 1 << 20
-DIGEST_HEADER = "X-Content-SHA256"
-"""With the whole of a file: its SHA-256, in hex."""
+_WATERMARK = operation("runs.watermark")
 
 
 def read(client: Client, path: str, query: Mapping[str, Any], what: str) -> Iterator[bytes]:
@@ -41,32 +44,12 @@ def read(client: Client, path: str, query: Mapping[str, Any], what: str) -> Iter
         except urllib3.exceptions.HTTPError as error:
             raise client.unavailable(error) from error
         finally:
-            answer.release_conn()
+            # A connection on which bytes are still to come is of no more use.
+            answer.close()
         if (digest is not None and seen.hexdigest() != digest) or (size >= 0 and length != size):
             raise IntegrityError(f"{what}: what came is not what was stored")
 
     return pieces()
-
-
-class _Sending:
-    """The pieces of a file on their way. What breaks reading it would be taken for a broken connection: it is kept."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.failure: Exception | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            piece = self._file.read(PIECE)
-        except Exception as error:
-            self.failure = error
-            raise
-        if not piece:
-            raise StopIteration
-        return piece
 
 
 class RemoteArtifacts(Noun):
@@ -77,22 +60,47 @@ class RemoteArtifacts(Noun):
     @checked_call
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
-        query: dict[str, Any] = {"path": path}
-        if position is not None:
-            query |= {"stream": position.stream, "number": position.number}
+        check_position(position)
         with opened(source) as file:
-            answer = self._client.send(
-                "PUT", filled(RUN_CONTENT, run_id=run_id), query, file, repeatable=position is not None
-            )
-        return msgspec.msgpack.decode(answer.data, type=Artifact)
+            parts = parts_of(file)
+            first = next(parts)
+            if len(first) < PART:
+                return self._put_small(run_id, path, first, position)
+            if position is not None and self._client.call(_WATERMARK, {"stream": position.stream}) >= position.number:
+                return self._applied(run_id, path)
+            with self._uploading(run_id, position) as upload:
+                upload.add(path, chain([first], parts))
+                return upload.commit()[0]
+
+    @checked_call
+    def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
+        prefix = f"{artifact_path(path)}/" if path else ""
+        sources = {artifact_path(prefix + name): source for name, source in regular_files(folder)}
+        with self._uploading(run_id) as upload:
+            for name, source in sources.items():
+                with opened(source, follow=False) as file:
+                    upload.add(name, parts_of(file))
+            return upload.commit()
+
+    @checked_call
+    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
+        artifact_path(path)
+        with opened(source) as file:
+            content = file.read()
+        url = filled(UPLOAD_CONTENT, run_id=run_id, upload_id=upload_id)
+        answer = put_bytes(self._client, url, {"path": path, "offset": offset}, content)
+        return msgspec.msgpack.decode(answer.data, type=Part)
 
     @checked_call
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        artifact_path(path)
         query = {"path": path, "start": start, "stop": stop}
         return read(self._client, filled(RUN_CONTENT, run_id=run_id), query, f"artifact {path!r} of run {run_id}")
 
     @checked_call
     def download(self, run_id: str, path: str, destination: Path) -> Path:
+        if path:
+            artifact_path(path)
         files = self.walk(run_id, path)
         if [file.path for file in files] == [path]:
             return save_file(destination, path, lambda: self.open(run_id, path))
@@ -102,6 +110,31 @@ class RemoteArtifacts(Noun):
         openers = {file.path[start:]: lambda file=file: self.open(run_id, file.path) for file in files}
         return save_folder(destination, path, openers)
 
+    def _put_small(self, run_id: str, path: str, content: bytes, position: StreamPosition | None) -> Artifact:
+        query: dict[str, Any] = {"path": path}
+        if position is not None:
+            query |= {"stream": position.stream, "number": position.number}
+        answer = put_bytes(self._client, filled(RUN_CONTENT, run_id=run_id), query, content)
+        return msgspec.msgpack.decode(answer.data, type=Artifact)
+
+    def _applied(self, run_id: str, path: str) -> Artifact:
+        """What a put that was applied before has left."""
+        try:
+            return self.stat(run_id, path)  # type: ignore[no-any-return]
+        except NotFound:
+            return Artifact(path=path)
+
+    @contextmanager
+    def _uploading(self, run_id: str, position: StreamPosition | None = None) -> Iterator[Upload]:
+        upload = Upload(self._client, run_id, position)
+        try:
+            yield upload
+        except BaseException:
+            # What made it fail is being raised; without this, its parts are dropped after a day.
+            with suppress(MLOpsError):
+                upload.abandon()
+            raise
+
 
 class RemoteModels(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Models`."""
@@ -110,6 +143,7 @@ class RemoteModels(Noun):
 
     @checked_call
     def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        artifact_path(path)
         query = {"path": path, "start": start, "stop": stop}
         return read(
             self._client, filled(VERSION_CONTENT, name=name, version=version), query, f"file {path!r} of model {name!r}"
