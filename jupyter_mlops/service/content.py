@@ -167,7 +167,7 @@ class VersionContentHandler(DownloadHandler):
     async def _get(self, name: str, version: str) -> None:
         path = self.get_query_argument("path")
         models = self.tracker.models
-        if re.fullmatch("[0-9]{1,18}", version) is None:
+        if re.fullmatch("-?[0-9]{1,19}", version) is None:
             raise InvalidValue(f"a version is a number, not {version[:50]!r}")
         number = int(version)
         await self._send(lambda: models.found(name, number, path))
