@@ -304,6 +304,7 @@ def test_parts_go_to_any_replica(site: Site, sqlite_url: str, tmp_path: Path) ->
         assert b"".join(other.artifacts.open(site.run_id, "a")) == content
 
 
+@pytest.mark.slow
 def test_slow_clients_hold_up_nobody(site: Site) -> None:
     """Many more of them than the service has threads: half send, and half take, a byte at a time."""
     site.put("large", bytes(8 << 20))

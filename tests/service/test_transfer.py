@@ -264,9 +264,8 @@ def test_a_full_disk(small_disk: Path, sqlite_url: str, tmp_path: Path) -> None:
         assert read(tracker, run_id, "kept") == b"kept"
         filler.unlink()
         assert [file.path for file in tracker.artifacts.walk(run_id)] == ["kept"]
-        # An object of no bytes may wait for a collection: whether its row was committed is known to the database alone.
-        assert [content for path in artifacts.rglob("*") if path.is_file() and (content := path.read_bytes())] == [
-            b"kept"
-        ]
+        # Whether its row was committed is known to the database alone: an empty object may wait for a collection.
+        sizes = [path.stat().st_size for path in artifacts.rglob("*") if path.is_file()]
+        assert sum(sizes) == len(b"kept")
         tracker.artifacts.put(run_id, "large", io.BytesIO(bytes(3 << 20)))
         assert read(tracker, run_id, "large") == bytes(3 << 20)
