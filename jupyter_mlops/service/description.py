@@ -10,9 +10,16 @@ import msgspec
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.core.records import Artifact, Part
 from jupyter_mlops.tracker import wire
-from jupyter_mlops.tracker.operations import OPERATIONS, PRINCIPAL, RUN_CONTENT, VERSION_CONTENT, Operation
+from jupyter_mlops.tracker.operations import (
+    OPERATIONS,
+    PRINCIPAL,
+    RUN_CONTENT,
+    UPLOAD_CONTENT,
+    VERSION_CONTENT,
+    Operation,
+)
 
 _REF = "#/components/schemas/{name}"
 _SPECIAL = {"enum": ["NaN", "Infinity", "-Infinity"]}
@@ -22,6 +29,7 @@ _ERRORS = {
     "403": "The credential does not allow this.",
     "404": "No such thing, or not yours to see.",
     "409": "The thing is in a state that does not allow this.",
+    "416": "The file has none of the bytes in the range.",
     "503": "The store does not answer now; the same request may succeed later.",
     "507": "No room left; nothing half written is visible.",
 }
@@ -32,7 +40,7 @@ Schema = dict[str, Any]
 @functools.cache
 def document() -> bytes:
     """The description, as JSON. Paths are relative to where it is."""
-    types = [Principal, Artifact, wire.Problem]
+    types = [Principal, Artifact, Part, wire.Problem]
     for operation in OPERATIONS:
         types += [operation.answer, *_parts(operation)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -43,7 +51,7 @@ def document() -> bytes:
         path = paths.setdefault(f"/{operation.path}", {})
         path[operation.method.lower()] = _described(operation, by_type, components)
     paths[f"/{PRINCIPAL}"] = {"get": _plain("principal", "Who the caller is taken for.", by_type[_key(Principal)])}
-    paths |= _content(by_type[_key(Artifact)])
+    paths |= _content(by_type[_key(Artifact)], by_type[_key(Part)])
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -90,7 +98,7 @@ def _plain(id: str, summary: str, answer: Schema | None) -> Schema:
     good: Schema = {"description": "Done."}
     if answer is not None:
         good["content"] = {wire.JSON: {"schema": answer}}
-    failures = {status: {"$ref": f"#/components/responses/error{status}"} for status in _ERRORS}
+    failures = {status: {"$ref": f"#/components/responses/error{status}"} for status in _ERRORS if status != "416"}
     return {
         "operationId": id,
         "summary": summary,
@@ -104,12 +112,10 @@ def _failures() -> Schema:
     return {f"error{status}": {"description": text, "content": content} for status, text in _ERRORS.items()}
 
 
-def _content(artifact: Schema) -> dict[str, Schema]:
-    path = {"name": "path", "in": "query", "required": True, "schema": {"type": "string"}}
-    part = [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}}
-        for name in ("start", "stop")
-    ]
+def _content(artifact: Schema, part_record: Schema) -> dict[str, Schema]:
+    path = _query("path", {"type": "string"}, required=True)
+    part = [_query(name, {"type": "integer", "minimum": 0}) for name in ("start", "stop")]
+    part.append(_query("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
     octets = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
     def parameters(template: str) -> list[Schema]:
@@ -123,15 +129,26 @@ def _content(artifact: Schema) -> dict[str, Schema]:
         described["responses"]["200"] = {"description": "The bytes.", "content": octets}
         del described["responses"]["204"]
         described["responses"]["206"] = described["responses"]["200"]
+        described["responses"]["304"] = {"description": "The bytes are those of the ETag that was sent."}
+        described["responses"]["416"] = {"$ref": "#/components/responses/error416"}
         return {**described, "parameters": [*parameters(template), path, *part]}
 
     upload = _plain("artifacts.put", "Store a file under a path, replacing what was there.", artifact)
     upload["parameters"] = [*parameters(RUN_CONTENT), path]
     upload["requestBody"] = {"required": True, "content": octets}
+    part_of = _plain("artifacts.put_part", "Bring bytes of a file of an upload, which a commit stores.", part_record)
+    offset = _query("offset", {"type": "integer", "minimum": 0}, required=True)
+    part_of["parameters"] = [*parameters(UPLOAD_CONTENT), path, offset]
+    part_of["requestBody"] = upload["requestBody"]
     return {
         f"/{RUN_CONTENT}": {"get": download("artifacts.open", RUN_CONTENT), "put": upload},
+        f"/{UPLOAD_CONTENT}": {"put": part_of},
         f"/{VERSION_CONTENT}": {"get": download("models.open", VERSION_CONTENT)},
     }
+
+
+def _query(name: str, schema: Schema, *, required: bool = False) -> Schema:
+    return {"name": name, "in": "query", "required": required, "schema": schema}
 
 
 def _parameters(fields: Schema, where: str) -> list[Schema]:

@@ -76,10 +76,9 @@ class Site:
 
 
 @pytest.fixture
-def site(sqlite_url: str, tmp_path: Path) -> Iterator[Site]:
-    artifacts = tmp_path / "artifacts"
-    with running(sqlite_url, artifacts, tmp_path) as service, RemoteTracker(service.url, service.token("ann")) as mine:
-        yield Site(service, artifacts, mine)
+def site(service: Running, tmp_path: Path) -> Iterator[Site]:
+    with RemoteTracker(service.url, service.token("ann")) as mine:
+        yield Site(service, tmp_path / "artifacts", mine)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

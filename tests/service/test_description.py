@@ -76,6 +76,7 @@ def known(described: Described) -> Mapping[str, str]:
             "name": version.model,
             "version": str(version.version),
             "stream": "kernel",
+            "upload_id": new_id(),
         }
 
 

@@ -22,7 +22,7 @@ import urllib3
 from jupyter_mlops.core.errors import StorageFull, Unavailable
 from jupyter_mlops.core.records import NewRun, StreamPosition
 from jupyter_mlops.tracker.remote import RemoteTracker, upload
-from tests.service.inprocess import Running, running
+from tests.service.inprocess import Running
 from tests.service.process import Process, serving
 
 PART = 1 << 18
@@ -68,12 +68,6 @@ class Line:
 
     def close(self) -> None:
         self._listener.close()
-
-
-@pytest.fixture
-def service(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
-    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
-        yield service
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import inspect
 from jupyter_mlops.tracker import protocol
 from jupyter_mlops.tracker.operations import OPERATIONS
 
-STREAMS = {"put", "put_folder", "open", "download"}
+STREAMS = {"put", "put_folder", "put_part", "open", "download"}
 """Bytes go ways of their own."""
 NOUNS = {
     "experiments": protocol.Experiments,
