@@ -245,8 +245,8 @@ class Artifacts(Protocol):
         """Store the files of an upload, visible together; ``files`` gives their paths and the SHA-256 (hex) of each.
         The upload is over then, and what it has of other files is dropped.
 
-        A commit that was done may be sent again. ``InvalidValue`` when a file's bytes are others than ``files`` says,
-        ``Conflict`` when there are none; the upload can be gone on with."""
+        A commit that was done may be sent again; ``Unavailable`` while it goes on. ``InvalidValue`` when a file's bytes
+        are others than ``files`` says, ``Conflict`` when there are none; the upload can be gone on with."""
 
     def abandon(self, run_id: str, upload_id: str) -> None:
         """Drop what is there of an upload; harmless when nothing is."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.errors import Conflict, NotFound
+from jupyter_mlops.core.errors import Conflict, NotFound, Unavailable
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, Tag
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
@@ -63,3 +67,24 @@ def test_all_views_share_one_writer_also_when_they_begin_at_once(opened: Embedde
             thread.join()
         assert len(opened.runs.search().items) == 8
         assert [thread.name for thread in threading.enumerate()].count("mlops-group-commit") == 1
+
+
+def test_a_commit_that_is_sent_again_meanwhile_is_not_done_twice(opened: EmbeddedTracker) -> None:
+    with opened:
+        experiment = opened.experiments.create("churn")
+        run = opened.runs.create(NewRun(experiment_id=experiment.experiment_id))
+        upload = new_id()
+        for offset, content in ((0, b"one "), (4, b"two")):
+            opened.artifacts.put_part(run.run_id, upload, "a", offset, io.BytesIO(content))
+        files = {"a": hashlib.sha256(b"one two").hexdigest()}
+        objects = opened._context.blobs.objects
+        with ThreadPoolExecutor() as pool:
+            # Nobody else writes to the database, so that the first commit waits where all is put together.
+            with opened.database.write():
+                first = pool.submit(opened.artifacts.commit, run.run_id, upload, files)
+                while len(list(objects.listing())) < 3:
+                    assert not first.done()
+                with pytest.raises(Unavailable, match="goes on"):
+                    opened.artifacts.commit(run.run_id, upload, files)
+            assert first.result() == opened.artifacts.walk(run.run_id)
+        assert opened.artifacts.commit(run.run_id, upload, files) == first.result()

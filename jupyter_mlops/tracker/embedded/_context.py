@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Role
 from jupyter_mlops.core.values import short
@@ -49,6 +49,21 @@ class OpenStore:
         self._lock = threading.Lock()
         self._blobs: BlobStore | None = None
         self._writer: GroupCommit[RunCall] | None = None
+        self._entered: set[str] = set()
+
+    @contextmanager
+    def alone(self, key: str, what: str) -> Iterator[None]:
+        """Work that is done once at a time for ``key`` in this process: ``Unavailable`` for who comes meanwhile, which
+        says that ``what`` goes on."""
+        with self._lock:
+            if key in self._entered:
+                raise Unavailable(f"{what} goes on; ask again")
+            self._entered.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._entered.remove(key)
 
     @property
     def blobs(self) -> BlobStore:

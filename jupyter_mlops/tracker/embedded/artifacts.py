@@ -123,7 +123,9 @@ class EmbeddedArtifacts:
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
             staged = staging.parts(connection, holder)
-        with self._context.blobs.upload() as upload:
+        # Whoever sends a long commit again, because its answer did not come, must not have all of it done twice.
+        once = self._context.store.alone(holder, f"the commit of upload {upload_id}")
+        with once, self._context.blobs.upload() as upload:
             for path, digest in files.items():
                 content = staged.get(path, ())
                 if len(content) > 1:

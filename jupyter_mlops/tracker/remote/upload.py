@@ -23,8 +23,9 @@ DIGEST_HEADER = "X-Content-SHA256"
 """With the whole of a file, and with what is sent: its SHA-256, in hex."""
 
 _PIECE = 1 << 20
-_PAUSES = (0.2, 1.0, 3.0, 9.0)
-"""Seconds between the tries of one part."""
+_PATIENCE = 15.0
+"""Seconds for which a part is sent again to a service that does not answer."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _SLOWEST = 20 << 20
 """Bytes in a second that a service puts together at least."""
 _COMMIT = operation("artifacts.commit")
@@ -82,8 +83,13 @@ class Upload:
         """Make the files visible; gives them by path."""
         body = wire.encode({"files": self._digests, "position": self._position}, wire.MSGPACK)
         path = filled(_COMMIT.path, run_id=self._run_id, upload_id=self._id)
-        silence = READ_SECONDS + self._size / _SLOWEST
-        answer = _patiently(lambda: self._client.send(_COMMIT.method, path, {}, body, repeatable=True, silence=silence))
+        work = self._size / _SLOWEST
+
+        def commit() -> urllib3.BaseHTTPResponse:
+            return self._client.send(_COMMIT.method, path, {}, body, silence=READ_SECONDS + work)
+
+        # What is between may give up before a long commit is done; it goes on, and is asked for again.
+        answer = _patiently(commit, _PATIENCE + work)
         return msgspec.msgpack.decode(answer.data, type=tuple[Artifact, ...])
 
     def abandon(self) -> None:
@@ -114,10 +120,14 @@ def put_bytes(
     return client.send("PUT", path, query, content, headers=headers, repeatable=True)
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    for pause in _PAUSES:
+def _patiently(call: Callable[[], T], seconds: float = _PATIENCE) -> T:
+    """What ``call`` gives, made again for as long as its service is unavailable."""
+    end, pause = time.monotonic() + seconds, _SHORTEST_PAUSE
+    while True:
         try:
             return call()
         except Unavailable:
-            time.sleep(pause)
-    return call()
+            if time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
