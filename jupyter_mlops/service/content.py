@@ -65,10 +65,10 @@ class DownloadHandler(ApiHandler):
                 self.write(piece)
                 # The executor is free while a slow client takes it.
                 await self.flush()
+            await self.finish()
         except StreamClosedError:
             # The client has gone.
             return
-        await self.finish()
 
     def _part(self, file: Artifact) -> tuple[int, int] | None:
         """The bytes asked for, ``[start, stop)``; None when the file has none of these."""

@@ -69,7 +69,7 @@ class ReceivingHandler(ApiHandler):
             raise self._failure
         receiving, self._receiving = self._receiving, None
         assert receiving is not None, "without a failure there is one"
-        rest, digest = bytes(self._gathered), self.request.headers.get(DIGEST_HEADER)
+        rest, digest = bytes(self._gathered), self.request.headers.get(DIGEST_HEADER, "").lower() or None
 
         def finish() -> Any:
             if rest:

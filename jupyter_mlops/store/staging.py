@@ -38,7 +38,7 @@ _HOLD = {
 
 def holder_of(upload_id: str, run_id: str, user: str) -> str:
     """Who holds the parts: made from the user's name too, so that an upload's id leads nobody else to them."""
-    return hashlib.sha256(f"{upload_id} {run_id} {user}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{upload_id} {run_id} {user}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def hold(connection: Connection, holder: str, now: int) -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from nasty import VALUES, problem
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -123,6 +124,9 @@ class Door:
             "folder": lambda: self.folder / "source",
             "start": lambda: 0,
             "stop": lambda: None,
+            "upload_id": new_id,
+            "offset": lambda: 0,
+            "files": dict,
             "destination": lambda: self.folder / self.new(),
             "description": str,
             "new_name": lambda: None,
@@ -154,6 +158,7 @@ class Door:
             ("runs", "delete"): {"run_id": self.new_run},
             ("artifacts", "put"): {"path": self.new},
             ("artifacts", "put_folder"): {"path": self.new},
+            ("artifacts", "put_part"): {"path": self.new},
             ("artifacts", "delete"): {"path": self.new},
             ("models", "create"): {"name": self.new},
             ("models", "delete"): {"name": lambda: self.tracker.models.create(self.new()).name},
