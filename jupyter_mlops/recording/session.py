@@ -40,11 +40,11 @@ from jupyter_mlops.recording.delivery import Delivery
 from jupyter_mlops.recording.entities import NOTES_TAG, OWN_NAME_TAG, ActiveRun, LoggedExperiment, now, outcome_of
 from jupyter_mlops.recording.surroundings import after_each_cell, executed, in_ipython
 from jupyter_mlops.recording.usage import Watch
-from jupyter_mlops.recording.variables import EXPERIMENT, RUN_DIR, RUN_ID, RUN_NAME, SPOOL_DIR, SPOOL_LIMIT, STRICT
+from jupyter_mlops.recording.variables import EXPERIMENT, RUN_DIR, RUN_ID, RUN_NAME, SPOOL_DIR, STRICT, spool_limit
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import is_refusal
-from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, Change, Create, Log
+from jupyter_mlops.tracker.spool import Change, Create, Log
 
 DEFAULT_EXPERIMENT = "Default"
 
@@ -78,7 +78,7 @@ class Session:
         self._run_dir = environ.get(RUN_DIR)
         self._spool_dir = Path(environ[SPOOL_DIR]) if environ.get(SPOOL_DIR) else None
         self._strict = environ.get(STRICT) == "1"
-        self._spool_limit = _limit(environ.get(SPOOL_LIMIT))
+        self._spool_limit = spool_limit(environ)
         # In a notebook run, the experiment is that of the run.
         self._experiment_name = (environ.get(EXPERIMENT) or None) if self.enclosing is None else None
         self._experiment: Experiment | None = None
@@ -446,14 +446,6 @@ def checked_id(run_id: str, what: str) -> str:
     if not isinstance(run_id, str) or not is_id(run_id):
         raise InvalidValue(f"{what}: {values.short(run_id)} is no run id (32 lower-case hex digits)")
     return run_id
-
-
-def _limit(text: str | None) -> int:
-    if not text:
-        return DEFAULT_MAX_BYTES
-    if not text.isdecimal() or int(text) < 1 << 20:
-        raise InvalidValue(f"the environment variable {SPOOL_LIMIT}: {text!r} is no number of bytes from 1048576 on")
-    return int(text)
 
 
 def _nudge(session: Session | None) -> None:

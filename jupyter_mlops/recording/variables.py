@@ -1,6 +1,13 @@
 """The environment variables by which a runner tells a kernel what it belongs to, and a user tells a session what to do;
 ``docs/settings.md`` describes them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES
+
 RUN_ID = "MLOPS_RUN_ID"
 RUN_NAME = "MLOPS_RUN_NAME"
 RUN_DIR = "MLOPS_RUN_DIR"
@@ -8,3 +15,13 @@ SPOOL_DIR = "MLOPS_SPOOL_DIR"
 SPOOL_LIMIT = "MLOPS_SPOOL_LIMIT"
 EXPERIMENT = "MLOPS_EXPERIMENT"
 STRICT = "MLOPS_STRICT"
+
+
+def spool_limit(environ: Mapping[str, str]) -> int:
+    """The bytes that may wait to be stored; ``InvalidValue`` when the variable holds no number of them."""
+    text = environ.get(SPOOL_LIMIT)
+    if not text:
+        return DEFAULT_MAX_BYTES
+    if not text.isdecimal() or int(text) < 1 << 20:
+        raise InvalidValue(f"the environment variable {SPOOL_LIMIT}: {text!r} is no number of bytes from 1048576 on")
+    return int(text)

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from jupyter_mlops.core.records import Role
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 _share = schema.experiment_share.c
 _model = schema.model.c
@@ -45,6 +45,13 @@ class StoredShare(msgspec.Struct, frozen=True):
     created: int
 
 
+def _put(insert: Any) -> Any:
+    share = insert(schema.experiment_share)
+    changed = {name: share.excluded[name] for name in ("role", "created_by", "created")}
+    return share.on_conflict_do_update(index_elements=["experiment_id", "grantee"], set_=changed)
+
+
+_PUT = Upsert(_put)
 _owned = schema.experiment.alias("owned").c
 _ROLES = sa.select(_share.role).where(
     _share.experiment_id == sa.bindparam("experiment"), among(_share.grantee, "grantees")
@@ -94,8 +101,6 @@ def widest_role(connection: Connection, experiment_id: str, grantees: Sequence[s
 
 def put(connection: Connection, experiment_id: str, share: StoredShare) -> None:
     """Share the experiment, in place of what it was shared as with the same grantee."""
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(schema.experiment_share)
-    changed = {name: insert.excluded[name] for name in ("role", "created_by", "created")}
     row = {
         "experiment_id": experiment_id,
         "grantee": share.grantee,
@@ -103,7 +108,7 @@ def put(connection: Connection, experiment_id: str, share: StoredShare) -> None:
         "created_by": share.created_by,
         "created": share.created,
     }
-    connection.execute(insert.on_conflict_do_update(index_elements=["experiment_id", "grantee"], set_=changed), row)
+    connection.execute(_PUT.on(connection), row)
 
 
 def remove(connection: Connection, experiment_id: str, grantee: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jupyter_core.paths
 import pytest
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, NotSupported
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.connect import connect
@@ -149,10 +149,41 @@ def test_a_relative_file_stays_where_it_is_opened(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "mlops.db").exists()
 
 
-@pytest.mark.parametrize("url", ["http://hub/services/mlops", "https://hub"])
-def test_a_service_cannot_be_tracked_to_yet(url: str) -> None:
-    with pytest.raises(NotSupported, match="HTTP"):
+def test_a_service_is_opened_when_it_is_first_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect("https://hub.example/services/mlops/") as tracker:
+        assert tracker.url == "https://hub.example/services/mlops"
+    with pytest.raises(InvalidValue, match="knows where files go"):
+        connect("https://hub.example/services/mlops", artifacts="files")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://user:secret@hub/services/mlops", "MLOPS_TRACKING_TOKEN"),
+        ("http://", "no URL of a service"),
+        ("http://hub/?db=1", "no URL of a service"),
+    ],
+)
+def test_what_is_no_url_of_a_service_is_refused(url: str, told: str) -> None:
+    with pytest.raises(InvalidValue, match=told) as refused:
         connect(url)
+    assert "secret" not in refused.value.message
+
+
+def test_the_token_of_a_hub_is_shown_to_the_service_that_the_hub_named_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(location.TRACKING_TOKEN, raising=False)
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "from the hub")
+    monkeypatch.setenv(location.TRACKING_URL, "https://hub.example/services/mlops")
+    assert location.token_for("https://hub.example/services/mlops") == "from the hub"
+    for other in ("https://evil.example/services/mlops", "http://hub.example/services/mlops", "https://hub.example:8/"):
+        assert location.token_for(other) is None
+    monkeypatch.setenv(location.TRACKING_TOKEN, "my own")
+    assert location.token_for("https://evil.example/") == "my own"
+    monkeypatch.delenv(location.TRACKING_TOKEN)
+    monkeypatch.delenv(location.TRACKING_URL)
+    assert location.token_for("https://hub.example/services/mlops") is None
 
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

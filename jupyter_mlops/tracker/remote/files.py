@@ -57,6 +57,9 @@ class RemoteArtifacts(Noun):
 
     noun = "artifacts"
 
+    def check_location(self) -> None:
+        """The service stores the files, and looks after where."""
+
     @checked_call
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         artifact_path(path)
