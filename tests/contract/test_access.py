@@ -50,15 +50,16 @@ NOUNS = {
     "datasets": protocol.Datasets,
     "": protocol.Tracker,
 }
-NO_DOORS = {"close", "experiments", "runs", "artifacts", "models", "datasets"}
+NO_DOORS = {"close", "experiments", "runs", "artifacts", "models", "datasets", "artifacts.check_location"}
 """Of the tracker itself: what reads and writes nothing."""
 
 
 def methods() -> Iterator[str]:
     for noun, kind in NOUNS.items():
         for name in vars(kind):
-            if not name.startswith("_") and not (noun == "" and name in NO_DOORS):
-                yield f"{noun}.{name}".lstrip(".")
+            method = f"{noun}.{name}".lstrip(".")
+            if not name.startswith("_") and method not in NO_DOORS:
+                yield method
 
 
 # --- who -------------------------------------------------------------------------------------------------------------
