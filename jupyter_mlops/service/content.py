@@ -34,7 +34,7 @@ class DownloadHandler(ApiHandler):
     async def _send(self, found: Callable[[], tuple[Artifact, Reader]]) -> None:
         file, read = await self.call(found)
         assert file.size is not None
-        digest = self.get_query_argument("digest", None)
+        digest = self.query().get("digest")
         if digest is not None and digest != file.digest:
             raise NotFound(f"the file {file.path!r} has other bytes: its SHA-256 is {file.digest}")
         self.set_header("ETag", f'"{file.digest}"')
@@ -110,7 +110,7 @@ class DownloadHandler(ApiHandler):
         self.finish(wire.encode(problem, wire.JSON))
 
     def _number(self, name: str, default: int) -> int:
-        text = self.get_query_argument(name, None)
+        text = self.query().get(name)
         if text is None:
             return default
         if re.fullmatch("[0-9]{1,18}", text) is None:
@@ -124,9 +124,9 @@ class RunContentHandler(DownloadHandler, ReceivingHandler):
     scopes = MappingProxyType({"GET": Scope.READ, "PUT": Scope.WRITE})
 
     def receive(self) -> Receiving[Any]:
-        stream = self.get_query_argument("stream", None)
+        stream = self.query().get("stream")
         position = None if stream is None else StreamPosition(stream, self._number("number", 0))
-        return self.tracker.artifacts.receive(self.path_kwargs["run_id"], self.get_query_argument("path"), position)
+        return self.tracker.artifacts.receive(self.path_kwargs["run_id"], self.asked("path"), position)
 
     async def get(self, run_id: str) -> None:
         await self.answered(self._get(run_id))
@@ -135,7 +135,7 @@ class RunContentHandler(DownloadHandler, ReceivingHandler):
         await self.get(run_id)
 
     async def _get(self, run_id: str) -> None:
-        path = self.get_query_argument("path")
+        path = self.asked("path")
         artifacts = self.tracker.artifacts
         await self._send(lambda: artifacts.found(run_id, path))
 
@@ -147,7 +147,7 @@ class UploadContentHandler(ReceivingHandler):
 
     def receive(self) -> Receiving[Any]:
         run_id, upload_id = self.path_kwargs["run_id"], self.path_kwargs["upload_id"]
-        path, offset = self.get_query_argument("path"), self.get_query_argument("offset")
+        path, offset = self.asked("path"), self.asked("offset")
         if re.fullmatch("[0-9]{1,15}", offset) is None:
             raise InvalidValue(f"offset: bytes are counted from 0 on, up to 15 digits; this is {offset[:50]!r}")
         return self.tracker.artifacts.receive_part(run_id, upload_id, path, int(offset))
@@ -165,7 +165,7 @@ class VersionContentHandler(DownloadHandler):
         await self.get(name, version)
 
     async def _get(self, name: str, version: str) -> None:
-        path = self.get_query_argument("path")
+        path = self.asked("path")
         models = self.tracker.models
         if re.fullmatch("-?[0-9]{1,19}", version) is None:
             raise InvalidValue(f"a version is a number, not {version[:50]!r}")

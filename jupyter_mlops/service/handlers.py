@@ -112,6 +112,22 @@ class ApiHandler(RequestHandler):
         assert self.principal is not None, "asked before the caller was known"
         return self.service.tracker.acting_for(self.principal)
 
+    def query(self) -> dict[str, str]:
+        """The words of the query by name, exactly as they were sent; ``InvalidValue`` when one is given twice."""
+        given: dict[str, str] = {}
+        for name, values in self.request.query_arguments.items():
+            if len(values) > 1:
+                raise InvalidValue(f"the query gives {name[:100]!r} more than once")
+            given[name] = self.decode_argument(values[0], name)
+        return given
+
+    def asked(self, name: str) -> str:
+        """A word of the query; ``InvalidValue`` when it is not there."""
+        word = self.query().get(name)
+        if word is None:
+            raise InvalidValue(f"the query has no {name!r}, which is needed here")
+        return word
+
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
         return await self.service.call(function)
@@ -208,7 +224,7 @@ class OperationHandler(ApiHandler):
         if operation.has_body:
             given.append(wire.decode(self.request.body or b"{}", self._content_type(), operation.body))
         else:
-            given.append(_converted(self._query(), operation.query, "query"))
+            given.append(_converted(self.query(), operation.query, "query"))
         return {name: getattr(struct, name) for struct in given for name in struct.__struct_fields__}
 
     def _content_type(self) -> str:
@@ -218,14 +234,6 @@ class OperationHandler(ApiHandler):
         if kind not in (wire.JSON, wire.MSGPACK):
             raise InvalidValue(f"the Content-Type of a body is {wire.JSON} or {wire.MSGPACK}, not {given[:100]!r}")
         return kind
-
-    def _query(self) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        for name, values in self.request.query_arguments.items():
-            if len(values) > 1:
-                raise InvalidValue(f"the query gives {name[:100]!r} more than once")
-            given[name] = self.decode_argument(values[0], name)
-        return given
 
 
 def _converted(values: dict[str, Any], fields: type[msgspec.Struct], where: str) -> Any:

@@ -184,6 +184,13 @@ def test_an_unusual_path_is_a_path(tracker: Tracker, run: Run, folder: Path, pat
     assert tree(folder / "out") == {path: path.encode()}
 
 
+@pytest.mark.parametrize("path", [" a", "a ", "a+b", "a%20b", "a&b=c", "ü", "a;b", "?", "#"])
+def test_a_path_is_kept_to_the_letter(tracker: Tracker, run: Run, path: str) -> None:
+    put(tracker, run, path)
+    assert paths(tracker, run) == [path]
+    assert b"".join(tracker.artifacts.open(run.run_id, path))
+
+
 ODD_PATHS = st.text(st.characters(codec=None), max_size=12) | st.lists(
     st.sampled_from(["a", "..", ".", "", "b c", "\\", "\0"])
 ).map("/".join)
