@@ -15,7 +15,7 @@ import requests
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param, RunChange, StreamPosition, Tag
-from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, RUN_CONTENT, VERSION_CONTENT, Operation
+from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, RUN_CONTENT, UPLOAD_CONTENT, VERSION_CONTENT, Operation
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.client import filled
 from tests.hub import realhub
@@ -35,6 +35,7 @@ class Things(NamedTuple):
     experiment_id: str
     run_id: str
     digest: str
+    upload_id: str
     model: str = MODEL
 
 
@@ -46,7 +47,7 @@ def tokens(hub: realhub.Hub) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def trackers(hub: realhub.Hub, tokens: dict[str, str]) -> Iterator[dict[str, RemoteTracker]]:
     with ExitStack() as opened:
-        yield {user: opened.enter_context(RemoteTracker(hub.direct_url, token)) for user, token in tokens.items()}
+        yield {user: opened.enter_context(RemoteTracker(hub.service_url, token)) for user, token in tokens.items()}
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +69,13 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.runs.comment(run.run_id, SECRET)
     ann.runs.create(NewRun(experiment_id=experiment.experiment_id, name=f"{SECRET} child", parent_run_id=run.run_id))
     ann.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: xyzzy}}"))
+    upload_id = new_id()
+    ann.artifacts.put_part(run.run_id, upload_id, f"{SECRET}.bin", 0, io.BytesIO(b"begun"))
     ann.models.create(MODEL, description=SECRET, tags={"about": SECRET})
     ann.models.register(MODEL, run.run_id, "model", description=SECRET)
     ann.models.set_alias(MODEL, "production", 1, reason=SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
-    return Things(experiment.experiment_id, run.run_id, digest)
+    return Things(experiment.experiment_id, run.run_id, digest, upload_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -81,6 +84,8 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "experiment_id": things.experiment_id,
         "run_id": things.run_id,
         "digest": things.digest,
+        "upload_id": things.upload_id,
+        "files": {"a": "0" * 64},
         "alias": "production",
         "batch": Batch(tags=(Tag("a", "b"),)),
         "description": "taken over",
@@ -145,6 +150,7 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.runs.comments(things.run_id),
                 ann.runs.children(things.run_id),
                 ann.artifacts.walk(things.run_id),
+                ann.artifacts.parts(things.run_id, things.upload_id),
                 ann.models.get(MODEL),
                 ann.models.version(MODEL, 1),
                 ann.models.alias_history(MODEL),
@@ -168,7 +174,7 @@ def test_nothing_leaks_and_nothing_changes(
         if operation.in_path and operation.id != "runs.watermark":
             # Unknown and forbidden look alike.
             assert answer.status_code == 404, told
-            made_up = Things(new_id(), new_id(), new_id(), new_id())
+            made_up = Things(new_id(), new_id(), new_id(), new_id(), new_id())
             unknown = call(hub, tokens[user], operation, arguments(operation, made_up))
             assert without(made_up, unknown) == without(things, answer)
         elif operation.id not in theirs and answer.status_code == 200:
@@ -191,14 +197,20 @@ def test_no_search_and_no_file_tells(
     assert tracker.models.versions(f"run_id = '{things.run_id}'").items == ()
     assert tracker.datasets.uses(things.digest) == ()
     mine = tracker.experiments.ensure("mine")
-    for path, where in (
-        (filled(RUN_CONTENT, run_id=things.run_id), "path"),
-        (filled(VERSION_CONTENT, name=MODEL, version=1), "path"),
+    for path in (
+        filled(RUN_CONTENT, run_id=things.run_id),
+        filled(UPLOAD_CONTENT, run_id=things.run_id, upload_id=things.upload_id),
+        filled(VERSION_CONTENT, name=MODEL, version=1),
     ):
         url = f"{hub.service_url}/{PREFIX}{path}"
         for method in ("GET", "HEAD", "PUT"):
             answer = requests.request(
-                method, url, params={where: "model/MLmodel"}, data=b"x", headers=authorization(tokens[user]), timeout=30
+                method,
+                url,
+                params={"path": "model/MLmodel", "offset": "0"},
+                data=b"x",
+                headers=authorization(tokens[user]),
+                timeout=30,
             )
             assert answer.status_code in (404, 405), (method, path, answer.status_code)
             assert SECRET not in answer.text
