@@ -159,3 +159,9 @@ def __dir__() -> list[str]:
 def load_ipython_extension(ipython: Any) -> None:
     """``%load_ext jupyter_mlops``."""
     import_module("jupyter_mlops.magics").load_ipython_extension(ipython)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Where Jupyter Server finds the extension."""
+    extension = import_module("jupyter_mlops.server.extension").MLOpsExtension
+    return [{"module": "jupyter_mlops.server.extension", "app": extension}]

@@ -73,6 +73,7 @@ class ApiHandler(RequestHandler):
         self.principal: Principal | None = None
 
     def set_default_headers(self) -> None:
+        super().set_default_headers()
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Cache-Control", "no-store")
