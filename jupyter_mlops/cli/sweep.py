@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -18,15 +18,13 @@ from jupyter_mlops.cli.tables import Column, cells
 from jupyter_mlops.cli.terminal import console, emit_json, note
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
-from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.model_safety import MLMODEL
-from jupyter_mlops.core.parameters import Declared, check
-from jupyter_mlops.core.records import Json, Run, RunStatus
-from jupyter_mlops.core.spaces import parse_grid, points
+from jupyter_mlops.core.parameters import check
+from jupyter_mlops.core.records import Run, RunStatus
 from jupyter_mlops.execution.engine import Engine, load_engine
 from jupyter_mlops.execution.local import available_cpus
-from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, ranked, without_secrets
+from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, plan_points, ranked, without_secrets
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import read_source
 
@@ -105,7 +103,7 @@ def sweep(
         plan = SweepPlan(
             notebook=str(notebook.absolute()),
             grid=grid,
-            points=_points(declared, grid, sample=sample, seed=seed, fixed=given.names),
+            points=plan_points(declared, grid, sample=sample, seed=seed, fixed=given.names),
             fixed=fixed,
             secrets=tuple(secrets),
             sample=sample,
@@ -139,30 +137,6 @@ def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) ->
         except KeyboardInterrupt:
             note(f"Stopped. To run the rest: jupyter mlops sweep --resume {outcome.reference(going.run)}")
             raise
-
-
-def _points(
-    declared: Sequence[Declared] | None,
-    grid: Sequence[str],
-    *,
-    sample: int | None,
-    seed: int | None,
-    fixed: Collection[str],
-) -> tuple[dict[str, Json], ...]:
-    """The points of the space, each checked against the notebook's parameters before anything is recorded."""
-    axes = parse_grid(grid, declared)
-    for axis in axes:
-        if axis.name in fixed:
-            raise InvalidValue(f"the parameter {axis.name!r} is given with --grid and with -p; choose one")
-        for value in axis.values:
-            check(declared, {axis.name: value})
-    found = tuple(points(axes, sample, seed))
-    _, secrets = without_secrets(found[0])
-    if secrets:
-        raise InvalidValue(
-            f"the parameter {next(iter(secrets))!r} holds secrets, which are not recorded: give one with -p"
-        )
-    return found
 
 
 def _refuse_beside_resume(ctx: click.Context) -> None:

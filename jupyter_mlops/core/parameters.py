@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.errors import ParameterTypeError, UnknownParameter
+from jupyter_mlops.core.errors import InvalidValue, ParameterTypeError, UnknownParameter
 from jupyter_mlops.core.parameter_types import ANY, ParameterType, example, fits, parse_type, type_schema
-from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.records import Json, Param
 from jupyter_mlops.core.suggestions import closest
-from jupyter_mlops.core.values import short
+from jupyter_mlops.core.values import param, short
 
 
 class Declared(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -157,6 +157,17 @@ def json_schema(declared: Sequence[Declared] | None) -> dict[str, Any]:
         "required": [p.name for p in declared or () if not p.default_text],
         "additionalProperties": declared is None,
     }
+
+
+def recordable(values: Mapping[str, Json]) -> tuple[list[Param], list[str]]:
+    """The parameters that a record takes, and the names of those that are too long for it."""
+    params, large = [], []
+    for name, value in values.items():
+        try:
+            params.append(param(name, value))
+        except InvalidValue:
+            large.append(name)
+    return params, large
 
 
 def _is_standard_json(value: Json) -> bool:

@@ -51,6 +51,8 @@ class ReasonKind(str, Enum):
     TIMEOUT = "time-out"
     CANCELLED = "cancelled"
     RUNNER_LOST = "runner lost"
+    SERVER_STOPPED = "server stopped"
+    """The Jupyter server that it was submitted through was stopped, and with it what ran on its machine."""
     ERROR = "error"
 
 

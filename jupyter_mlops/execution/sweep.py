@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
@@ -35,9 +36,11 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.run_fields import reason_text
+from jupyter_mlops.core.spaces import parse_grid, points
 from jupyter_mlops.core.values import param
 from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.recording.cancellation import why_cancelled
 from jupyter_mlops.recording.heartbeat import SILENT_SECONDS, beating
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.tracker.process import is_alive, this_runner
@@ -86,6 +89,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     tracking_url: str
     artifacts_url: str | None = None
+    cancel_note: str | None = None
+    """See :attr:`NotebookTask.cancel_note`; for all runs of the sweep."""
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -144,24 +149,7 @@ class Sweep:
         name: str | None = None,
     ) -> Sweep:
         """Record the parent run with all that a resume needs, but not the values of ``secrets``."""
-        tracker.artifacts.check_location()
-        tags = {**plan.tags, GRID_TAG: " ".join(plan.grid)}
-        run = tracker.runs.create(
-            NewRun(
-                experiment_id=experiment_id,
-                kind=RunKind.SWEEP,
-                name=name,
-                source=plan.notebook,
-                runner=this_runner(),
-                batch=Batch(
-                    params=redact_params(param(key, value) for key, value in {**plan.fixed, **secrets}.items()),
-                    tags=tuple(Tag(key, value) for key, value in tags.items()),
-                ),
-            )
-        )
-        tracker.artifacts.put(run.run_id, SOURCE, Path(plan.notebook))
-        document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
-        tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
+        run = record_sweep(tracker, experiment_id, plan, Path(plan.notebook), secrets=secrets, name=name)
         return cls(tracker, run, plan, secrets, Claim(run))
 
     @classmethod
@@ -222,7 +210,8 @@ class Sweep:
                     if on_event is not None:
                         on_event(self.standing, child)
         except KeyboardInterrupt:
-            self._end(RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted"))
+            reason = why_cancelled(place.cancel_note, "interrupted")
+            self._end(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
             raise
         except BaseException as error:
             message = reason_text(f"{type(error).__name__}: {error}")
@@ -257,6 +246,7 @@ class Sweep:
             cwd=plan.cwd,
             execution_timeout=plan.execution_timeout,
             tags={**plan.tags, POINT_TAG: str(point)},
+            cancel_note=place.cancel_note,
         )
 
     def _take(self, event: TaskEvent) -> Run | None:
@@ -322,6 +312,75 @@ def _plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepPlan:
     if kept:
         raise InvalidValue(f"the parameters of a sweep stay as they were when it began, also {', '.join(kept)}")
     return plan
+
+
+def record_sweep(
+    tracker: Tracker,
+    experiment_id: str,
+    plan: SweepPlan,
+    notebook: Path | BytesIO,
+    *,
+    secrets: Mapping[str, Json],
+    name: str | None = None,
+    run_id: str | None = None,
+    waits: bool = False,
+) -> Run:
+    """Record the parent run of a sweep over ``notebook``.
+
+    It is SCHEDULED when it ``waits`` for another process to load and execute it; else this process is to do so.
+    """
+    tracker.artifacts.check_location()
+    tags = {**plan.tags, GRID_TAG: " ".join(plan.grid)}
+    run = tracker.runs.create(
+        NewRun(
+            experiment_id=experiment_id,
+            kind=RunKind.SWEEP,
+            run_id=run_id,
+            name=name,
+            status=RunStatus.SCHEDULED if waits else RunStatus.RUNNING,
+            source=plan.notebook,
+            runner=None if waits else this_runner(),
+            batch=Batch(
+                params=redact_params(param(key, value) for key, value in {**plan.fixed, **secrets}.items()),
+                tags=tuple(Tag(key, value) for key, value in tags.items()),
+            ),
+        )
+    )
+    tracker.artifacts.put(run.run_id, SOURCE, notebook)
+    document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
+    tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
+    return run
+
+
+def plan_points(
+    declared: Sequence[Declared] | None,
+    grid: Sequence[str],
+    *,
+    sample: int | None,
+    seed: int | None,
+    fixed: Collection[str],
+) -> tuple[dict[str, Json], ...]:
+    """The points of a space as it is written, each checked against the notebook's parameters.
+
+    Raises
+    ------
+    InvalidValue
+        The space cannot be read, a value does not fit, an axis is among the ``fixed`` parameters or holds secrets.
+    """
+    axes = parse_grid(grid, declared)
+    for axis in axes:
+        if axis.name in fixed:
+            raise InvalidValue(f"the parameter {axis.name!r} is given twice, as an axis and with one value; choose one")
+        for value in axis.values:
+            check(declared, {axis.name: value})
+    found = tuple(points(axes, sample, seed))
+    _, secrets = without_secrets(found[0])
+    if secrets:
+        raise InvalidValue(
+            f"the parameter {next(iter(secrets))!r} holds secrets, which are not recorded: give it one value, which "
+            "is no axis"
+        )
+    return found
 
 
 def without_secrets(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:

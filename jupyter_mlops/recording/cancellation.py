@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a closed terminal as requests to cancel a run, not as exceptions in the middle of things."""
+"""Ctrl-C, SIGTERM and a closed terminal as requests to cancel a run, not as exceptions in the middle of things.
+
+A signal says nothing about why. Whoever has more to say (a server that stops) leaves a note before it sends one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+import msgspec
+
+from jupyter_mlops.core.records import Reason, ReasonKind
 
 CANCELLING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,3 +49,27 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
         for number, handler in zip(numbers, previous, strict=True):
             # None stands for a handler that was not installed from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def leave_note(note: Path, reason: Reason) -> None:
+    """Say why what is about to be cancelled is cancelled; what an earlier note says stays."""
+    partial = note.with_name(f".{note.name}.tmp")
+    partial.write_bytes(msgspec.json.encode(reason))
+    if note.exists():
+        partial.unlink()
+    else:
+        partial.replace(note)
+
+
+def read_note(note: Path) -> Reason | None:
+    """What the note says; None when there is none."""
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=Reason)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def why_cancelled(note: str | None, default: str) -> Reason:
+    """The reason that the note in the file ``note`` gives; cancelled with the message ``default`` otherwise."""
+    found = None if note is None else read_note(Path(note))
+    return found or Reason(kind=ReasonKind.CANCELLED, message=default)

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 import nbformat
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue
+from jupyter_mlops.core.errors import Conflict
+from jupyter_mlops.core.parameters import recordable
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
     Json,
     NewRun,
-    Param,
     Progress,
     Reason,
     ReasonKind,
@@ -28,8 +28,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.redaction import find_secrets, redact_params
-from jupyter_mlops.core.values import param
-from jupyter_mlops.recording.cancellation import cancelled_by_signals
+from jupyter_mlops.recording.cancellation import cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
@@ -55,6 +54,7 @@ class Execution:
         kernel: Kernel,
         folder: RunFolder,
         cwd: Path,
+        cancel_note: str | None = None,
     ) -> None:
         """Create the run ``new``, with the parameters given and the defaults of the others; or begin it when it waits
         as SCHEDULED. ``Conflict`` when it was begun before, ``MissingDependency`` when its files could not be stored
@@ -67,12 +67,13 @@ class Execution:
         self._kernel = kernel
         self._cwd = cwd
         self._cancelled: str | None = None
+        self._cancel_note = cancel_note
         self._over = threading.Event()
         """No cell executes any more."""
         self._interpreter: Interpreter | None = None
         defaults = {known.name: known.default for known in source.declared or () if known.has_default}
         everything = {**defaults, **parameters}
-        params, large = _params(everything)
+        params, large = recordable(everything)
         self._redactor = Redactor(everything)
         batch = Batch(params=redact_params(params), tags=new.batch.tags)
         self.name = _begin(
@@ -161,7 +162,7 @@ class Execution:
         """Why the execution ended otherwise than well."""
         known = self._state.reason
         if self._cancelled is not None and (known is not None or self.failure is not None):
-            return _amended(known, Reason(kind=ReasonKind.CANCELLED, message=f"cancelled by {self._cancelled}"))
+            return _amended(known, why_cancelled(self._cancel_note, f"cancelled by {self._cancelled}"))
         if isinstance(self.failure, KeyboardInterrupt):
             return _amended(known, Reason(kind=ReasonKind.CANCELLED, message="cancelled by SIGINT"))
         if isinstance(self.failure, DeadKernelError):
@@ -243,17 +244,6 @@ def _status(reason: Reason | None) -> RunStatus:
     if reason is None:
         return RunStatus.FINISHED
     return RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
-
-
-def _params(values: dict[str, Json]) -> tuple[list[Param], list[str]]:
-    """The parameters that the record takes, and the names of those that are too long for it."""
-    params, large = [], []
-    for name, value in values.items():
-        try:
-            params.append(param(name, value))
-        except InvalidValue:
-            large.append(name)
-    return params, large
 
 
 def _amended(known: Reason | None, reason: Reason) -> Reason:

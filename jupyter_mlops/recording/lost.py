@@ -25,16 +25,26 @@ def recover(tracker: Tracker) -> list[Run]:
     replay_folder(home() / "spool", tracker)
     found = []
     for run in tracker.runs.active():
-        if run.runner is None or is_alive(run.runner) is not False:
-            continue
-        if run.runner.kernel_pid is not None and run.runner.kernel_started is not None:
-            kill_orphan(run.runner.kernel_pid, run.runner.kernel_started, run.run_id)
-        found.append(_end(tracker, run))
+        if run.runner is not None and is_alive(run.runner) is False:
+            found.append(close(tracker, run))
     _remove_abandoned(tracker)
     return found
 
 
-def _end(tracker: Tracker, run: Run) -> Run:
+def close(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
+    """Bring a run whose runner is gone to its end as :func:`recover` does, FAILED (or KILLED, where it was cancelled)
+    for ``reason``; None stands for what is known of it, which is that its runner was lost."""
+    if run.runner is None:
+        # Nobody said that it had begun; perhaps somebody was about to.
+        kill_unrecorded(run.run_id)
+    elif (
+        run.runner.kernel_pid is not None and run.runner.kernel_started is not None and is_alive(run.runner) is not None
+    ):
+        kill_orphan(run.runner.kernel_pid, run.runner.kernel_started, run.run_id)
+    return _end(tracker, run, reason)
+
+
+def _end(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
     folder = RunFolder(run.run_id)
     refusal = replay_folder(folder.spool, tracker).refusal
     run = tracker.runs.get(run.run_id)
@@ -44,8 +54,10 @@ def _end(tracker: Tracker, run: Run) -> Run:
             if folder.executed.is_file():
                 tracker.artifacts.put(run.run_id, EXECUTED, folder.executed)
             what = "runner" if run.kind is RunKind.NOTEBOOK else "process"
-            reason = Reason(kind=ReasonKind.RUNNER_LOST, message=f"the {what} of this run was killed or crashed")
-            run = tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
+            lost = Reason(kind=ReasonKind.RUNNER_LOST, message=f"the {what} of this run was killed or crashed")
+            reason = reason or lost
+            status = RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
+            run = tracker.runs.change(run.run_id, RunChange(status=status, reason=reason))
     if not refusal and not dead_letters(folder.spool):
         folder.remove()
     return run

@@ -110,6 +110,7 @@ class Launch:
             kernel=self.kernel,
             folder=self.folder,
             cwd=self.cwd,
+            cancel_note=task.cancel_note,
         )
         self._recorded = True
         return execution.run(

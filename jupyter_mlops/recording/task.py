@@ -6,6 +6,9 @@ import msgspec
 
 from jupyter_mlops.core.records import Json
 
+RERUN_TAG = "mlops.rerun.of"
+"""On a run that does another one again: the id of the run whose notebook and parameters it took."""
+
 
 class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     """One notebook run to be done. Everything in it can be sent to another machine."""
@@ -32,3 +35,5 @@ class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     """Where to write the executed notebook besides the record; nowhere when None."""
     tags: dict[str, str] = {}
+    cancel_note: str | None = None
+    """File in which whoever cancels the task says why beforehand; see :mod:`~jupyter_mlops.recording.cancellation`."""

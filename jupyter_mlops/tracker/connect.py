@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -61,7 +62,7 @@ def connect(
             )
         from jupyter_mlops.tracker.remote import RemoteTracker
 
-        return cast(Tracker, RemoteTracker(chosen, location.token_for(chosen)))
+        return cast(Tracker, RemoteTracker(chosen, partial(location.token_for, chosen)))
     try:
         from jupyter_mlops.store import migrate
         from jupyter_mlops.store.database import Database

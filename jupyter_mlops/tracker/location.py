@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 TRACKING_URL = "MLOPS_TRACKING_URL"
 ARTIFACTS_URL = "MLOPS_ARTIFACTS_URL"
 TRACKING_TOKEN = "MLOPS_TRACKING_TOKEN"
+TRACKING_TOKEN_FILE = "MLOPS_TRACKING_TOKEN_FILE"
 HOME = "MLOPS_HOME"
 
 DATABASE_FILE = "mlops.db"
@@ -48,13 +49,22 @@ def default_url() -> str:
 
 
 def token_for(url: str) -> str | None:
-    """The token to show the service at ``url``: ``MLOPS_TRACKING_TOKEN``, else, in a server of a JupyterHub, the token
-    that the hub gave it, for the service that the hub named and no other."""
+    """The token to show the service at ``url`` now: ``MLOPS_TRACKING_TOKEN``; else, for the service that
+    ``MLOPS_TRACKING_URL`` names and no other, what the file ``MLOPS_TRACKING_TOKEN_FILE`` holds, or in a server of a
+    JupyterHub the token that the hub gave it."""
     chosen = os.environ.get(TRACKING_TOKEN)
     if chosen:
         return chosen
     given = os.environ.get(TRACKING_URL, "")
-    return os.environ.get("JUPYTERHUB_API_TOKEN") if given and _origin(url) == _origin(given) else None
+    if not given or _origin(url) != _origin(given):
+        return None
+    file = os.environ.get(TRACKING_TOKEN_FILE)
+    if file:
+        try:
+            return Path(file).read_text(encoding="ascii").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+    return os.environ.get("JUPYTERHUB_API_TOKEN")
 
 
 def _origin(url: str) -> tuple[str, str]:

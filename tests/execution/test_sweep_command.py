@@ -234,7 +234,7 @@ def test_secrets_are_not_kept_and_asked_for_again(
         (["--grid", "x=1,2", "--grid", "z=1"], "unknown parameter 'z'"),
         (["--grid", "y=1,two"], "parameter 'y' is declared as int"),
         (["--grid", "x=1,2", "-p", "y=two"], "parameter 'y' is declared as int"),
-        (["--grid", "x=1,2", "-p", "x=2"], "'x' is given with --grid and with -p"),
+        (["--grid", "x=1,2", "-p", "x=2"], "'x' is given twice, as an axis and with one value"),
         (["--grid", "x=1", "-k", "no-such-kernel"], "there is no kernel 'no-such-kernel'"),
         (["--grid", "x=1", "--engine", "lokal"], "no engine 'lokal' is installed"),
         (["--grid", "x=1", "--seed", "3"], "--seed"),

@@ -10,7 +10,7 @@ import msgspec
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.tracker.operations import PRINCIPAL
-from jupyter_mlops.tracker.remote.client import Client
+from jupyter_mlops.tracker.remote.client import Client, Token
 from jupyter_mlops.tracker.remote.files import RemoteArtifacts, RemoteModels
 from jupyter_mlops.tracker.remote.nouns import Noun
 from jupyter_mlops.tracker.remote.runs import RemoteRuns
@@ -39,12 +39,12 @@ class RemoteTracker(Noun):
     url
         The service's, such as ``https://hub.example.org/services/mlops``.
     token
-        What it knows the caller by; not sent when None.
+        What it knows the caller by, or what gives that for each call; not sent when None.
     """
 
     noun = ""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: Token = None) -> None:
         client = Client(url, token)
         super().__init__(client)
         self.url = client.url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,7 @@ _CONNECTIONS = 8
 """Connections that are kept when idle; more are opened as threads need them."""
 
 Query = Mapping[str, Any]
+Token = str | Callable[[], str | None] | None
 
 
 class Client:
@@ -37,7 +38,8 @@ class Client:
     url
         The service's own URL.
     token
-        Sent as ``Authorization: token ...``; nothing is sent when None.
+        Sent as ``Authorization: token ...``; nothing is sent when None. One that may be replaced while the client
+        lives is given as a function, which is asked at each call.
 
     Raises
     ------
@@ -45,7 +47,7 @@ class Client:
         The URL is not one of a service.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: Token) -> None:
         parts = urlsplit(url)
         if not parts.hostname or parts.query or parts.fragment:
             raise InvalidValue(
@@ -58,8 +60,7 @@ class Client:
             )
         self.url = url.rstrip("/")
         self._headers = {"Accept": wire.MSGPACK, "User-Agent": f"jupyter-mlops/{__version__}"}
-        if token is not None:
-            self._headers["Authorization"] = f"token {token}"
+        self._token = token
         self._pid = os.getpid()
         self._pool: urllib3.PoolManager | None = _pool_for(parts.scheme, parts.hostname)
 
@@ -110,7 +111,7 @@ class Client:
                 method,
                 url,
                 body=body,
-                headers={**self._headers, **(headers if body is not None else {})},
+                headers={**self._headers, **self._authorization(), **(headers if body is not None else {})},
                 retries=retries,
                 redirect=False,
                 preload_content=not stream,
@@ -141,6 +142,10 @@ class Client:
                 "open a tracker of its own here with connect()"
             )
         return self._pool
+
+    def _authorization(self) -> dict[str, str]:
+        token = self._token() if callable(self._token) else self._token
+        return {} if token is None else {"Authorization": f"token {token}"}
 
     def _failure(self, answer: urllib3.BaseHTTPResponse) -> Exception:
         try:
