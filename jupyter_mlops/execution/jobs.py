@@ -54,14 +54,17 @@ class Job(Record, frozen=True, kw_only=True):
     """Milliseconds since the epoch."""
     submitted_by: str | None = None
     """Who used the owner's server; not verified."""
-    work: NotebookTask | SweepWork
+    task: NotebookTask | None = None
+    """The run to be done, or else"""
+    sweep: SweepWork | None = None
+    """the sweep."""
     secrets: tuple[str, ...] = ()
     """Parameters whose values the worker is given when it starts, and which are written nowhere."""
 
     @property
     def slots(self) -> int:
         """Notebooks that it runs at once."""
-        return self.work.jobs if isinstance(self.work, SweepWork) else 1
+        return 1 if self.sweep is None else self.sweep.jobs
 
 
 class End(Record, frozen=True, kw_only=True):
@@ -110,6 +113,10 @@ class JobFolder:
 
     def begin(self, worker: Runner) -> None:
         _write(self._worker, worker)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._end.exists()
 
     def end(self) -> End | None:
         """How it ended; None before."""

@@ -46,10 +46,10 @@ def main(path: Path) -> None:
         job = folder.job()
         secrets: dict[str, Json] = json.loads(sys.stdin.buffer.readline() or b"{}")
         try:
-            if isinstance(job.work, SweepWork):
-                _sweep(job, job.work, secrets)
-            else:
-                _run(job.work, secrets)
+            if job.sweep is not None:
+                _sweep(job, job.sweep, secrets)
+            elif job.task is not None:
+                _run(job.task, secrets)
         except KeyboardInterrupt:
             # What is not on record then, the server completes.
             _tell("cancelled")

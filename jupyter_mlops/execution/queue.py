@@ -118,7 +118,7 @@ class Queue:
         """Let a job that ended take its turn once more."""
         folder = self._find(run_id)
         with self._turn():
-            if folder.end() is None:
+            if not folder.has_ended:
                 raise Conflict(f"{job.name} has not ended yet")
             self._secrets[run_id] = dict(secrets)
             folder.claim(self._me)
@@ -156,7 +156,7 @@ class Queue:
         """Have a job end KILLED, soon. ``Conflict`` when it has ended."""
         folder = self._find(run_id)
         with self._turn():
-            if folder.end() is not None:
+            if folder.has_ended:
                 raise Conflict(f"{folder.job().name} has ended already")
             leave_note(folder.cancel_note, Reason(kind=ReasonKind.CANCELLED, message=f"cancelled by {by}"))
             self._signal(folder, signal.SIGTERM)
@@ -166,11 +166,11 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is being done."""
-        return all(folder.end() is not None for folder, _ in self._readable())
+        return next(self._live(), None) is None
 
     def working_since(self) -> list[int]:
         """When the jobs that are being done began, in milliseconds since the epoch."""
-        workers = [folder.worker() for folder, _ in self._readable() if folder.end() is None]
+        workers = [folder.worker() for folder, _ in self._live()]
         return [int(worker.started * 1000) for worker in workers if worker is not None and is_alive(worker)]
 
     def step(self, tracker: Tracker) -> None:
@@ -179,12 +179,11 @@ class Queue:
         failure: MLOpsError | None = None
         with self._turn():
             used, waiting = 0, []
-            for folder, job in self._readable():
-                if folder.end() is not None or not self._is_ours(folder):
-                    used += job.slots if folder.end() is None and self._state(folder) is _State.WORKING else 0
-                    continue
+            for folder, job in self._live():
                 state = self._state(folder)
-                if state is _State.WORKING:
+                if not self._is_ours(folder):
+                    used += job.slots if state is _State.WORKING else 0
+                elif state is _State.WORKING:
                     used += job.slots
                     self._adopted.discard(job.run_id)
                     self._hurry(folder)
@@ -211,7 +210,7 @@ class Queue:
             message="the Jupyter server that it was submitted through was stopped; what was done until then is kept",
         )
         with self._turn():
-            ours = [folder for folder, _ in self._readable() if folder.end() is None and self._is_ours(folder)]
+            ours = [folder for folder, _ in self._live() if self._is_ours(folder)]
             working = [folder for folder in ours if self._state(folder) is _State.WORKING]
             for folder in working:
                 leave_note(folder.cancel_note, reason)
@@ -357,6 +356,13 @@ class Queue:
             # It may be of another version, or just have been removed.
             with suppress(NotFound):
                 yield folder, folder.job()
+
+    def _live(self) -> Iterator[tuple[JobFolder, Job]]:
+        """The jobs that have not ended."""
+        for folder in jobs.folders(self.folder):
+            if not folder.has_ended:
+                with suppress(NotFound):
+                    yield folder, folder.job()
 
     def _find(self, run_id: str) -> JobFolder:
         folder = JobFolder(self.folder / run_id)

@@ -82,6 +82,8 @@ class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
     metric: str | None = None
     """What children are compared by."""
     maximize: bool = True
+    submitted_by: str | None = None
+    """See :attr:`jupyter_mlops.core.records.Run.submitted_by`."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +248,7 @@ class Sweep:
             cwd=plan.cwd,
             execution_timeout=plan.execution_timeout,
             tags={**plan.tags, POINT_TAG: str(point)},
+            submitted_by=plan.submitted_by,
             cancel_note=place.cancel_note,
         )
 
@@ -339,6 +342,7 @@ def record_sweep(
             name=name,
             status=RunStatus.SCHEDULED if waits else RunStatus.RUNNING,
             source=plan.notebook,
+            submitted_by=plan.submitted_by,
             runner=None if waits else this_runner(),
             batch=Batch(
                 params=redact_params(param(key, value) for key, value in {**plan.fixed, **secrets}.items()),

@@ -99,6 +99,7 @@ def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:
                 name=task.name,
                 parent_run_id=task.parent_run_id,
                 source=task.source or task.notebook,
+                submitted_by=task.submitted_by,
                 batch=Batch(tags=tuple(Tag(key, value) for key, value in task.tags.items())),
             )
         )

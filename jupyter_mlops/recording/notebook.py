@@ -103,6 +103,7 @@ class Launch:
                 name=task.name,
                 parent_run_id=task.parent_run_id,
                 source=task.source or task.notebook,
+                submitted_by=task.submitted_by,
                 batch=Batch(tags=tuple(tag(key, value) for key, value in task.tags.items())),
             ),
             source=self.source,

@@ -35,5 +35,7 @@ class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     """Where to write the executed notebook besides the record; nowhere when None."""
     tags: dict[str, str] = {}
+    submitted_by: str | None = None
+    """See :attr:`jupyter_mlops.core.records.Run.submitted_by`."""
     cancel_note: str | None = None
     """File in which whoever cancels the task says why beforehand; see :mod:`~jupyter_mlops.recording.cancellation`."""

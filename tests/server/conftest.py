@@ -10,7 +10,7 @@ from tests.server.jupyter import JupyterServer
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     """A server without a hub, with a store of its own."""
-    running = JupyterServer(tmp_path_factory.mktemp("server"))
+    running = JupyterServer(tmp_path_factory.mktemp("server"), "--MLOpsExtension.concurrent_runs=2")
     running.start()
     yield running
     running.end()

@@ -1,0 +1,213 @@
+"""What answers the extension's own requests; a method for each of :data:`~.operations.ENDPOINTS`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from jupyter_mlops._version import __version__
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError
+from jupyter_mlops.core.parameters import json_schema
+from jupyter_mlops.core.records import RunStatus
+from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.execution.queue import Queue, Standing
+from jupyter_mlops.recording.source import parse_source
+from jupyter_mlops.server.documents import Documents
+from jupyter_mlops.server.identity import owner
+from jupyter_mlops.server.operations import (
+    Again,
+    AtPath,
+    Form,
+    JobLog,
+    Jobs,
+    JobStatus,
+    Limit,
+    NewRunJob,
+    NewSweepJob,
+    Nothing,
+    ServerStatus,
+    Since,
+    Spool,
+)
+from jupyter_mlops.server.store import LazyTracker
+from jupyter_mlops.server.submission import Submitter
+from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.undelivered import undelivered
+
+LARGEST_PART = 256 << 10
+"""Bytes of a log in one answer."""
+MOST_LISTED = 1000
+
+ENDS = (
+    "When this Jupyter server is stopped, the run ends as FAILED (server stopped); what it has done until then is kept."
+)
+GOES_ON = (
+    "When this Jupyter server is stopped, the run goes on as long as this machine does; when the machine (or pod) is "
+    "stopped, it ends as FAILED (server stopped), and what it has done until then is kept."
+)
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Takes and shows submitted runs.
+
+    Parameters
+    ----------
+    tracker, queue, submitter, documents
+        What it works with.
+    executor
+        Where waiting is allowed.
+    url
+        The store's.
+    limit
+        Notebooks at once.
+    ends_with_server
+        What becomes of runs when the server is stopped, as users are told.
+    changed
+        Called when there is something for the queue to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracker: LazyTracker,
+        queue: Queue,
+        submitter: Submitter,
+        documents: Documents,
+        executor: Executor,
+        url: str,
+        limit: int,
+        ends_with_server: bool,
+        changed: Callable[[], None],
+    ) -> None:
+        self._tracker = tracker
+        self._queue = queue
+        self._submitter = submitter
+        self._documents = documents
+        self._executor = executor
+        self._url = url
+        self._limit = limit
+        self._notice = ENDS if ends_with_server else GOES_ON
+        self._changed = changed
+
+    async def submit(self, asked: NewRunJob, by: str | None) -> JobStatus:
+        document = await self._documents.read(asked.path)
+        tracker = await self._tracker.opened()
+        return await self._queued(lambda: self._submitter.run(tracker, document, asked, by))
+
+    async def sweep(self, asked: NewSweepJob, by: str | None) -> JobStatus:
+        document = await self._documents.read(asked.path)
+        tracker = await self._tracker.opened()
+        return await self._queued(lambda: self._submitter.sweep(tracker, document, asked, by))
+
+    async def retry(self, asked: Again, by: str | None, run_id: str) -> JobStatus:
+        tracker = await self._tracker.opened()
+        return await self._queued(lambda: self._submitter.retry(tracker, run_id, asked.parameters, by))
+
+    async def cancel(self, asked: Nothing, by: str | None, run_id: str) -> JobStatus:  # noqa: ARG002 - as all
+        def cancelled() -> Standing:
+            self._queue.cancel(run_id, by or owner())
+            return self._queue.get(run_id)
+
+        return await self._queued(cancelled)
+
+    async def jobs(self, asked: Limit, by: str | None) -> Jobs:  # noqa: ARG002 - as all
+        if not 1 <= asked.limit <= MOST_LISTED:
+            raise InvalidValue(f"limit: {asked.limit} is out of range; 1 to {MOST_LISTED} are possible")
+        standings = await self._wait(self._queue.standings)
+        return Jobs(jobs=tuple(map(self._told, standings[: asked.limit])))
+
+    async def job(self, asked: Nothing, by: str | None, run_id: str) -> JobStatus:  # noqa: ARG002 - as all
+        return await self._wait(lambda: self._with_record(self._queue.get(run_id)))
+
+    async def log(self, asked: Since, by: str | None, run_id: str) -> JobLog:  # noqa: ARG002 - as all
+        return await self._wait(lambda: _part(self._queue.log_of(run_id), asked.start))
+
+    async def form(self, asked: AtPath, by: str | None) -> Form:  # noqa: ARG002 - as all
+        document = await self._documents.read(asked.path)
+        source = await self._wait(lambda: parse_source(document.content, document.path))
+        return Form(
+            path=document.path,
+            kernel=source.kernel,
+            language=source.language,
+            parameters=json_schema(source.declared),
+            is_shared=document.is_shared,
+        )
+
+    async def status(self, asked: Nothing, by: str | None) -> ServerStatus:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: self._status(tracker))
+
+    async def _queued(self, function: Callable[[], Standing]) -> JobStatus:
+        standing = await self._wait(function)
+        self._changed()
+        return await self._wait(lambda: self._with_record(standing))
+
+    async def _wait(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    def _told(self, standing: Standing) -> JobStatus:
+        job, end = standing.job, standing.end
+        return JobStatus(
+            run_id=job.run_id,
+            name=job.name,
+            path=job.path,
+            is_sweep=job.sweep is not None,
+            status=standing.status,
+            submitted=job.submitted,
+            submitted_by=job.submitted_by,
+            started=standing.started,
+            ended=None if end is None else end.at,
+            reason=None if end is None else end.reason,
+            ahead=standing.ahead,
+            notice=self._notice if end is None else None,
+        )
+
+    def _with_record(self, standing: Standing) -> JobStatus:
+        told = self._told(standing)
+        try:
+            run = self._tracker.runs.get(told.run_id)
+        except MLOpsError:
+            return told
+        return msgspec.structs.replace(told, run=run)
+
+    def _status(self, tracker: Tracker) -> ServerStatus:
+        problem = None
+        spool = Spool(waiting=None, refused=0)
+        try:
+            tracker.experiments.search(limit=1)
+            left = undelivered(tracker)
+            spool = Spool(waiting=left.waiting, refused=len(left.refused), damaged=tuple(left.damaged))
+        except MLOpsError as error:
+            problem = error.message
+        standings = self._queue.standings()
+        return ServerStatus(
+            version=__version__,
+            url=masked_url(self._url),
+            is_service=self._url.startswith(("http://", "https://")),
+            connected=problem is None,
+            problem=problem,
+            owner=owner(),
+            working=sum(standing.status is RunStatus.RUNNING for standing in standings),
+            waiting=sum(standing.status is RunStatus.SCHEDULED for standing in standings),
+            limit=self._limit,
+            spool=spool,
+        )
+
+
+def _part(log: Path, start: int) -> JobLog:
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            start = max(0, size + start) if start < 0 else min(start, size)
+            file.seek(start)
+            content = file.read(LARGEST_PART)
+    except FileNotFoundError:
+        return JobLog(text="", start=0, end=0)
+    return JobLog(text=content.decode("utf-8", "replace"), start=start, end=start + len(content))

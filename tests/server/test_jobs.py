@@ -1,0 +1,233 @@
+"""Submitted runs and sweeps: from a notebook in the server's file browser to a record, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.execution.waiting import processes_with, until
+from tests.recording.notebooks import printed, write_notebook
+from tests.server.jupyter import TOKEN, JupyterServer
+
+pytestmark = pytest.mark.slow
+
+WAITS = "import pathlib, time\nwhile not pathlib.Path({path!r}).exists(): time.sleep(0.02)"
+LOGS = "import jupyter_mlops as mlops\nmlops.log_metric('auc', depth / 10)\nprint('depth is', depth)"
+
+
+@pytest.fixture
+def tracker(server: JupyterServer) -> Iterator[RemoteTracker]:
+    with RemoteTracker(f"{server.url}/mlops", TOKEN) as opened:
+        yield opened
+
+
+def submit(server: JupyterServer, path: str, status: int = 200, **more: Any) -> Any:
+    answer = server.ask("POST", "mlops/server/v1/runs", {"path": path, **more})
+    assert answer.status == status, answer.content
+    return answer.json
+
+
+def job(server: JupyterServer, run_id: str) -> Any:
+    answer = server.ask("GET", f"mlops/server/v1/jobs/{run_id}")
+    assert answer.status == 200, answer.content
+    return answer.json
+
+
+def ended(server: JupyterServer, run_id: str) -> Any:
+    return until(lambda: (found := job(server, run_id)).get("ended") and found, f"the end of {run_id}")
+
+
+def test_a_submitted_notebook_becomes_a_finished_run(server: JupyterServer, tracker: RemoteTracker) -> None:
+    (server.work / "deep").mkdir(exist_ok=True)
+    path = write_notebook(server.work / "deep" / "churn.ipynb", LOGS, parameters="depth: int = 3  # of the trees")
+    before = path.read_bytes()
+    submitted = submit(server, "deep/churn.ipynb", parameters={"depth": 7}, experiment="submitted")
+    assert submitted["status"] == "SCHEDULED"
+    assert submitted["run"]["status"] == "SCHEDULED"
+    assert submitted["run"]["params"] == [{"key": "depth", "value": 7, "text": "7"}]
+    assert "server stopped" in submitted["notice"]
+    found = ended(server, submitted["run_id"])
+    assert (found["status"], found["run"]["status"]) == ("FINISHED", "FINISHED")
+    assert found["run"]["progress"] == {"done": 3, "total": 3}
+    assert "notice" not in found
+    run = tracker.runs.get(submitted["run_id"])
+    assert {param.key: param.value for param in run.params} == {"depth": 7}
+    assert [metric.value for metric in run.metrics if metric.key == "auc"] == [0.7]
+    assert run.source == str(path)
+    assert tracker.experiments.get(run.experiment_id).name == "submitted"
+    executed = json.loads(b"".join(tracker.artifacts.open(run.run_id, "notebook/executed.ipynb")))
+    assert printed(executed) == "depth is 7\n"
+    assert b"".join(tracker.artifacts.open(run.run_id, "notebook/source.ipynb")) == before
+    assert path.read_bytes() == before
+    log = server.ask("GET", f"mlops/server/v1/jobs/{run.run_id}/log").json
+    assert "churn.ipynb begins" in log["text"]
+    assert "finished" in log["text"]
+    rest = server.ask("GET", f"mlops/server/v1/jobs/{run.run_id}/log?start={log['end']}").json
+    assert rest == {"text": "", "start": log["end"], "end": log["end"]}
+
+
+def test_a_failed_run_tells_the_cell_and_can_be_done_again(server: JupyterServer, tracker: RemoteTracker) -> None:
+    flag = server.folder / "repaired"
+    write_notebook(
+        server.work / "fails.ipynb", f"import pathlib\nassert pathlib.Path({str(flag)!r}).exists(), 'broken'"
+    )
+    first = ended(server, submit(server, "fails.ipynb")["run_id"])
+    assert (first["status"], first["reason"]["kind"], first["reason"]["cell"]) == ("FAILED", "cell error", 0)
+    flag.touch()
+    (server.work / "fails.ipynb").unlink()
+    again = server.ask("POST", f"mlops/server/v1/jobs/{first['run_id']}/retry").json
+    assert ended(server, again["run_id"])["status"] == "FINISHED"
+    tags = {tag.key: tag.value for tag in tracker.runs.get(again["run_id"]).tags}
+    assert tags["mlops.rerun.of"] == first["run_id"]
+
+
+def test_a_sweep_runs_its_points_and_goes_on_where_it_failed(server: JupyterServer, tracker: RemoteTracker) -> None:
+    flag = server.folder / "sweep-repaired"
+    cell = f"import pathlib\nassert x < 3 or pathlib.Path({str(flag)!r}).exists()"
+    write_notebook(server.work / "sweep.ipynb", cell, parameters="x = 1")
+    asked = {"path": "sweep.ipynb", "grid": ["x=1,2,3"], "experiment": "swept"}
+    answer = server.ask("POST", "mlops/server/v1/sweeps", asked)
+    assert answer.status == 200, answer.content
+    run_id = answer.json["run_id"]
+    assert answer.json["is_sweep"]
+    first = ended(server, run_id)
+    assert first["status"] == "FAILED"
+    assert first["run"]["progress"] == {"done": 3, "total": 3, "failed": 1}
+    assert len(tracker.runs.children(run_id)) == 3
+    flag.touch()
+    assert server.ask("POST", f"mlops/server/v1/jobs/{run_id}/retry").status == 200
+    assert ended(server, run_id)["status"] == "FINISHED"
+    assert len(tracker.runs.children(run_id)) == 4
+    assert server.ask("POST", f"mlops/server/v1/jobs/{run_id}/retry").status == 409
+
+
+def test_no_more_run_at_once_than_allowed_and_any_can_be_cancelled(server: JupyterServer) -> None:
+    flag = server.folder / "limit"
+    write_notebook(server.work / "waits.ipynb", WAITS.format(path=str(flag)))
+    jobs = [submit(server, "waits.ipynb")["run_id"] for _ in range(4)]
+    until(lambda: [job(server, one)["status"] for one in jobs[:2]] == ["RUNNING"] * 2, "the start of two")
+    assert [job(server, one)["ahead"] for one in jobs[2:]] == [0, 1]
+    status = server.ask("GET", "mlops/server/v1/status").json
+    assert (status["working"], status["waiting"], status["limit"]) == (2, 2, 2)
+    until(lambda: job(server, jobs[0])["run"].get("progress"), "progress of the first")
+    for cancelled in (jobs[3], jobs[0]):
+        assert server.ask("POST", f"mlops/server/v1/jobs/{cancelled}/cancel").status == 200
+    assert {ended(server, one)["status"] for one in (jobs[3], jobs[0])} == {"KILLED"}
+    reason = job(server, jobs[0])["reason"]
+    assert reason["kind"] == "cancelled"
+    assert reason["message"].startswith("cancelled by ")
+    until(lambda: job(server, jobs[2])["status"] == "RUNNING", "the third's turn")
+    flag.touch()
+    assert [ended(server, one)["status"] for one in jobs[1:3]] == ["FINISHED"] * 2
+    assert server.ask("POST", f"mlops/server/v1/jobs/{jobs[0]}/cancel").status == 409
+    listed = [one["run_id"] for one in server.ask("GET", "mlops/server/v1/jobs?limit=4").json["jobs"]]
+    assert listed == jobs[::-1]
+
+
+def test_a_run_whose_worker_was_killed_is_closed_with_the_reason(server: JupyterServer) -> None:
+    write_notebook(server.work / "lost.ipynb", WAITS.format(path=str(server.folder / "never")))
+    run_id = submit(server, "lost.ipynb")["run_id"]
+    until(lambda: job(server, run_id)["run"].get("progress", {}).get("total"), "the start of the cells")
+    [worker] = [one for one in processes_with(run_id) if "jupyter_mlops.execution.jobworker" in one.cmdline()]
+    worker.kill()
+    found = ended(server, run_id)
+    assert (found["status"], found["reason"]["kind"]) == ("FAILED", "runner lost")
+    assert "SIGKILL" in found["reason"]["message"]
+    until(lambda: not processes_with(run_id), "the end of the kernel")
+
+
+def test_secret_parameters_are_written_nowhere_and_asked_for_again(server: JupyterServer) -> None:
+    secret = "correct-horse-battery"
+    write_notebook(server.work / "secret.ipynb", "assert len(api_token) == 21", parameters="api_token: str = ''")
+    run_id = submit(server, "secret.ipynb", parameters={"api_token": secret})["run_id"]
+    assert ended(server, run_id)["status"] == "FINISHED"
+    found = [path for path in server.folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert found == []
+    lacking = server.ask("POST", f"mlops/server/v1/jobs/{run_id}/retry")
+    assert (lacking.status, "api_token" in lacking.json["message"]) == (400, True)
+    given = server.ask("POST", f"mlops/server/v1/jobs/{run_id}/retry", {"parameters": {"api_token": secret}})
+    assert ended(server, given.json["run_id"])["status"] == "FINISHED"
+
+
+def test_a_notebooks_parameters_make_a_form(server: JupyterServer) -> None:
+    parameters = "lr: float = 0.1  # step size\nkind: Literal['forest', 'linear'] = 'forest'"
+    write_notebook(server.work / "form.ipynb", "pass", parameters=parameters)
+    form = server.ask("GET", "mlops/server/v1/notebook?path=form.ipynb").json
+    assert (form["kernel"], form["language"], form["is_shared"]) == ("python3", "python", False)
+    assert form["parameters"]["properties"] == {
+        "lr": {"type": "number", "description": "step size", "default": 0.1},
+        "kind": {"enum": ["forest", "linear"], "default": "forest"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("../outside.ipynb", 400),
+        ("deep/../../outside.ipynb", 400),
+        ("..%2foutside.ipynb", 404),
+        ("/etc/passwd", 400),
+        ("C:\\outside.ipynb", 400),
+        ("nul\0.ipynb", 400),
+        (".hidden.ipynb", 404),
+        ("missing.ipynb", 404),
+        ("folder.ipynb", 400),
+        ("broken.ipynb", 400),
+        ("", 400),
+    ],
+)
+def test_paths_that_name_no_notebook_are_refused(server: JupyterServer, path: str, status: int) -> None:
+    write_notebook(server.folder / "outside.ipynb", "pass")
+    write_notebook(server.work / ".hidden.ipynb", "pass")
+    (server.work / "folder.ipynb").mkdir(exist_ok=True)
+    (server.work / "broken.ipynb").write_text("{}")
+    problem = submit(server, path, status=status)
+    assert str(server.folder) not in problem["message"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"parameters": {"dept": 1}},
+        {"parameters": {"depth": "deep"}},
+        {"parameters": {"depth": [[[]]]}},
+        {"parameters": [1]},
+        {"kernel": "../../bin/sh"},
+        {"kernel": 5},
+        {"experiment": "x" * 100_000},
+        {"name": "a\0b"},
+        {"tags": {"": "x"}},
+        {"execution_timeout": -1},
+        {"execution_timeout": "soon"},
+        {"cwd": "/"},
+    ],
+)
+def test_hostile_requests_are_refused_and_record_nothing(
+    server: JupyterServer, tracker: RemoteTracker, asked: dict[str, Any]
+) -> None:
+    write_notebook(server.work / "typed.ipynb", "pass", parameters="depth: int = 3")
+    before = {run.run_id for run in tracker.runs.search(limit=1000).items}
+    problem = submit(server, "typed.ipynb", status=400, **asked)
+    assert problem["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert {run.run_id for run in tracker.runs.search(limit=1000).items} == before
+
+
+def test_ids_that_name_no_job_are_not_found(server: JupyterServer) -> None:
+    for run_id in ("0" * 32, "%2e%2e%2f", "lock", "token", "x" * 1000):
+        for method, rest in (("GET", ""), ("GET", "/log"), ("POST", "/cancel"), ("POST", "/retry")):
+            answer = server.ask(method, f"mlops/server/v1/jobs/{run_id}{rest}")
+            assert answer.status == 404, (run_id, rest, answer.content)
+
+
+def test_each_endpoint_is_described_and_refuses_strangers(server: JupyterServer) -> None:
+    description = server.ask("GET", "mlops/server/v1/openapi.json").json
+    asked = [(path, method) for path, methods in description["paths"].items() for method in methods]
+    assert len(asked) == 9
+    for path, method in asked:
+        url = f"mlops/server/v1{path.replace('{run_id}', '0' * 32)}"
+        assert server.ask(method.upper(), url, token=None).status in (401, 403), path
+        assert server.ask("DELETE", url).status == 405, path
