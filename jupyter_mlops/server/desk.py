@@ -36,6 +36,7 @@ from jupyter_mlops.server.operations import (
 )
 from jupyter_mlops.server.store import LazyTracker
 from jupyter_mlops.server.submission import Submitter
+from jupyter_mlops.tracker.location import is_service
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.undelivered import undelivered
 
@@ -190,7 +191,7 @@ class Desk:
         return ServerStatus(
             version=__version__,
             url=masked_url(self._url),
-            is_service=self._url.startswith(("http://", "https://")),
+            is_service=is_service(self._url),
             connected=problem is None,
             problem=problem,
             owner=owner(),

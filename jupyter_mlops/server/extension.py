@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -20,14 +21,17 @@ from jupyter_mlops.execution.queue import Queue
 from jupyter_mlops.server import handlers
 from jupyter_mlops.server.desk import Desk
 from jupyter_mlops.server.documents import Documents
+from jupyter_mlops.server.events import EVENTS, EventsForwardHandler
+from jupyter_mlops.server.forward import ForwardHandler, Upstream
 from jupyter_mlops.server.identity import HUB_USER, JupyterIdentity
 from jupyter_mlops.server.keeper import Keeper
 from jupyter_mlops.server.store import SETTING, LazyTracker
 from jupyter_mlops.server.submission import Submitter
-from jupyter_mlops.service.app import routes
+from jupyter_mlops.service.app import Route, routes
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.operations import PREFIX
 
 MOST_RUNS = 8
 """Notebooks at once unless told; memory is rarely enough for more."""
@@ -77,7 +81,8 @@ class MLOpsExtension(ExtensionApp):
         assert self.serverapp is not None
         activities = self.serverapp.web_app.settings["last_activity_times"]
         self.keeper = Keeper(self.tracker, self.queue, self.executor, activities, self.activity_limit)
-        service = Service(cast(EmbeddedTracker, self.tracker), JupyterIdentity(), self.executor)
+        identity = JupyterIdentity()
+        service = Service(cast(EmbeddedTracker, self.tracker), identity, self.executor)
         desk = Desk(
             tracker=self.tracker,
             queue=self.queue,
@@ -90,7 +95,11 @@ class MLOpsExtension(ExtensionApp):
             changed=self.keeper.wake,
         )
         self.handlers.extend(handlers.routes(service, desk, BASE))
-        self.handlers.extend(routes(service, BASE))
+        if location.is_service(self.url):
+            self.upstream = Upstream(self.url, partial(location.token_for, self.url), self.executor)
+            self.handlers.extend(forwarding(service, identity, self.upstream))
+        else:
+            self.handlers.extend(routes(service, BASE))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:  # noqa: ARG002 - as Jupyter calls it
         if not self.queue.is_idle:
@@ -142,6 +151,16 @@ class MLOpsExtension(ExtensionApp):
             file.write(token)
         partial.replace(self._token_file)
         return True
+
+
+def forwarding(service: Service, identity: JupyterIdentity, upstream: Upstream) -> list[Route]:
+    """The routes of a service's API that go on to the service."""
+    base = BASE + PREFIX
+    mixed = type(ForwardHandler.__name__, (ForwardHandler, identity.handler_class), {})
+    return [
+        (base + EVENTS, EventsForwardHandler, {"identity": identity, "upstream": upstream}),
+        (f"{base}.*", mixed, {"service": service, "upstream": upstream}),
+    ]
 
 
 def jobs_folder() -> Path:

@@ -19,6 +19,8 @@ from jupyter_mlops.tracker import wire
 RESOURCE = "mlops"
 """What an authorizer of the server is asked about, with the actions ``read`` and ``write``."""
 HUB_USER = "JUPYTERHUB_USER"
+OWN_ARGUMENTS = ("token", "_xsrf", "no_track_activity")
+"""What Jupyter's clients say in the query to the server itself."""
 
 
 def owner() -> str:
@@ -38,6 +40,8 @@ class JupyterApiHandler(APIHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # as APIHandler itself
         await super().prepare()
+        for name in OWN_ARGUMENTS:
+            self.request.query_arguments.pop(name, None)
         if self.current_user is not None:
             tracker: LazyTracker = self.settings[SETTING]
             await tracker.opened()

@@ -54,7 +54,7 @@ def connect(
         jupyter-mlops was installed without what it needs for this.
     """
     chosen = url or location.default_url()
-    if chosen.startswith(("http://", "https://")):
+    if location.is_service(chosen):
         if artifacts is not None or principal is not None:
             raise InvalidValue(
                 f"{short(masked_url(chosen), 200)} is a service, which knows where files go and who is asking: leave "

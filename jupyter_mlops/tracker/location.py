@@ -48,6 +48,11 @@ def default_url() -> str:
     return os.environ.get(TRACKING_URL) or f"sqlite:///{home() / DATABASE_FILE}"
 
 
+def is_service(url: str) -> bool:
+    """Whether the URL is one of a service, and not of a database."""
+    return url.startswith(("http://", "https://"))
+
+
 def token_for(url: str) -> str | None:
     """The token to show the service at ``url`` now: ``MLOPS_TRACKING_TOKEN``; else, for the service that
     ``MLOPS_TRACKING_URL`` names and no other, what the file ``MLOPS_TRACKING_TOKEN_FILE`` holds, or in a server of a
