@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,12 @@ class JupyterServer:
         assert self.process.poll() is None, self.log
         found = self.folder / "runtime" / f"jpserver-{self.process.pid}.json"
         try:
-            return str(json.loads(found.read_text())["url"]).rstrip("/")
-        except (FileNotFoundError, ValueError):
+            url = str(json.loads(found.read_text())["url"]).rstrip("/")
+            # The file is there before the server listens.
+            self._pool.request("GET", f"{url}/api")
+        except (FileNotFoundError, ValueError, urllib3.exceptions.HTTPError):
             return None
+        return url
 
     @property
     def log(self) -> str:
@@ -94,6 +98,11 @@ class JupyterServer:
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
         return Answer(self._pool.request(method, f"{self.url}/{path}", body=body, headers=sent, redirect=False))
+
+    def stream(self, method: str, path: str, body: Iterator[bytes]) -> Answer:
+        """The answer to a request whose body comes in pieces."""
+        headers = {"Authorization": f"token {TOKEN}"}
+        return Answer(self._pool.request(method, f"{self.url}/{path}", body=body, headers=headers))
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the server by a signal and wait for it."""
