@@ -3,89 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from types import MappingProxyType
 from typing import Any
 
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.base.websocket import WebSocketMixin
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.web import HTTPError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler, websocket_connect
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.core.errors import MLOpsError, PermissionDenied, Unauthenticated
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.server.forward import CONNECT_SECONDS, Upstream, passed_query
-from jupyter_mlops.server.identity import JupyterIdentity
-from jupyter_mlops.tracker import wire
-from jupyter_mlops.tracker.operations import PREFIX
+from jupyter_mlops.service.handlers import ApiHandler, Service
+from jupyter_mlops.service.live import PING_SECONDS, TRY_AGAIN_LATER
+from jupyter_mlops.tracker.operations import EVENTS, PREFIX
 
-EVENTS = "events"
+logger = logging.getLogger("jupyter_mlops.server")
+
 LARGEST_MESSAGE = 16 << 20
-_TRY_AGAIN_LATER = 1013
 
 
-class EventsForwardHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
-    """A WebSocket whose messages go to the service's, and back."""
+class EventsForwardHandler(ApiHandler, WebSocketHandler):
+    """A listener, for whom this server listens to the service."""
 
-    def initialize(self, identity: JupyterIdentity, upstream: Upstream) -> None:
-        self.identity = identity
+    scopes = MappingProxyType({"GET": Scope.READ})
+
+    def initialize(self, service: Service, upstream: Upstream) -> None:  # type: ignore[override]
+        super().initialize(service)
         self.upstream = upstream
-        self._service: WebSocketClientConnection | None = None
+        self._source: WebSocketClientConnection | None = None
         self._following: asyncio.Task[None] | None = None
 
+    @property
+    def ping_interval(self) -> float:
+        return PING_SECONDS
+
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            principal = await self.identity.principal(self)
-            if principal.scope < Scope.READ:
-                raise PermissionDenied("this needs the scope 'read'")
-        except MLOpsError as error:
-            self.set_status(error.http_status)
-            self._refuse(error)
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            self.refuse(NotFound("this URL speaks WebSocket"))
             return
         await super().get(*args, **kwargs)
 
-    async def open(self) -> None:
-        super().open()
-        token = self.upstream.token()
+    async def open(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002 - as tornado calls it
+        token, query = self.upstream.token(), passed_query(self.request)
         scheme, _, rest = self.upstream.url.partition("://")
-        query = passed_query(self.request)
         request = HTTPRequest(
             f"{'wss' if scheme == 'https' else 'ws'}://{rest}/{PREFIX}{EVENTS}{query and f'?{query}'}",
             headers={} if token is None else {"Authorization": f"token {token}"},
             connect_timeout=CONNECT_SECONDS,
         )
         try:
-            self._service = await websocket_connect(request, max_message_size=LARGEST_MESSAGE)
+            self._source = await websocket_connect(request, max_message_size=LARGEST_MESSAGE)
         except (OSError, HTTPClientError) as error:
-            self.log.info("the events of the service cannot be followed: %s", error)
-            self.close(_TRY_AGAIN_LATER, "the service is away")
+            logger.info("the service's events cannot be followed: %s", error)
+            self.close(TRY_AGAIN_LATER, "the service is away")
             return
-        self._following = asyncio.ensure_future(self._follow(self._service))
+        self._following = asyncio.create_task(self._follow(self._source))
 
-    async def on_message(self, message: str | bytes) -> None:
-        if self._service is not None:
-            try:
-                await self._service.write_message(message, binary=isinstance(message, bytes))
-            except WebSocketClosedError:
-                self.close(_TRY_AGAIN_LATER, "the service closed the connection")
-
-    async def _follow(self, service: WebSocketClientConnection) -> None:
-        # One message after another: a slow browser makes the service wait, and fills no memory here.
-        while (message := await service.read_message()) is not None:
+    async def _follow(self, source: WebSocketClientConnection) -> None:
+        # One message after another: for a slow browser the service waits, or ends the connection; nothing piles up.
+        while (message := await source.read_message()) is not None:
             try:
                 await self.write_message(message, binary=isinstance(message, bytes))
             except WebSocketClosedError:
                 return
-        self.close(_TRY_AGAIN_LATER, "the service closed the connection")
+        self.close(source.close_code or TRY_AGAIN_LATER, source.close_reason or "the service is away")
+
+    def on_message(self, message: str | bytes) -> None:
+        """Listeners have nothing to say."""
 
     def on_close(self) -> None:
-        if self._service is not None:
-            self._service.close()
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs["exc_info"][1] if "exc_info" in kwargs else HTTPError(status_code)
-        text = getattr(error, "log_message", None) or f"this cannot be followed ({status_code})"
-        self._refuse(Unauthenticated(text) if status_code == 401 else PermissionDenied(text))
-
-    def _refuse(self, error: MLOpsError) -> None:
-        self.set_header("Content-Type", wire.JSON)
-        self.finish(wire.encode(wire.problem(error), wire.JSON))
+        if self._source is not None:
+            self._source.close()

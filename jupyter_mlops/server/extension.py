@@ -21,17 +21,17 @@ from jupyter_mlops.execution.queue import Queue
 from jupyter_mlops.server import handlers
 from jupyter_mlops.server.desk import Desk
 from jupyter_mlops.server.documents import Documents
-from jupyter_mlops.server.events import EVENTS, EventsForwardHandler
+from jupyter_mlops.server.events import EventsForwardHandler
 from jupyter_mlops.server.forward import ForwardHandler, Upstream
 from jupyter_mlops.server.identity import HUB_USER, JupyterIdentity
 from jupyter_mlops.server.keeper import Keeper
 from jupyter_mlops.server.store import SETTING, LazyTracker
 from jupyter_mlops.server.submission import Submitter
-from jupyter_mlops.service.app import Route, routes
+from jupyter_mlops.service.app import Route, mixed, routes
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
-from jupyter_mlops.tracker.operations import PREFIX
+from jupyter_mlops.tracker.operations import EVENTS, PREFIX
 
 MOST_RUNS = 8
 """Notebooks at once unless told; memory is rarely enough for more."""
@@ -81,8 +81,7 @@ class MLOpsExtension(ExtensionApp):
         assert self.serverapp is not None
         activities = self.serverapp.web_app.settings["last_activity_times"]
         self.keeper = Keeper(self.tracker, self.queue, self.executor, activities, self.activity_limit)
-        identity = JupyterIdentity()
-        service = Service(cast(EmbeddedTracker, self.tracker), identity, self.executor)
+        service = Service(cast(EmbeddedTracker, self.tracker), JupyterIdentity(), self.executor)
         desk = Desk(
             tracker=self.tracker,
             queue=self.queue,
@@ -97,7 +96,7 @@ class MLOpsExtension(ExtensionApp):
         self.handlers.extend(handlers.routes(service, desk, BASE))
         if location.is_service(self.url):
             self.upstream = Upstream(self.url, partial(location.token_for, self.url), self.executor)
-            self.handlers.extend(forwarding(service, identity, self.upstream))
+            self.handlers.extend(forwarding(service, self.upstream))
         else:
             self.handlers.extend(routes(service, BASE))
 
@@ -153,13 +152,12 @@ class MLOpsExtension(ExtensionApp):
         return True
 
 
-def forwarding(service: Service, identity: JupyterIdentity, upstream: Upstream) -> list[Route]:
+def forwarding(service: Service, upstream: Upstream) -> list[Route]:
     """The routes of a service's API that go on to the service."""
     base = BASE + PREFIX
-    mixed = type(ForwardHandler.__name__, (ForwardHandler, identity.handler_class), {})
     return [
-        (base + EVENTS, EventsForwardHandler, {"identity": identity, "upstream": upstream}),
-        (f"{base}.*", mixed, {"service": service, "upstream": upstream}),
+        (pattern, mixed(handler, service), {"service": service, "upstream": upstream})
+        for pattern, handler in ((base + EVENTS, EventsForwardHandler), (f"{base}.*", ForwardHandler))
     ]
 
 

@@ -19,6 +19,7 @@ import msgspec
 import tornado.web
 import urllib3
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import NotFound, Unavailable
@@ -46,6 +47,7 @@ _NOT_ANSWERED = frozenset(
     "connection date keep-alive proxy-authenticate server set-cookie te trailer transfer-encoding upgrade "
     "www-authenticate".split()
 )
+_NOTHING = "there is nothing at this URL"
 _GATEWAY = (502, 503, 504)
 LARGEST_KEPT = 1 << 20
 """Bytes of an answer that is kept for when the service is away."""
@@ -176,20 +178,18 @@ class ForwardHandler(ApiHandler):
         self._searched = bytearray()
         self._is_search = searches and self.request.method == "POST"
         self._away = False
+        self._path: str | None = None
 
     async def prepare(self) -> None:
         self.request.connection.set_max_body_size(LARGEST_UPLOAD)  # type: ignore[union-attr]
         await super().prepare()
         if self._finished:
             return
-        try:
-            self._path = self._checked_path()
-            if not self._reads:
-                # The service has the body as it comes.
-                self._sending = asyncio.ensure_future(self._send(self._pieces()))
-                self._sending.add_done_callback(self._sent)
-        except Exception as error:  # noqa: BLE001 - each becomes an answer
-            self.refuse(error)
+        self._path = self._checked_path()
+        if self._path is not None and not self._reads:
+            # The service has the body as it comes.
+            self._sending = asyncio.ensure_future(self._send(self._path, self._pieces()))
+            self._sending.add_done_callback(self._sent)
 
     @property
     def _reads(self) -> bool:
@@ -207,7 +207,8 @@ class ForwardHandler(ApiHandler):
 
     async def _offer(self, piece: bytes | None) -> None:
         """Give a piece of the body to the service, unless it has answered already or is away."""
-        assert self._sending is not None
+        if self._sending is None:
+            return
         putting = asyncio.ensure_future(self._body.put(piece))
         await asyncio.wait({putting, self._sending}, return_when=asyncio.FIRST_COMPLETED)
         putting.cancel()
@@ -231,16 +232,19 @@ class ForwardHandler(ApiHandler):
         await self.answered(self._write())
 
     async def _write(self) -> None:
+        if self._sending is None:
+            raise NotFound(_NOTHING)
         await self._offer(None)
-        assert self._sending is not None
         await self._pass_on(await self._sending)
 
     async def _read(self) -> None:
+        if self._path is None:
+            raise NotFound(_NOTHING)
         body = bytes(self._searched) or None
         key = (self._path, self.request.headers.get("Accept"), body)
         answers = self.upstream.answers
         try:
-            answer = await self._send(body)
+            answer = await self._send(self._path, body)
         except Unavailable:
             if not await self._give_again(answers.find(key)):
                 raise
@@ -250,9 +254,7 @@ class ForwardHandler(ApiHandler):
             return
         if 400 <= answer.status < 500:
             answers.drop(key)
-        content = await self._pass_on(answer)
-        if content is not None and answer.status == 200 and self.request.method != "HEAD":
-            answers.keep(key, Answer(time.monotonic(), _answered(answer), content))
+        await self._pass_on(answer, None if self.request.method == "HEAD" else key)
 
     async def _give_again(self, kept: Answer | None) -> bool:
         """Answer as it was answered before, marked as such; False when it was not."""
@@ -264,7 +266,7 @@ class ForwardHandler(ApiHandler):
         await self.finish(kept.content)
         return True
 
-    async def _send(self, body: bytes | Iterator[bytes] | None) -> urllib3.BaseHTTPResponse:
+    async def _send(self, path: str, body: bytes | Iterator[bytes] | None) -> urllib3.BaseHTTPResponse:
         headers = {
             name: value
             for name, value in self.request.headers.get_all()
@@ -273,8 +275,7 @@ class ForwardHandler(ApiHandler):
         length = self.request.headers.get("Content-Length")
         if body is not None and length is not None:
             headers["Content-Length"] = length
-        method, path = str(self.request.method), self._path
-        repeatable = self._reads
+        method, repeatable = str(self.request.method), self._reads
         return await self.call(lambda: self.upstream.send(method, path, headers, body, repeatable=repeatable))
 
     def _pieces(self) -> Iterator[bytes] | None:
@@ -299,29 +300,33 @@ class ForwardHandler(ApiHandler):
 
         return pieces()
 
-    async def _pass_on(self, answer: urllib3.BaseHTTPResponse) -> bytes | None:
-        """Answer as the service did; gives the body when it is a short record."""
+    async def _pass_on(self, answer: urllib3.BaseHTTPResponse, key: tuple[Any, ...] | None = None) -> None:
+        """Answer as the service did; keep that under ``key`` when it is a short record."""
         self.set_status(answer.status)
         for name, value in _answered(answer):
             self.set_header(name, value)
-        kept: bytearray | None = bytearray() if _is_record(answer) else None
+        kept = bytearray() if key is not None and answer.status == 200 and _is_record(answer) else None
         try:
             pieces = answer.stream(PIECE, decode_content=False)
             while (piece := await self.call(lambda: _next(pieces))) is not None:
                 if self._away:
-                    return None
+                    return
                 if kept is not None:
                     kept += piece
                     kept = kept if len(kept) <= LARGEST_KEPT else None
                 self.write(piece)
                 await self.flush()
+            if key is not None and kept is not None:
+                self.upstream.answers.keep(key, Answer(time.monotonic(), _answered(answer), bytes(kept)))
+            await self.finish()
+        except StreamClosedError:
+            # Whoever asked has gone, perhaps content with what there was.
+            return
         except urllib3.exceptions.HTTPError as error:
             raise self.upstream.unavailable(str(error)) from error
         finally:
             # Read to its end, it has given its connection back already.
             answer.close()
-        await self.finish()
-        return None if kept is None else bytes(kept)
 
     def on_connection_close(self) -> None:
         self._away = True
@@ -335,13 +340,14 @@ class ForwardHandler(ApiHandler):
         if not sending.cancelled() and sending.exception() is None and self._away:
             sending.result().close()
 
-    def _checked_path(self) -> str:
-        """What to ask the service for: below its API, with the query but for what was for this server."""
+    def _checked_path(self) -> str | None:
+        """What to ask the service for, with the query but for what was for this server; None when that is not below
+        its API."""
         path = self.request.path[len(self.settings["base_url"]) + len("mlops/") :]
         for part in path.split("/"):
             text = unquote(part, errors="replace")
             if text.strip(".") == "" or any(character in text for character in "/\\") or not text.isprintable():
-                raise NotFound("there is nothing at this URL")
+                return None
         query = passed_query(self.request)
         return f"{path}?{query}" if query else path
 

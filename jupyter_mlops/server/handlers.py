@@ -11,7 +11,7 @@ from jupyter_mlops.server import description
 from jupyter_mlops.server.desk import Desk
 from jupyter_mlops.server.identity import visitor
 from jupyter_mlops.server.operations import ENDPOINTS, PREFIX, Endpoint
-from jupyter_mlops.service.app import Route
+from jupyter_mlops.service.app import Route, mixed
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, Service
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import Operation
@@ -53,8 +53,8 @@ def routes(service: Service, desk: Desk, base: str) -> list[Route]:
     found: list[Route] = []
 
     def add(path: str, handler: type[ApiHandler], **arguments: Any) -> None:
-        mixed = type(handler.__name__, (handler, service.identity.handler_class), {})
-        found.append((base + re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path), mixed, {"service": service, **arguments}))
+        pattern = base + re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)
+        found.append((pattern, mixed(handler, service), {"service": service, **arguments}))
 
     for path, endpoints in by_path.items():
         add(path, EndpointHandler, endpoints=endpoints, desk=desk)

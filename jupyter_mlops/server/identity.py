@@ -38,6 +38,11 @@ def visitor(handler: RequestHandler) -> str | None:
 class JupyterApiHandler(APIHandler):
     """The base of all our handlers: the server's own, with the tracker open once the caller was let in."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # A WebSocket's own, which knows nothing of what the server allows, would come before it.
+        cls.check_origin = APIHandler.check_origin  # type: ignore[method-assign]
+
     async def prepare(self) -> None:  # type: ignore[override]  # as APIHandler itself
         await super().prepare()
         for name in OWN_ARGUMENTS:

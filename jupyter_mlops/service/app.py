@@ -34,8 +34,7 @@ def routes(service: Service, base: str) -> list[Route]:
     found: list[Route] = []
 
     def add(path: str, handler: type[ApiHandler], *, below: str = PREFIX, **arguments: Any) -> None:
-        mixed = type(handler.__name__, (handler, service.identity.handler_class), {})
-        found.append((re.escape(base + below) + path, mixed, {"service": service, **arguments}))
+        found.append((re.escape(base + below) + path, mixed(handler, service), {"service": service, **arguments}))
 
     for path, operations in by_path.items():
         add(_pattern(path), OperationHandler, operations=operations)
@@ -50,6 +49,11 @@ def routes(service: Service, base: str) -> list[Route]:
     add("metrics", MetricsHandler, below="")
     add(".*", UnknownHandler)
     return found
+
+
+def mixed(handler: type[ApiHandler], service: Service) -> type[tornado.web.RequestHandler]:
+    """The handler with what the server around it needs for its own checks."""
+    return type(handler.__name__, (handler, service.identity.handler_class), {})
 
 
 def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **settings: Any) -> tornado.web.Application:

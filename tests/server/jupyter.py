@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import websocket
 
 from tests.execution.waiting import until
 
@@ -91,7 +92,8 @@ class JupyterServer:
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str | None = TOKEN, **headers: str) -> Answer:
         """The answer to a request below the server's URL; names of headers with ``_`` for ``-``."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        # A connection that is kept may be closed by the server just when it is used again.
+        sent = {"Connection": "close", **{name.replace("_", "-"): value for name, value in headers.items()}}
         if token is not None:
             sent["Authorization"] = f"token {token}"
         if body is not None and not isinstance(body, bytes):
@@ -103,6 +105,11 @@ class JupyterServer:
         """The answer to a request whose body comes in pieces."""
         headers = {"Authorization": f"token {TOKEN}"}
         return Answer(self._pool.request(method, f"{self.url}/{path}", body=body, headers=headers))
+
+    def listen(self, path: str, token: str = TOKEN) -> websocket.WebSocket:
+        """A WebSocket at a path below the server's URL, opened with a token as browsers can show it."""
+        url = f"{self.url.replace('http', 'ws', 1)}/{path}?token={token}"
+        return websocket.create_connection(url, timeout=30)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the server by a signal and wait for it."""

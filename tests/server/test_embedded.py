@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import websocket
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import NotFound
@@ -95,3 +96,15 @@ def test_a_browsers_cookie_needs_the_servers_xsrf_token(server: JupyterServer) -
     status, _ = post(**{"X-XSRFToken": cookies["_xsrf"], "Origin": "https://elsewhere.example"})
     assert status == 404
     connection.close()
+
+
+def test_a_browser_follows_what_happens(server: JupyterServer, tracker: RemoteTracker) -> None:
+    listening = server.listen("mlops/api/v1/events")
+    assert json.loads(listening.recv()) == []
+    run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("followed").experiment_id))
+    told: list[dict[str, object]] = []
+    while not any(run.run_id in str(one) for one in told):
+        told += json.loads(listening.recv())
+    listening.close()
+    with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
+        server.listen("mlops/api/v1/events", token="wrong")

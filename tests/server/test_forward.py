@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -163,6 +164,16 @@ def test_lists_are_stale_and_writes_are_refused_while_the_service_is_away(hub: H
         hub.start_service()
     assert "X-MLOps-Stale" not in server.ask("GET", one).headers
     assert server.ask("GET", "mlops/server/v1/status").json["connected"]
+
+
+def test_events_of_the_service_are_passed_on(hub: Hub, tracker: RemoteTracker) -> None:
+    listening = hub.server.listen("mlops/api/v1/events")
+    assert json.loads(listening.recv()) == []
+    run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("followed").experiment_id))
+    told: list[object] = []
+    while not any(run.run_id in str(one) for one in told):
+        told += json.loads(listening.recv())
+    listening.close()
 
 
 def test_a_run_survives_its_server_and_takes_the_new_token(hub: Hub) -> None:
