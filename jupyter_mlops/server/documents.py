@@ -82,6 +82,9 @@ class Documents:
 
     async def _shared(self, path: str) -> bytes | None:
         """What the editors of the document see, when it is open in the browser of any of them."""
+        if "file_id_manager" not in self._serverapp.web_app.settings:
+            # Where the extension could not start, nothing is shared.
+            return None
         for extension in self._serverapp.extension_manager.extension_apps.get(_SHARED, ()):
             document = await extension.get_document(path=path, content_type="notebook", file_format="json", copy=True)
             if document is not None:

@@ -141,7 +141,7 @@ class Upstream:
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise self.unavailable(str(getattr(error, "reason", None) or error)) from error
+            raise self.unavailable(str(getattr(error, "reason", None) or error)) from None
         if "X-Request-Id" not in answer.headers:
             # A proxy in front of it, a login page, another program.
             answer.close()

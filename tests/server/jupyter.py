@@ -43,6 +43,7 @@ class JupyterServer:
         self.options = options
         self.environment = environment
         self.work.mkdir(exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
         self._pool = urllib3.PoolManager(retries=False, timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -61,6 +62,7 @@ class JupyterServer:
                     **inherited,
                     "JUPYTER_CONFIG_PATH": str(CONFIG),
                     "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+                    "JUPYTER_DATA_DIR": str(self.folder / "data"),
                     "JUPYTER_RUNTIME_DIR": str(runtime),
                     "JUPYTER_TOKEN": TOKEN,
                     "MLOPS_HOME": str(self.home),

@@ -182,6 +182,9 @@ def test_a_run_survives_its_server_and_takes_the_new_token(hub: Hub) -> None:
     submitted = submit(server, "survives.ipynb")
     run_id = submitted["run_id"]
     assert submitted["run"]["user"] == "ada"
+    # This server's identity provider makes up names, so that nobody here is the owner.
+    assert submitted["submitted_by"]
+    assert submitted["run"]["submitted_by"] == submitted["submitted_by"]
     until(lambda: job(server, run_id)["run"].get("progress"), "the first cell")
     server.end(signal.SIGKILL)
     hub.revoke(hub.token)
