@@ -20,7 +20,6 @@ from jupyter_mlops.core.records import RunKind, RunStatus
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again, place
 from jupyter_mlops.recording.source import read_source
-from jupyter_mlops.recording.task import RERUN_TAG
 
 SOURCE = "notebook/source.ipynb"
 

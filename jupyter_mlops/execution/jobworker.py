@@ -97,7 +97,7 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
-    from jupyter_mlops.recording.fastimport import skip_iri_grammar
+    from jupyter_mlops.recording.fastimport import skip_format_checks
 
-    skip_iri_grammar()
+    skip_format_checks()
     main(Path(sys.argv[1]))

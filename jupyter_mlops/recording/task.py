@@ -6,9 +6,6 @@ import msgspec
 
 from jupyter_mlops.core.records import Json
 
-RERUN_TAG = "mlops.rerun.of"
-"""On a run that does another one again: the id of the run whose notebook and parameters it took."""
-
 
 class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     """One notebook run to be done. Everything in it can be sent to another machine."""

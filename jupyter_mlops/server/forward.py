@@ -26,8 +26,8 @@ from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.server.identity import OWN_ARGUMENTS
-from jupyter_mlops.service.content import LARGEST_UPLOAD
 from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler, Service
+from jupyter_mlops.service.receiving import LARGEST_UPLOAD
 from jupyter_mlops.tracker import wire
 
 STALE_HEADER = "X-MLOps-Stale"

@@ -29,8 +29,9 @@ from jupyter_mlops.execution.jobs import Job, SweepWork, published
 from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.execution.sweep import Place, SweepPlan, plan_points, record_sweep, without_secrets
 from jupyter_mlops.recording.kernel import kernel_spec
+from jupyter_mlops.recording.repeat import RERUN_TAG
 from jupyter_mlops.recording.source import Source, parse_source
-from jupyter_mlops.recording.task import RERUN_TAG, NotebookTask
+from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.server.documents import Document
 from jupyter_mlops.server.operations import NewRunJob, NewSweepJob
 from jupyter_mlops.tracker.protocol import Tracker
