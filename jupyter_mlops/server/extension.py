@@ -140,7 +140,7 @@ class MLOpsExtension(ExtensionApp):
 
     def _hand_over_token(self) -> bool:
         """Leave the token for the service where workers read it; False when none is needed."""
-        token = location.token_for(self.url)
+        token = location.token_for(self.url) if location.is_service(self.url) else None
         if token is None:
             return False
         location.make_private(self._token_file.parent)
