@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 import websocket
 
-from tests.execution.waiting import until
+from tests.waiting import until
 
 TOKEN = "a-token-for-tests"
 CONFIG = Path(__file__).parents[2] / "etc" / "jupyter"

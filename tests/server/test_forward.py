@@ -19,11 +19,11 @@ from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.service.tokens import digest, read_grants
 from jupyter_mlops.tracker.remote import RemoteTracker
-from tests.execution.waiting import processes_with, until
-from tests.recording.notebooks import write_notebook
+from tests.notebook_files import write_notebook
 from tests.server.jupyter import TOKEN, JupyterServer
 from tests.server.test_jobs import WAITS, ended, job, submit
 from tests.service.inprocess import Running, running
+from tests.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from jupyter_mlops.tracker.remote import RemoteTracker
-from tests.execution.waiting import processes_with, until
-from tests.recording.notebooks import printed, write_notebook
+from tests.notebook_files import printed, write_notebook
 from tests.server.jupyter import TOKEN, JupyterServer
+from tests.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
 

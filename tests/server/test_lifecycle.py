@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.waiting import processes_with, until
-from tests.recording.notebooks import write_notebook
+from tests.notebook_files import write_notebook
 from tests.server.jupyter import JupyterServer
 from tests.server.test_jobs import WAITS, ended, job, submit
+from tests.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
 

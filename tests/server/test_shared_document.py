@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.recording.notebooks import printed, write_notebook
+from tests.notebook_files import printed, write_notebook
 from tests.server.jupyter import JupyterServer
 from tests.server.test_jobs import ended, submit
 
