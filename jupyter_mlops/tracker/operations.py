@@ -35,7 +35,7 @@ EVENTS = "events"
 PRINCIPAL = "principal"
 """Who the service takes the caller for."""
 
-_NOUNS: dict[str, type] = {
+NOUNS: dict[str, type] = {
     "experiments": protocol.Experiments,
     "runs": protocol.Runs,
     "artifacts": protocol.Artifacts,
@@ -43,6 +43,7 @@ _NOUNS: dict[str, type] = {
     "datasets": protocol.Datasets,
     "": protocol.Tracker,
 }
+"""The parts of a tracker by their names; the tracker itself has none."""
 
 
 class Operation:
@@ -73,7 +74,7 @@ class Operation:
     @property
     def function(self) -> Callable[..., Any]:
         """The method of the protocol."""
-        return typing.cast("Callable[..., Any]", getattr(_NOUNS[self.noun], self.name))
+        return typing.cast("Callable[..., Any]", getattr(NOUNS[self.noun], self.name))
 
     @cached_property
     def signature(self) -> inspect.Signature:

@@ -36,20 +36,11 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
-from jupyter_mlops.tracker import protocol
-from jupyter_mlops.tracker.operations import OPERATIONS
+from jupyter_mlops.tracker.operations import NOUNS, OPERATIONS
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.contract.conftest import Opener
 
-NOUNS = {
-    "experiments": protocol.Experiments,
-    "runs": protocol.Runs,
-    "artifacts": protocol.Artifacts,
-    "models": protocol.Models,
-    "datasets": protocol.Datasets,
-    "": protocol.Tracker,
-}
 NO_DOORS = {"close", "experiments", "runs", "artifacts", "models", "datasets", "artifacts.check_location"}
 """Of the tracker itself: what reads and writes nothing."""
 
