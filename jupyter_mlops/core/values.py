@@ -338,14 +338,18 @@ def _array(code: Literal["d", "q"], given: Any, what: str) -> array[Any]:
     """The numbers of a sequence or an array, as an array of the standard library's; nothing is cut or rounded."""
     try:
         view = memoryview(given)
-    except TypeError:
+    except Exception:  # noqa: BLE001 - whatever its class says, it has no buffer
         view = None
     if view is not None and view.ndim == 1 and view.format in (code, f"<{code}", "l" if code == "q" else code):
         return array(code, view.tobytes())
     if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
         raise InvalidValue(f"{what}: {short(given)} ({type(given).__name__}) is no sequence of numbers")
     convert = real_number if code == "d" else integer
-    return array(code, [convert(value, f"{what}[{index}]") for index, value in enumerate(given)])
+    try:
+        items = list(given)
+    except Exception as error:
+        raise InvalidValue(f"{what}: {type(given).__name__} cannot be read: {type(error).__name__}") from error
+    return array(code, [convert(value, f"{what}[{index}]") for index, value in enumerate(items)])
 
 
 def real_number(value: Any, what: str) -> float:

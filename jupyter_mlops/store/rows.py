@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -134,8 +134,8 @@ def by_run(columns: Columns, records: Callable[..., Iterable[T]]) -> dict[str, t
     made = tuple(records(*rest))
     found: dict[str, tuple[T, ...]] = {}
     start = 0
-    for run_id, group in groupby(run_ids):
-        stop = start + len(list(group))
+    # Of equal keys the last one stays: where the rows of a run end, and those of the next begin.
+    for run_id, stop in dict(zip(run_ids, count(1), strict=False)).items():
         found[run_id] = made[start:stop]
         start = stop
     return found

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Runner
 from jupyter_mlops.tracker.process import this_runner
 
@@ -57,7 +58,7 @@ class LossCounter:
         head = msgspec.msgpack.encode(_Head(self._target, this_runner()))
         content = (_LENGTH.pack(len(head)) + head).ljust(_BYTES, b"\0")
         # Visible only when whole: who finds it takes it for made.
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        partial = self.path.with_name(f"{self.path.name}.{new_id()}.tmp")
         try:
             if not self.path.exists():
                 partial.write_bytes(content)
