@@ -5,43 +5,25 @@ Without a hub nothing of JupyterHub is imported, so that it need not be installe
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from tornado.netutil import bind_sockets
-from traitlets import Bool, Integer, Unicode, default, validate
+from traitlets import Bool, Float, Integer, Unicode, default, validate
 from traitlets.config import Application as TraitletsApplication
 from traitlets.config import catch_config_error
 
 from jupyter_mlops._version import __version__
-from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency
-from jupyter_mlops.core.redaction import masked_url
-from jupyter_mlops.service.app import routes
-from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.identity import Identity
-from jupyter_mlops.service.server import Application, Server
-from jupyter_mlops.service.tokens import TokenFile
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.hub.supervisor import Link, listening, supervise
 from jupyter_mlops.tracker import location
-from jupyter_mlops.tracker.connect import connect
-from jupyter_mlops.tracker.embedded import EmbeddedTracker
-
-if TYPE_CHECKING:
-    from jupyter_mlops.hub.identity import HubIdentity
 
 PORT = 10380
 STOP_SECONDS = 10.0
 """How long it may take to stop. A hub kills what takes longer."""
-_DRAIN_SECONDS = 7.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class MLOpsService(TraitletsApplication):
@@ -101,15 +83,26 @@ class MLOpsService(TraitletsApplication):
     tokens_file = Unicode(
         help="The file of the tokens that count, made by `jupyter mlops token create`; with it no hub is asked."
     ).tag(config=True)
-    threads = Integer(32, min=1, max=1000, help="How many requests may wait for the database at once.").tag(config=True)
+    threads = Integer(
+        32,
+        min=1,
+        max=1000,
+        help="How many requests may use the database at once, each with a connection of its own; others wait. Of "
+        "PostgreSQL all replicas together need one more each, and may not exceed its max_connections (100).",
+    ).tag(config=True)
+    lost_after_seconds = Float(
+        300.0,
+        min=1.0,
+        help="How long the runner of a run may be silent, in seconds, before the run is ended as lost; runners tell "
+        "each 15 s that they live. Counts from the start of this service; a run whose runner is heard again "
+        "goes on.",
+    ).tag(config=True)
 
     def __init__(self, when_ready: Callable[[str], None] | None = None, **kwargs: Any) -> None:
         """``when_ready`` is told the URL as soon as requests are answered."""
         super().__init__(**kwargs)
         self._when_ready = when_ready
         self._listens_at = 0
-        # Set where a hub says who callers are.
-        self._hub: HubIdentity | None = None
 
     @default("ip")
     def _ip(self) -> str:
@@ -160,7 +153,7 @@ class MLOpsService(TraitletsApplication):
 
     @property
     def url(self) -> str:
-        """Where this process itself is reached, once it listens."""
+        """Where this service itself is reached, once it listens."""
         host = self.ip if self.ip not in ("", "0.0.0.0", "::") else "127.0.0.1"
         return f"http://{f'[{host}]' if ':' in host else host}:{self._listens_at}{self.base_url}"
 
@@ -182,86 +175,25 @@ class MLOpsService(TraitletsApplication):
         if self.generate_config:
             self._write_config()
             return
-        logging.getLogger("jupyter_mlops").setLevel(self.log.level)
-        identity = self._make_identity()
-        tracker = self._open_tracker()
-        try:
-            asyncio.run(self._serve(tracker, identity))
-        finally:
-            tracker.close()
-
-    def _make_identity(self) -> Identity:
-        if self.tokens_file:
-            return TokenFile(Path(self.tokens_file).expanduser())
-        if self.has_hub:
-            self._hub = self._hub_identity()
-            return self._hub
-        raise InvalidValue(
-            "nothing says who the callers are: give --tokens FILE (made by `jupyter mlops token create`), or start "
-            "this as a service of a JupyterHub, which sets JUPYTERHUB_SERVICE_NAME and more"
-        )
-
-    def _hub_identity(self) -> HubIdentity:
-        missing = [name for name in ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL") if not os.environ.get(name)]
-        if missing:
-            raise InvalidValue(f"a service of a hub needs {' and '.join(missing)} in its environment")
-        try:
-            from jupyter_mlops.hub.identity import HubIdentity
-        except ModuleNotFoundError as error:
-            raise MissingDependency(
-                f"a service of a hub needs the package {error.name!r}: pip install 'jupyter-mlops[hub]'"
-            ) from error
-        return HubIdentity(self.base_url, parent=self)
-
-    def _open_tracker(self) -> EmbeddedTracker:
-        if self.db_url.startswith(("http://", "https://")):
+        if not self.tokens_file and not self.has_hub:
             raise InvalidValue(
-                f"{masked_url(self.db_url)} is a service itself; this one needs a database: --db postgresql://..."
+                "nothing says who the callers are: give --tokens FILE (made by `jupyter mlops token create`), or start "
+                "this as a service of a JupyterHub, which sets JUPYTERHUB_SERVICE_NAME and more"
             )
-        opened = connect(
-            self.db_url, artifacts=self.artifacts_url or None, principal=Principal(self.name, scope=Scope.ADMIN)
-        )
-        assert isinstance(opened, EmbeddedTracker)
-        return opened
-
-    async def _serve(self, tracker: EmbeddedTracker, identity: Identity) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, stop.set)
-        executor = ThreadPoolExecutor(self.threads, thread_name_prefix="request")
-        app = self._make_app(Service(tracker, identity, executor))
-        server = Server(app, behind_proxy=self.has_hub)
-        sockets = bind_sockets(self.port, self.ip or None)
+        logging.getLogger("jupyter_mlops").setLevel(self.log.level)
+        sockets = listening(self.ip, self.port)
         self._listens_at = sockets[0].getsockname()[1]
-        server.add_sockets(sockets)
-        if self.tokens_file and self.ip not in _LOOPBACK:
-            self.log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self.url)
-        if self._when_ready is not None:
+        link = supervise(sockets, self.log, STOP_SECONDS)
+        # From here on this is a serving process. What it needs, its supervisor has not imported.
+        from jupyter_mlops.hub.serving import Serving
+
+        link.end_with_supervisor(STOP_SECONDS)
+        Serving(self, STOP_SECONDS).run(sockets, lambda: self._tell_ready(link))
+
+    def _tell_ready(self, link: Link) -> None:
+        link.ready()
+        if link.first and self._when_ready is not None:
             self._when_ready(self.url)
-        checking = None if self._hub is None else asyncio.create_task(self._hub.check())
-        await stop.wait()
-        if checking is not None:
-            checking.cancel()
-        self._end_in_time()
-        left = await server.drain(_DRAIN_SECONDS)
-        if left:
-            self.log.warning("%d requests were cut off: they took longer than %g s", left, _DRAIN_SECONDS)
-        executor.shutdown(wait=False, cancel_futures=True)
-
-    def _make_app(self, service: Service) -> Application:
-        api = routes(service, self.base_url)
-        if self._hub is None:
-            return Application(api)
-        from jupyter_mlops.hub.pages import pages
-
-        return Application([*pages(self._hub, service, self.base_url), *api], **self._hub.settings)
-
-    def _end_in_time(self) -> None:
-        """What hangs (a database that is away) must not keep the process: all that was acknowledged is durable."""
-        timer = threading.Timer(STOP_SECONDS - 0.5, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
 
     def _write_config(self) -> None:
         path = Path(self.config_file)

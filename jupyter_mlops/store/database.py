@@ -31,6 +31,9 @@ CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server."""
 TRUSTED_S = 30.0
 """Seconds for which an idle connection to PostgreSQL is taken to live unless its server has said something."""
+CONNECTIONS = 8
+KEPT_TO_SQLITE = 8
+"""Connections to a SQLite file that are kept when nobody uses them: opening one is quick, and each has a cache."""
 CACHE_KIB = 32 * 1024
 """Memory that a SQLite connection may use for pages of the file."""
 
@@ -44,6 +47,8 @@ class Database:
         ``sqlite:////absolute/path`` or ``postgresql://user:password@host/name``.
     mounts
         The table of mounted file systems, for tests; the machine's own when None.
+    connections
+        How many threads may use the database at once, at least; others wait for one of them to be done.
 
     Raises
     ------
@@ -53,7 +58,7 @@ class Database:
         PostgreSQL without its driver, psycopg.
     """
 
-    def __init__(self, url: str, *, mounts: str | None = None) -> None:
+    def __init__(self, url: str, *, mounts: str | None = None, connections: int = CONNECTIONS) -> None:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.url = masked_url(parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=False))
@@ -76,7 +81,10 @@ class Database:
             self._turnstile = Turnstile(self.path.with_name(self.path.name + "-turn"), BUSY_TIMEOUT_MS / 1000)
         try:
             self.engine: Engine = sa.create_engine(
-                parsed, connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
+                parsed,
+                connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
+                pool_size=min(connections, KEPT_TO_SQLITE) if self.is_sqlite else connections,
+                max_overflow=connections,
             )
         except ModuleNotFoundError as error:
             raise MissingDependency(

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @checked_call
 def connect(
-    url: str | None = None, *, artifacts: str | Path | None = None, principal: Principal | None = None
+    url: str | None = None,
+    *,
+    artifacts: str | Path | None = None,
+    principal: Principal | None = None,
+    connections: int | None = None,
 ) -> Tracker:
     """Open the tracker at ``url``.
 
@@ -40,6 +44,8 @@ def connect(
         is refused.
     principal
         Who is asking; when None, the operating system's user, who may do everything with a store they can open.
+    connections
+        How many threads may use the database at once, at least; when None, as many as a single user needs.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def connect(
 
     if chosen == f"sqlite:///{location.home() / location.DATABASE_FILE}":
         _make_private(location.home())
-    database = Database(chosen)
+    database = Database(chosen) if connections is None else Database(chosen, connections=connections)
     try:
         migrate.ensure_current(database, upgrade=database.is_sqlite)
         where = artifacts_location(database, artifacts)

@@ -17,6 +17,7 @@ import psutil
 
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.history import points
 from tests.notebook_files import write_notebook
 from tests.waiting import DEADLINE, until
 
@@ -89,14 +90,7 @@ class Machine:
     def points(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """The steps and values of a metric, in order."""
         with self.tracker() as tracker:
-            found: list[tuple[int, float]] = []
-            token = None
-            while True:
-                page = tracker.runs.history(run_id, key, page_token=token)
-                found += [(point.step, point.value) for point in page.items]
-                token = page.next_page_token
-                if not token:
-                    return found
+            return points(tracker, run_id, key)
 
     def processes(self) -> list[psutil.Process]:
         """What was started on this machine and lives."""

@@ -10,10 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import requests
@@ -25,54 +22,9 @@ from jupyter_mlops.cli.main import root
 from jupyter_mlops.core.errors import Unauthenticated
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub.realhub import authorization, until
+from tests.hub.standalone import COMMAND, listens, started, token
 
 pytestmark = pytest.mark.slow
-
-COMMAND = [sys.executable, "-m", "jupyter_mlops", "service"]
-
-
-class Started(NamedTuple):
-    process: subprocess.Popen[str]
-    url: str
-
-
-@contextmanager
-def started(folder: Path, *arguments: str) -> Iterator[Started]:
-    """A service on a free port, once it says that it is ready."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "MLOPS_"))}
-    with (folder / "service.log").open("w") as log:
-        process = subprocess.Popen(
-            [*COMMAND, "--port", "0", *arguments],
-            cwd=folder,
-            env={**own, "MLOPS_HOME": str(folder / "home")},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        ready = re.fullmatch(r"jupyter-mlops is ready at (http://127\.0\.0\.1:\d+/\S*)\n", line)
-        assert ready is not None, line + (folder / "service.log").read_text()
-        yield Started(process, ready[1])
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def token(folder: Path, *arguments: str) -> str:
-    ended = CliRunner().invoke(root, ["token", "create", "--file", str(folder / "tokens.json"), *arguments])
-    assert ended.exit_code == 0, ended.output
-    return ended.stdout.strip()
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,75 @@
+"""What a service does by itself from time to time: it ends the runs whose runner is silent.
+
+Of runs on other machines nothing else can be known. Several replicas may do so at once: the database lets one end a
+run, and who is heard again has it reopened, whichever replica hears it. (Events are trimmed by the writer of runs.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+from jupyter_mlops.core.errors import MLOpsError
+from jupyter_mlops.service.handlers import Service
+
+logger = logging.getLogger("jupyter_mlops.service")
+
+PERIOD_SECONDS = 30.0
+"""How often, at most."""
+
+
+class Maintenance:
+    """Ends silent runs, for as long as :meth:`run` runs.
+
+    Parameters
+    ----------
+    service
+        Whose store is looked after.
+    lost_after_seconds
+        How long a runner may be silent. Silence counts only from when it could be heard: from this service's own start,
+        and anew after a time in which the database was away or this machine was asleep.
+    clock
+        Seconds; one that goes on while the machine sleeps.
+    """
+
+    def __init__(self, service: Service, lost_after_seconds: float, clock: Callable[[], float] = time.time) -> None:
+        self._service = service
+        self._lost_after = lost_after_seconds
+        self._clock = clock
+        self._period = min(PERIOD_SECONDS, lost_after_seconds / 3)
+        self._hears_since = clock()
+        self._rounds_end = clock()
+
+    async def run(self) -> None:
+        """Do it again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period)
+            try:
+                ended = await self.round()
+            except MLOpsError as error:
+                # The store is away, and with it the way of the heartbeats.
+                logger.warning("silent runs cannot be looked for: %s", error.message)
+            except Exception:
+                logger.exception("silent runs cannot be looked for")
+            else:
+                for run_id in ended:
+                    logger.warning("run %s was ended: its runner was silent for %g s", run_id, self._lost_after)
+
+    async def round(self) -> list[str]:
+        """Look once; gives the ids of the runs that were ended."""
+        begun = self._clock()
+        if not 0 <= begun - self._rounds_end <= 3 * self._period:
+            self._hears_since = begun
+        try:
+            if begun - self._hears_since < self._lost_after:
+                await self._service.call(self._service.tracker.database.ping)
+                return []
+            return await self._service.call(partial(self._service.tracker.end_silent_runs, self._lost_after))
+        except Exception:
+            self._hears_since = self._clock()
+            raise
+        finally:
+            self._rounds_end = self._clock()
