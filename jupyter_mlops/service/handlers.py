@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
+from jupyter_mlops.store.failures import lost_connection
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.operations import Operation
@@ -218,7 +220,15 @@ class OperationHandler(ApiHandler):
         tracker = self.tracker
         noun = getattr(tracker, operation.noun) if operation.noun else tracker
         arguments = self._arguments(operation, parts)
-        self.give(await self.call(lambda: getattr(noun, operation.name)(**arguments)))
+        ask = partial(getattr(noun, operation.name), **arguments)
+        try:
+            answer = await self.call(ask)
+        except Unavailable as error:
+            # As writes of runs are. All idle connections have been given up with this one.
+            if method != "GET" or not lost_connection(error):
+                raise
+            answer = await self.call(ask)
+        self.give(answer)
 
     def _arguments(self, operation: Operation, parts: dict[str, str]) -> dict[str, Any]:
         given = [_converted(dict(parts), operation.path_fields, "path")]

@@ -53,6 +53,11 @@ def translated(url: str) -> Iterator[None]:
         raise Unavailable(f"{url}: all database connections are busy: {error}") from error
 
 
+def lost_connection(error: MLOpsError) -> bool:
+    """Whether a connection that had been made broke: another one may well do, where reading can simply be repeated."""
+    return isinstance(error.__cause__, sa.exc.DBAPIError) and error.__cause__.connection_invalidated
+
+
 def _meaning(error: sa.exc.DBAPIError | sqlite3.Error) -> Meaning | None:
     for kind, meaning in _BY_CLASS:
         if isinstance(error, kind):
