@@ -36,6 +36,19 @@ class Server:
         with self._engine.connect() as connection:
             connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def allow_connections(self, url: str, allowed: bool) -> None:
+        """Let the database at ``url`` be used, or not; who uses it is cut off."""
+        name = sa.make_url(url).database
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {str(allowed).upper()}')
+            self.cut(url)
+
+    def cut(self, url: str) -> int:
+        """End all connections to the database at ``url``; gives their number."""
+        statement = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = %s"
+        with self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(statement, (sa.make_url(url).database,)).scalar_one())
+
     def close(self) -> None:
         self._engine.dispose()
 

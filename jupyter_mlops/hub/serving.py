@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import threading
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.hub.identity import HubIdentity
 
 _DRAIN_SECONDS = 7.0
+_OPEN_FILES = 16_384
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -99,6 +101,7 @@ class Serving:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, stop.set)
+        _allow_connections()
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         service = Service(self._tracker, self._identity, executor)
         server = Server(self._make_app(service), behind_proxy=self._hub is not None)
@@ -133,3 +136,11 @@ class Serving:
         timer = threading.Timer(self._stop_seconds - 0.5, os._exit, (1,))
         timer.daemon = True
         timer.start()
+
+
+def _allow_connections() -> None:
+    """Each connection is an open file, of which a process may have only some 1,000 by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

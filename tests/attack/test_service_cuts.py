@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-import sqlalchemy as sa
 
 from jupyter_mlops.tracker.remote import RemoteTracker
+from tests import postgres
 from tests.history import points
 from tests.hub.realhub import authorization
 from tests.hub.standalone import started, token
@@ -23,7 +23,6 @@ CLIENTS, CUTS = 8, 20
 PERIOD_SECONDS = 0.2
 RECOVERED_SECONDS = 5.0
 KEYS = ("first", "second", "third")
-CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 
 
 class Client:
@@ -54,12 +53,9 @@ class Client:
         assert [metric["count"] for metric in found["metrics"]] == [number] * len(KEYS)
 
 
-def test_connections_that_are_cut(postgres_url: str, tmp_path: Path) -> None:
+def test_connections_that_are_cut(postgres_server: postgres.Server, postgres_url: str, tmp_path: Path) -> None:
     credential = token(tmp_path, "ann")
     arguments = ["--db", postgres_url, "--artifacts", str(tmp_path / "files"), "--tokens", "tokens.json"]
-    administrator = sa.create_engine(
-        sa.make_url(postgres_url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
     with started(tmp_path, *arguments) as (_, url), RemoteTracker(url, credential) as tracker:
         experiment = tracker.experiments.ensure("cut")
         clients = [Client(url, credential, experiment.experiment_id) for _ in range(CLIENTS)]
@@ -69,11 +65,11 @@ def test_connections_that_are_cut(postgres_url: str, tmp_path: Path) -> None:
             while not over.is_set():
                 client.step()
 
-        with ThreadPoolExecutor(CLIENTS) as pool, administrator.connect() as connection:
+        with ThreadPoolExecutor(CLIENTS) as pool:
             working = [pool.submit(work, client) for client in clients]
             cut = 0
             for _ in range(CUTS):
-                cut += connection.exec_driver_sql(CUT, (sa.make_url(postgres_url).database,)).scalar_one()
+                cut += postgres_server.cut(postgres_url)
                 over.wait(PERIOD_SECONDS)
             ended = time.monotonic()
             before = [client.written for client in clients]
@@ -82,7 +78,6 @@ def test_connections_that_are_cut(postgres_url: str, tmp_path: Path) -> None:
             over.set()
             for each in working:
                 each.result()
-        administrator.dispose()
         assert cut > CUTS
         assert recovered < RECOVERED_SECONDS
         refusals = [answer for client in clients for answer in client.refusals]
