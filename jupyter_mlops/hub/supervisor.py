@@ -7,6 +7,7 @@ nothing of the service, so it needs little memory and has nothing of its own to 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -16,7 +17,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from jupyter_mlops.core.errors import InvalidValue
 
@@ -27,6 +27,7 @@ SETTLED_SECONDS = 10.0
 """Who has lived for so long did not die of how it was started: the next is started at once."""
 _BACKLOG = 1024
 """Connections that may wait, per socket; the system's own limit applies too."""
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _READY = b"r"
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _AWAITED = (*_STOPPING, signal.SIGCHLD, signal.SIGALRM)
@@ -58,42 +59,48 @@ class Link:
         os._exit(1)
 
 
-class Ended(NamedTuple):
-    """How a serving process ended: ``status`` as of :func:`os.waitstatus_to_exitcode`."""
-
-    status: int
-    was_ready: bool
-    seconds: float
-
-
 def listening(ip: str, port: int) -> list[socket.socket]:
     """Sockets that listen at an address or a host's name (all addresses of this machine when empty).
 
     Port 0 takes a free one. Raises ``InvalidValue`` when the place is taken or is not of this machine.
     """
     found: list[socket.socket] = []
+    refused: OSError | None = None
     try:
         places = socket.getaddrinfo(ip or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(places):
-            try:
-                each = socket.socket(family, socket.SOCK_STREAM)
-            except OSError:
-                continue  # a machine without IPv6
-            found.append(each)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # All at the port that the first one got.
-            taken = found[0].getsockname()[1] if len(found) > 1 else port
-            each.bind((address[0], taken, *address[2:]))
-            each.listen(_BACKLOG)
-            each.setblocking(False)
+            taken = found[0].getsockname()[1] if found else port
+            try:
+                found.append(_listening(family, (address[0], taken, *address[2:])))
+            except OSError as error:
+                # A machine may know the name of a loopback address that it does not have.
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                refused = error
+        if not found and refused is not None:
+            raise refused
     except OSError as error:
         for each in found:
             each.close()
         where = f"{ip or 'all addresses'}, port {port}"
         raise InvalidValue(f"the service cannot listen at {where}: {error.strerror}") from error
     return found
+
+
+def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def supervise(sockets: Sequence[socket.socket], log: logging.Logger, stop_seconds: float) -> Link:
@@ -122,12 +129,12 @@ def supervise(sockets: Sequence[socket.socket], log: logging.Logger, stop_second
             return Link(theirs, first=first)
         theirs.close()
         status, stopped = _outlived(pid, sockets, stop_seconds)
-        ended = Ended(status, _said_ready(ours), time.monotonic() - started)
+        was_ready, seconds = _said_ready(ours), time.monotonic() - started
         ours.close()
-        if stopped or status == 0 or (first and not ended.was_ready):
+        if stopped or status == 0 or (first and not was_ready):
             # As a shell tells of a signal.
             sys.exit(128 - status if status < 0 else status)
-        pause = 0.0 if ended.seconds >= SETTLED_SECONDS else min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+        pause = 0.0 if seconds >= SETTLED_SECONDS else min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
         log.warning("the serving process %d %s; another one starts in %g s", pid, _told(status), pause)
         first = False
         if pause and _stopped_within(pause):
@@ -135,7 +142,8 @@ def supervise(sockets: Sequence[socket.socket], log: logging.Logger, stop_second
 
 
 def _outlived(pid: int, sockets: Sequence[socket.socket], stop_seconds: float) -> tuple[int, bool]:
-    """Wait for the end of the serving process; gives its exit code, and whether it was to stop."""
+    """Wait for the end of the serving process; gives its exit code (as :func:`os.waitstatus_to_exitcode` does), and
+    whether it was to stop."""
     stopped = False
     while True:
         number = signal.sigwait(_AWAITED)
@@ -146,7 +154,7 @@ def _outlived(pid: int, sockets: Sequence[socket.socket], stop_seconds: float) -
                 each.close()
             os.kill(pid, number)
             signal.setitimer(signal.ITIMER_REAL, stop_seconds)
-        elif number == signal.SIGALRM:
+        elif number == signal.SIGALRM and stopped:
             os.kill(pid, signal.SIGKILL)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:

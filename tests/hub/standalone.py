@@ -49,7 +49,7 @@ def started(folder: Path, *arguments: str) -> Iterator[Started]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        ready = re.fullmatch(r"jupyter-mlops is ready at (http://127\.0\.0\.1:\d+/\S*)\n", line)
+        ready = re.fullmatch(r"jupyter-mlops is ready at (http://(?:127\.0\.0\.1|localhost):\d+/\S*)\n", line)
         assert ready is not None, line + (folder / "service.log").read_text()
         yield Started(process, ready[1])
     finally:

@@ -158,11 +158,43 @@ def test_what_cannot_be_accepted_is_said(tmp_path: Path, arguments: list[str], w
     # In a terminal of a hub's user there is a token too, but this is no service of the hub.
     own |= {"JUPYTERHUB_API_TOKEN": "x", "JUPYTERHUB_USER": "ann", "MLOPS_HOME": str(tmp_path)}
     ended = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, env=own, capture_output=True, text=True, timeout=30, check=False
+        [*COMMAND, "--port", "0", *arguments],
+        cwd=tmp_path,
+        env=own,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert ended.returncode != 0
     assert why in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_place_that_is_taken_is_said(tmp_path: Path) -> None:
+    token(tmp_path, "ann")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for arguments, why in (
+            (["--port", port], f"cannot listen at 127.0.0.1, port {port}: Address already in use"),
+            (["--port", "0", "--ip", "192.0.2.1"], "cannot listen at 192.0.2.1, port 0: Cannot assign"),
+            (["--port", "0", "--ip", "no.such.host.invalid"], "cannot listen at no.such.host.invalid, port 0: "),
+        ):
+            command = [*COMMAND, "--tokens", "tokens.json", *arguments]
+            ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            assert ended.returncode == 2
+            assert why in ended.stderr
+            assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("ip", ["localhost", ""])
+def test_all_addresses_of_a_name_are_listened_at(tmp_path: Path, ip: str) -> None:
+    credential = token(tmp_path, "ann")
+    with (
+        started(tmp_path, "--ip", ip, "--tokens", "tokens.json") as (_, url),
+        RemoteTracker(url, credential) as tracker,
+    ):
+        assert tracker.experiments.ensure("somewhere").name == "somewhere"
 
 
 def test_without_a_hub_no_package_of_it_is_needed(tmp_path: Path) -> None:
