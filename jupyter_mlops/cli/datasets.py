@@ -7,6 +7,7 @@ import click
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import json_option
 from jupyter_mlops.cli.terminal import emit_json, note
+from jupyter_mlops.core.errors import NotFound
 
 
 @click.group()
@@ -30,11 +31,18 @@ def uses(connection: Connection, *, digest: str, as_json: bool) -> None:
         return
     from jupyter_mlops.cli.tables import SHORT_ID, Column, cells, show
 
+    def name(run_id: str) -> str:
+        try:
+            return tracker.runs.get(run_id).name
+        except NotFound:
+            # Of its versions, this is still known.
+            return ""
+
     versions = [", ".join(f"{model}/{version}" for model, version in use.versions) for use in found]
     show(
         [
             Column(header="run", cells=cells([use.run_id[:SHORT_ID] for use in found], "dim")),
-            Column(header="name", cells=cells([tracker.runs.get(use.run_id).name for use in found], "bold"), least=20),
+            Column(header="name", cells=cells([name(use.run_id) for use in found], "bold"), least=20),
             Column(header="used for", cells=cells([use.context for use in found]), rank=2),
             Column(header="data set", cells=cells([use.dataset.name for use in found], "key"), least=16, rank=3),
             Column(header="registered as", cells=cells(versions), least=16, rank=1),

@@ -420,6 +420,7 @@ class DatasetUse(Record, frozen=True, kw_only=True):
 
     dataset: Dataset
     run_id: str
+    """Of a run that is gone, or that the caller may not see, only as what its versions came from."""
     context: str = ""
     versions: tuple[tuple[str, int], ...] = ()
 

@@ -17,7 +17,7 @@ from jupyter_mlops.core.errors import InvalidValue, SchemaOutdated, SchemaTooNew
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of :mod:`jupyter_mlops.store.schema`."""
 
 SCRIPTS = Path(__file__).with_name("migrations")

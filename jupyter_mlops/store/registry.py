@@ -25,6 +25,7 @@ _version = schema.model_version.c
 _alias = schema.alias.c
 _move = schema.alias_move.c
 _artifact = schema.artifact.c
+_input = schema.run_input.c
 _VERSION_TAGS = schema.version_tag
 _MODEL_TAGS = schema.model_tag
 
@@ -139,7 +140,7 @@ def version_digest(files: Iterable[File]) -> str:
 def insert_version(
     connection: Connection, model_id: str, version_id: str, new: ModelVersion, files: Sequence[File]
 ) -> int:
-    """Insert a version with its tags and files; returns its number, the model's next one.
+    """Insert a version with its tags, its files and the inputs of its run; returns its number, the model's next one.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
@@ -167,6 +168,8 @@ def insert_version(
         {"holder": version_id, "path": file.path, "blob_id": file.blob.id, "created": new.created} for file in files
     ]
     connection.execute(schema.artifact.insert(), rows)
+    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == new.run_id)
+    connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
     return number
 
 

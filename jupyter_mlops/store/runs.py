@@ -41,6 +41,7 @@ _input = schema.run_input.c
 _dataset = schema.dataset.c
 _comment = schema.run_comment.c
 _version = schema.model_version.c
+_version_input = schema.version_input.c
 
 _RUNS = sa.select(
     _run.id,
@@ -251,8 +252,8 @@ def comments(connection: Connection, run_id: str) -> tuple[Comment, ...]:
 
 
 def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tuple[DatasetUse, ...]:
-    """The active runs within ``reach`` that used a data set of ``digest``, newest first, with the versions registered
-    from them that are within it too."""
+    """Who used a data set of ``digest``: the active runs within ``reach``, newest first, with the versions registered
+    from them that are within it too; then the other versions within it, newest first, whose runs are not."""
     query = (
         sa.select(_run.id, _input.context, *_DATASET_COLUMNS)
         .select_from(schema.dataset)
@@ -263,19 +264,35 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
     )
     rows = connection.execute(within(query, _run.experiment_id, reach)).all()
     models = {} if reach is None else reach.models()
+    reached = reached_model(frozenset(models))
+    run_ids = list({row[0] for row in rows})
     versions: dict[str, list[tuple[str, int]]] = defaultdict(list)
     registered = (
         sa.select(_version.run_id, schema.model.c.name, _version.version)
         .join(schema.model, schema.model.c.id == _version.model_id)
-        .where(among(_version.run_id, "run_ids", list({row[0] for row in rows})), reached_model(frozenset(models)))
+        .where(among(_version.run_id, "run_ids", run_ids), reached)
         .order_by(schema.model.c.name, _version.version)
     )
     for run_id, model, version in connection.execute(registered, models):
         versions[run_id].append((model, version))
-    return tuple(
+    uses = [
         DatasetUse(dataset=Dataset(*row[2:]), run_id=row[0], context=row[1], versions=tuple(versions.get(row[0], ())))
         for row in rows
+    ]
+    without_run = (
+        sa.select(_version.run_id, _version_input.context, schema.model.c.name, _version.version, *_DATASET_COLUMNS)
+        .select_from(schema.dataset)
+        .join(schema.version_input, _version_input.dataset_id == _dataset.id)
+        .join(schema.model_version, _version.id == _version_input.version_id)
+        .join(schema.model, schema.model.c.id == _version.model_id)
+        .where(_dataset.digest == digest, ~among(_version.run_id, "run_ids", run_ids), reached)
+        .order_by(_version.created.desc(), _version.id.desc(), _dataset.name, _version_input.context)
     )
+    uses += [
+        DatasetUse(dataset=Dataset(*row[4:]), run_id=row[0], context=row[1], versions=((row[2], row[3]),))
+        for row in connection.execute(without_run, models)
+    ]
+    return tuple(uses)
 
 
 def _mark(

@@ -284,6 +284,17 @@ version_tag = Table(
     Column("value", Text, nullable=False),
 )
 
+# The data sets that the version's run had used when it was registered; they outlive the run.
+version_input = Table(
+    "version_input",
+    metadata,
+    _id("version_id", ForeignKey("model_version.id", ondelete="CASCADE"), primary_key=True),
+    _id("dataset_id", ForeignKey("dataset.id"), primary_key=True),
+    Column("context", Text, primary_key=True),
+    Index(None, "dataset_id"),
+    sqlite_with_rowid=False,
+)
+
 # No cascade from the version: a version that an alias points at cannot be deleted, whatever code tries.
 alias = Table(
     "alias",

@@ -675,3 +675,9 @@ def test_a_model_is_registered_from_a_shared_run(ada: Tracker, bo: Tracker) -> N
         bo.models.register("theirs", run.run_id, "model")
     assert [use.versions for use in bo.datasets.uses("d1")] == [(("mine", 1),)]
     assert [use.versions for use in ada.datasets.uses("d1")] == [(("mine", 1), ("theirs", 1))]
+    # Without the run, who sees a version sees what it came from, and who does not, does not.
+    ada.runs.delete(run.run_id)
+    assert [use.versions for use in bo.datasets.uses("d1")] == [(("mine", 1),)]
+    assert [use.versions for use in ada.datasets.uses("d1")] == [(("mine", 1),), (("theirs", 1),)]
+    bo.models.restrict("mine", True)
+    assert [use.versions for use in ada.datasets.uses("d1")] == [(("theirs", 1),)]

@@ -112,6 +112,28 @@ def test_bytes_of_a_version_stay_until_it_is_deleted(tracker: Tracker, start: St
     assert tracker.gc().blobs == 2
 
 
+def test_a_version_knows_the_data_sets_of_its_run_after_it(tracker: Tracker, start: Start) -> None:
+    data = Dataset("iris", "d1", rows=150)
+    run = start(Batch(inputs=(Input(data, "training"), Input(Dataset("other", "d2"), "testing"))))
+    put(tracker, run, "model/MLmodel", b"flavors: {python_function: {}}")
+    for _ in range(2):
+        tracker.models.register("churn", run.run_id, "model")
+    [before] = tracker.datasets.uses("d1")
+    assert (before.run_id, before.versions) == (run.run_id, (("churn", 1), ("churn", 2)))
+    tracker.runs.delete(run.run_id)
+    deleted = tracker.datasets.uses("d1")
+    tracker.gc()
+    uses = tracker.datasets.uses("d1")
+    assert deleted == uses
+    assert {(use.run_id, use.context, use.dataset) for use in uses} == {(run.run_id, "training", data)}
+    assert [use.versions for use in uses] == [(("churn", 2),), (("churn", 1),)]
+    tracker.models.delete_version("churn", 2)
+    assert [use.versions for use in tracker.datasets.uses("d1")] == [(("churn", 1),)]
+    assert [use.versions for use in tracker.datasets.uses("d2")] == [(("churn", 1),)]
+    tracker.models.delete("churn")
+    assert tracker.datasets.uses("d1") == tracker.datasets.uses("d2") == ()
+
+
 def test_a_collection_is_on_record(tracker: Tracker, start: Start) -> None:
     tracker.gc()
     assert tracker.audit(limit=1)[0].action != "store.collect"

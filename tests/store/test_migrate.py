@@ -139,6 +139,45 @@ def test_what_was_stored_before_sharing_is_kept(empty: Database) -> None:
         assert tuple(row) == (None, False)
 
 
+def test_versions_from_before_know_the_data_sets_of_their_runs(empty: Database) -> None:
+    with empty.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.SCRIPTS))
+        config.set_main_option("version_table", "mlops_schema")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for statement in (
+            "INSERT INTO experiment VALUES ('e', 'churn', 'ada', 'active', 1, 1)",
+            *(
+                "INSERT INTO run (id, experiment_id, name, kind, created_by, status, created, start_time, lifecycle,"
+                f" source) VALUES ('{run}', 'e', 'run', 'session', 'ada', 'FINISHED', 1, 1, 'active', '')"
+                for run in ("r1", "r2")
+            ),
+            "INSERT INTO dataset (id, name, digest, source_type, source) VALUES ('d', 'iris', 'd1', '', '')",
+            "INSERT INTO run_input VALUES ('r1', 'd', 'training', '[]'), ('r1', 'd', 'testing', '[]')",
+            "INSERT INTO model (id, name, owner, description, created, updated, last_version)"
+            " VALUES ('m', 'churn', 'ada', '', 1, 1, 3)",
+            *(
+                "INSERT INTO model_version (id, model_id, version, description, created_by, created, updated, run_id,"
+                f" source, digest, size, safe, flavors_json) VALUES ('v{number}', 'm', {number}, '', 'ada', 1, 1,"
+                f" '{run}', '', '', 1, true, '[]')"
+                for number, run in ((1, "r1"), (2, "r2"), (3, "collected"))
+            ),
+        ):
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(empty)
+    with empty.write() as connection:
+        connection.exec_driver_sql("DELETE FROM run")
+        uses = runs.dataset_uses(connection, "d1", None)
+    assert [(use.run_id, use.context, use.versions) for use in uses] == [
+        ("r1", "testing", (("churn", 1),)),
+        ("r1", "training", (("churn", 1),)),
+    ]
+    with empty.write() as connection:
+        registry.delete_version(connection, "v1")
+        assert runs.dataset_uses(connection, "d1", None) == ()
+
+
 def test_the_revisions_are_numbered_and_the_last_is_known() -> None:
     scripts = ScriptDirectory(str(migrate.SCRIPTS))
     revisions = [script.revision for script in scripts.walk_revisions()]
