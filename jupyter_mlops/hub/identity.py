@@ -40,7 +40,8 @@ class HubIdentity(LoggingConfigurable):
         min=1,
         max=LONGEST_CACHE,
         help="How long an answer of the hub counts, in seconds: a token that is revoked, and a change of groups or "
-        f"scopes, takes effect after this time at the latest. At most {LONGEST_CACHE}.",
+        f"scopes, takes effect after this time at the latest. At most {LONGEST_CACHE}. Who shares, hands over or "
+        "restricts is always asked about anew.",
     ).tag(config=True)
     default_groups = List(
         Unicode(),
@@ -70,8 +71,8 @@ class HubIdentity(LoggingConfigurable):
         """What a tornado application of these handlers needs."""
         self._told: set[str] = set()
 
-    async def principal(self, handler: RequestHandler) -> Principal:
-        model = await self._model(handler)
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:
+        model = await self._model(handler, fresh)
         if not self.hub_auth.check_scopes(self.hub_auth.access_scopes, model):
             raise PermissionDenied(
                 f"{model['name']!r} may not use this service; an administrator of the hub can allow it"
@@ -82,7 +83,7 @@ class HubIdentity(LoggingConfigurable):
             self._tell_once(interactive)
         return principal
 
-    async def _model(self, handler: RequestHandler) -> dict[str, Any]:
+    async def _model(self, handler: RequestHandler, fresh: bool) -> dict[str, Any]:
         shown = credential(handler)
         if shown is None and _foreign(handler):
             raise PermissionDenied("this request comes from another site")
@@ -90,7 +91,8 @@ class HubIdentity(LoggingConfigurable):
         handler.__dict__.pop("_cached_hub_user", None)
         handler.__dict__.pop("_token_authenticated", None)
         try:
-            model = await self.hub_auth.get_user(handler, sync=False)
+            with self.hub_auth.asking_anew(fresh):
+                model = await self.hub_auth.get_user(handler, sync=False)
         except HTTPError as error:
             raise Unavailable(f"the hub cannot be asked who this is: {error.log_message}") from error
         if shown is not None and not getattr(handler, "_token_authenticated", False):

@@ -7,6 +7,9 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from jupyter_mlops.core.errors import InvalidValue
 
 COOKIE_SECRET = "MLOPS_COOKIE_SECRET"
 _SHORTEST_SECRET = 16
+# The base class has no way to say so for one call, since it looks for the token itself.
+_anew: ContextVar[bool] = ContextVar("asking_anew", default=False)
 
 
 class StatelessHubOAuth(HubOAuth):  # type: ignore[misc]
@@ -57,6 +62,18 @@ class StatelessHubOAuth(HubOAuth):  # type: ignore[misc]
 
     def get_state_cookie_name(self, state_id: str = "", /) -> str:
         return self._parts(state_id)[2] or str(self.state_cookie_name)
+
+    @contextmanager
+    def asking_anew(self, anew: bool = True) -> Iterator[None]:
+        """What is asked in the block is asked of the hub, if ``anew``, though its last answer is remembered."""
+        token = _anew.set(anew)
+        try:
+            yield
+        finally:
+            _anew.reset(token)
+
+    def user_for_token(self, token: str, use_cache: bool = True, session_id: str = "", *, sync: bool = True) -> Any:
+        return super().user_for_token(token, use_cache and not _anew.get(), session_id, sync=sync)
 
     def _verifier(self, nonce: str) -> str:
         return f"{nonce}.{self._signature('pkce', nonce)}"

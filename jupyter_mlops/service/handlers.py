@@ -85,6 +85,11 @@ class ApiHandler(RequestHandler):
         """What the request is counted as."""
         return type(self).__name__.removesuffix("Handler").lower()
 
+    @property
+    def decides(self) -> bool:
+        """Whether the request decides for others."""
+        return False
+
     def on_finish(self) -> None:
         self.service.metrics.answered(self.operation_id, self.get_status(), self.request.request_time())
 
@@ -102,7 +107,7 @@ class ApiHandler(RequestHandler):
                 raise HTTPError(405)
             if required is Scope.NONE:
                 return
-            principal = await self.service.identity.principal(self)
+            principal = await self.service.identity.principal(self, fresh=self.decides)
             if principal.widest < required:
                 raise PermissionDenied(f"this needs the scope {required.name.lower()!r}, which your token lacks")
             self.principal = principal
@@ -202,6 +207,10 @@ class OperationHandler(ApiHandler):
     def operation_id(self) -> str:
         found = self.operations.get(str(self.request.method))
         return "unknown" if found is None else found.id
+
+    @property
+    def decides(self) -> bool:
+        return self.operations[str(self.request.method)].decides
 
     async def get(self, **parts: str) -> None:
         await self.answered(self._operate("GET", parts))

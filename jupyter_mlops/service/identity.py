@@ -15,8 +15,9 @@ class Identity(Protocol):
     handler_class: type[RequestHandler]
     """The base of all handlers: what the surrounding server needs for its own checks (cookies, XSRF, origins)."""
 
-    async def principal(self, handler: RequestHandler) -> Principal:
-        """Who made the request, and what their credential allows.
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:
+        """Who made the request, and what their credential allows; with ``fresh`` as it is now, not as it was known a
+        while ago.
 
         Raises
         ------

@@ -146,7 +146,7 @@ class EventsHandler(ApiHandler, WebSocketHandler):
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
-                principal = await self.service.identity.principal(self)
+                principal = await self.service.identity.principal(self, fresh=True)
                 if principal.widest < Scope.READ:
                     break
                 self.principal = principal

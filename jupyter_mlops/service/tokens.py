@@ -153,7 +153,7 @@ class TokenFile:
         self._grants = read_grants(path)
         self._stamp = self._stat()
 
-    async def principal(self, handler: RequestHandler) -> Principal:
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:  # noqa: ARG002 - always is
         token = credential(handler)
         if token is None:
             raise Unauthenticated("say who is asking: Authorization: token ... ")

@@ -57,14 +57,17 @@ class Operation:
         Of HTTP; names in braces are parameters.
     scope
         The least that the caller's credential must have. What it may be used on is the tracker's business.
+    decides
+        Whether it decides for others: then who calls is asked anew, whatever was remembered of them.
     """
 
-    def __init__(self, noun: str, name: str, method: str, path: str, scope: Scope) -> None:
+    def __init__(self, noun: str, name: str, method: str, path: str, scope: Scope, *, decides: bool = False) -> None:
         self.noun = noun
         self.name = name
         self.method = method
         self.path = path
         self.scope = scope
+        self.decides = decides
 
     @property
     def id(self) -> str:
@@ -135,12 +138,17 @@ def _as_sent(hint: Any) -> Any:
     return kinds[0] if kinds and str in typing.get_args(hint) else hint
 
 
+_DECIDING = frozenset(
+    ("experiments.share", "experiments.unshare", "experiments.transfer", "models.restrict", "models.transfer")
+)
+
+
 def _declared() -> Iterator[Operation]:
     read, write, admin = Scope.READ, Scope.WRITE, Scope.ADMIN
 
     def of(noun: str, *rows: tuple[str, str, str, Scope]) -> Iterator[Operation]:
         for name, method, path, scope in rows:
-            yield Operation(noun, name, method, path, scope)
+            yield Operation(noun, name, method, path, scope, decides=f"{noun}.{name}" in _DECIDING)
 
     yield from of(
         "experiments",

@@ -183,6 +183,12 @@ def model(needs: Level, call: Callable[[Tracker, Thing, Path], object], **more: 
     return Case(needs, call, of_model=True, **more)
 
 
+def test_what_decides_is_declared() -> None:
+    assert {id for id, each in CASES.items() if each.needs is Level.DECIDES} == {
+        each.id for each in OPERATIONS if each.decides
+    }
+
+
 def listing(found: Callable[[Tracker, Thing], bool], needs: Level = Level.SEES, **more: Any) -> Case:
     return Case(needs, lambda t, it, _: found(t, it), lists=True, **more)
 
