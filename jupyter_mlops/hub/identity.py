@@ -17,6 +17,7 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import PermissionDenied, Unauthenticated, Unavailable
 from jupyter_mlops.hub.oauth import StatelessHubOAuth, kept_cookie_secret
 from jupyter_mlops.hub.scopes import SCOPE_PREFIX, principal_of
+from jupyter_mlops.service.handlers import DiscreetHandler
 from jupyter_mlops.service.tokens import credential
 from jupyter_mlops.tracker import location
 
@@ -66,7 +67,7 @@ class HubIdentity(LoggingConfigurable):
         )
         own = {"hub_auth": self.hub_auth}
         self.handler_class: type[RequestHandler] = type("HubHandler", (HubOAuthenticated, RequestHandler), own)
-        self.callback_handler = type("CallbackHandler", (HubOAuthCallbackHandler,), own)
+        self.callback_handler = type("CallbackHandler", (DiscreetHandler, HubOAuthCallbackHandler), own)
         self.settings = {"cookie_secret": secret}
         """What a tornado application of these handlers needs."""
         self._told: set[str] = set()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.redaction import masked_url
-from jupyter_mlops.service.app import routes
+from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.maintenance import Maintenance
@@ -124,12 +124,11 @@ class Serving:
 
     def _make_app(self, service: Service) -> Application:
         base = self._settings.base_url
-        api = routes(service, base)
         if self._hub is None:
-            return Application(api)
+            return make_app(service, base)
         from jupyter_mlops.hub.pages import pages
 
-        return Application([*pages(self._hub, service, base), *api], **self._hub.settings)
+        return make_app(service, base, pages(self._hub, service, base), **self._hub.settings)
 
     def _end_in_time(self) -> None:
         """What hangs (a database that is away) must not keep the process: all that was acknowledged is durable."""

@@ -11,6 +11,7 @@ import tornado.web
 from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
 from jupyter_mlops.service.live import EventsHandler, Listeners
+from jupyter_mlops.service.server import Application
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
 from jupyter_mlops.tracker.operations import (
     EVENTS,
@@ -56,9 +57,14 @@ def mixed(handler: type[ApiHandler], service: Service) -> type[tornado.web.Reque
     return type(handler.__name__, (handler, service.identity.handler_class), {})
 
 
-def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **settings: Any) -> tornado.web.Application:
-    """An application of its own."""
-    return tornado.web.Application([*more, *routes(service, base)], **settings)
+def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **settings: Any) -> Application:
+    """An application of its own, in which any other URL is answered in the API's form, too."""
+    return Application(
+        [*more, *routes(service, base)],
+        default_handler_class=UnknownHandler,
+        default_handler_args={"service": service},
+        **settings,
+    )
 
 
 def _pattern(path: str) -> str:

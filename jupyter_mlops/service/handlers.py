@@ -61,7 +61,18 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
 
 
-class ApiHandler(RequestHandler):
+class DiscreetHandler(RequestHandler):
+    """Logs errors without the query and the headers of their requests, in which people put secrets."""
+
+    def log_exception(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, HTTPError) and error.status_code < 500:
+            logger.debug("%d %s %s", error.status_code, self.request.method, self.request.path)
+        else:
+            where = (self.request.method, self.request.path)
+            logger.error("%s %s failed", *where, exc_info=(kind, error, traceback))  # type: ignore[arg-type]
+
+
+class ApiHandler(DiscreetHandler):
     """Base of the API's handlers, mixed with the identity's own class. ``scopes`` says by HTTP method what a credential
     must have at least; a method that is not there is not answered."""
 
@@ -210,7 +221,8 @@ class OperationHandler(ApiHandler):
 
     @property
     def decides(self) -> bool:
-        return self.operations[str(self.request.method)].decides
+        found = self.operations.get(str(self.request.method))
+        return found is not None and found.decides
 
     async def get(self, **parts: str) -> None:
         await self.answered(self._operate("GET", parts))

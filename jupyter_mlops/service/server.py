@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import Future
+from collections.abc import Callable
+from functools import partial
+from typing import cast
 from weakref import WeakSet
 
 import tornado.web
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream
 
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.service.handlers import LARGEST_BODY
+from jupyter_mlops.tracker import wire
 
 logger = logging.getLogger("jupyter_mlops.service")
 
@@ -20,6 +27,8 @@ LARGEST_HEADER = 256 << 10
 IDLE_SECONDS = 600.0
 """How long a connection may be kept that nobody uses."""
 _POLL_SECONDS = 0.02
+_LARGEST_DROPPED = 4 * LARGEST_BODY
+_MOST_DIGITS = 19
 
 
 class Application(tornado.web.Application):
@@ -37,9 +46,12 @@ class Application(tornado.web.Application):
         """The number of requests that wait for their answer."""
         return sum(not _gone(request) for request in self._begun)
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> tornado.web._HandlerDelegate:
+    def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> HTTPMessageDelegate:  # type: ignore[override]
+        found = super().find_handler(request, **kwargs)
+        if not found.stream_request_body and _length(request) > LARGEST_BODY:
+            return _TooLarge(request)
         self._begun.add(request)
-        return super().find_handler(request, **kwargs)
+        return found
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request = handler.request
@@ -52,6 +64,25 @@ class Application(tornado.web.Application):
             request.path,
             1000 * request.request_time(),
         )
+
+
+class _TooLarge(HTTPMessageDelegate):
+    """Answers a body that is too large, at its end: a client that sends it before it reads would take the answer for a
+    broken connection. One that is larger by far is cut off."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._connection = cast(HTTP1Connection, request.connection)
+
+    def headers_received(self, start_line: object, headers: HTTPHeaders) -> None:  # noqa: ARG002
+        self._connection.set_max_body_size(_LARGEST_DROPPED)
+
+    def finish(self) -> None:
+        body = _refusal(f"the body has more than {LARGEST_BODY} bytes: send it in parts")
+        headers = HTTPHeaders({"Content-Type": wire.JSON, "Content-Length": str(len(body)), "Connection": "close"})
+        self._connection.write_headers(ResponseStartLine("HTTP/1.1", 413, "Content Too Large"), headers, body)
+        self._connection.finish()
+        # Nobody else does, where the answer does not come from a handler.
+        self._connection.no_keep_alive = True
 
 
 class Server(HTTPServer):
@@ -74,11 +105,13 @@ class Server(HTTPServer):
             max_body_size=LARGEST_BODY,
         )
         self._app = app
+        logging.getLogger("tornado.general").addFilter(_without_details)
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         stream.set_nodelay(True)
         # After each request tornado would have the kernel collect bytes again, which delays pieces of a download.
         stream.set_nodelay = _left_as_it_is  # type: ignore[method-assign]
+        stream.write = partial(_in_our_form, stream.write)  # type: ignore[method-assign]
         super().handle_stream(stream, address)
 
     async def drain(self, seconds: float) -> int:
@@ -101,3 +134,35 @@ def _gone(request: HTTPServerRequest) -> bool:
 
 def _left_as_it_is(value: bool) -> None:  # noqa: ARG001
     return
+
+
+def _length(request: HTTPServerRequest) -> int:
+    """The length that a request declares, bytes; 0 for what is none, which tornado refuses."""
+    given = request.headers.get("Content-Length", "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < _MOST_DIGITS else 0
+
+
+def _refusal(message: str) -> bytes:
+    return wire.encode(wire.problem(InvalidValue(message)), wire.JSON)
+
+
+def _malformed() -> bytes:
+    body = _refusal("this is no HTTP/1.1 request, or its body is too large")
+    head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {wire.JSON}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
+
+
+_BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""How tornado answers what it cannot read, without asking anybody."""
+_IN_OUR_FORM = _malformed()
+
+
+def _in_our_form(write: Callable[[bytes | memoryview], Future[None]], data: bytes | memoryview) -> Future[None]:
+    return write(_IN_OUR_FORM if data == _BARE else data)
+
+
+def _without_details(record: logging.LogRecord) -> bool:
+    """What could not be read may be a header with a secret in it."""
+    if record.msg == "Malformed HTTP message from %s: %s" and isinstance(record.args, tuple):
+        record.args = (record.args[0], "it is not told here, since it may hold secrets")
+    return True

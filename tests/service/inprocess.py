@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.service.app import make_app
-from jupyter_mlops.service.handlers import LARGEST_BODY, Service
+from jupyter_mlops.service.handlers import Service
+from jupyter_mlops.service.server import Server
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
 from jupyter_mlops.tracker.connect import connect
 
@@ -53,7 +53,7 @@ def running(database_url: str, artifacts: Path, folder: Path, port: int = 0) -> 
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         service = Service(tracker, TokenFile(tokens), executor)  # type: ignore[arg-type]
-        server = HTTPServer(make_app(service), max_body_size=LARGEST_BODY)
+        server = Server(make_app(service))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)
         ports.append(sockets[0].getsockname()[1])
