@@ -66,7 +66,7 @@ class JupyterIdentity:
     def __init__(self) -> None:
         self._name = owner()
 
-    async def principal(self, handler: RequestHandler) -> Principal:
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:  # noqa: ARG002 - always is
         user = handler.current_user
         if user is None:
             raise Unauthenticated("this server does not know who is asking")
