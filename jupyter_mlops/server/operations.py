@@ -6,7 +6,7 @@ those of :mod:`jupyter_mlops.tracker.operations`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -172,6 +172,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     request: type[Request]
     answer: type[Record]
     summary: str
+
+    decides: ClassVar[bool] = False
+    """Nothing that is asked here decides for others."""
 
     @property
     def id(self) -> str:
