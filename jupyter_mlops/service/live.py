@@ -30,6 +30,8 @@ RECHECK_SECONDS = 30.0
 PING_SECONDS = 30.0
 MOST_UNSENT = 256
 """Messages that may wait for a slow listener; then the connection ends, and the listener comes back and loads anew."""
+LARGEST_MESSAGE = 4096
+"""Bytes of what a listener may say; who says more is cut off."""
 AWAY_SECONDS = 1.0
 INTERNAL_ERROR, TRY_AGAIN_LATER, NO_LONGER_ALLOWED = 1011, 1013, 4401
 """Why a connection is closed: WebSocket's codes (RFC 6455, section 7.4), and one of our own."""
@@ -107,6 +109,10 @@ class EventsHandler(ApiHandler, WebSocketHandler):
     @property
     def ping_interval(self) -> float:
         return PING_SECONDS
+
+    @property
+    def max_message_size(self) -> int:
+        return LARGEST_MESSAGE
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         if self.request.headers.get("Upgrade", "").lower() != "websocket":

@@ -78,11 +78,9 @@ class _TooLarge(HTTPMessageDelegate):
 
     def finish(self) -> None:
         body = _refusal(f"the body has more than {LARGEST_BODY} bytes: send it in parts")
-        headers = HTTPHeaders({"Content-Type": wire.JSON, "Content-Length": str(len(body)), "Connection": "close"})
+        headers = HTTPHeaders({"Content-Type": wire.JSON, "Content-Length": str(len(body))})
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", 413, "Content Too Large"), headers, body)
         self._connection.finish()
-        # Nobody else does, where the answer does not come from a handler.
-        self._connection.no_keep_alive = True
 
 
 class Server(HTTPServer):

@@ -6,8 +6,6 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
-import msgspec
-
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.tracker.operations import PRINCIPAL
 from jupyter_mlops.tracker.remote.client import Client, Token
@@ -58,7 +56,7 @@ class RemoteTracker(Noun):
     def principal(self) -> Principal:
         """Who the service takes the caller for."""
         answer = self._client.send("GET", PRINCIPAL, {}, repeatable=True)
-        return msgspec.msgpack.decode(answer.data, type=Principal)
+        return self._client.read(answer, Principal)
 
     def close(self) -> None:
         self._client.close()

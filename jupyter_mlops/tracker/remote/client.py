@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -23,11 +23,15 @@ from jupyter_mlops.tracker.operations import PREFIX, Operation
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 """How long a silence of the service may be."""
+BYTES = "application/octet-stream"
+"""What files are sent as."""
 _CONNECTIONS = 8
 """Connections that are kept when idle; more are opened as threads need them."""
 
 Query = Mapping[str, Any]
 Token = str | Callable[[], str | None] | None
+
+T = TypeVar("T")
 
 
 class Client:
@@ -72,11 +76,17 @@ class Client:
         # What carries its position in a stream, or changes nothing, may be sent again.
         repeatable = operation.method == "GET" or rest.get("position") is not None
         answer = self.send(operation.method, path, {} if operation.has_body else rest, body, repeatable=repeatable)
-        if operation.answer is type(None):
-            return None
+        if operation.answer is not type(None):
+            return self.read(answer, operation.answer)
+        if answer.status != 204:
+            raise self._failure(answer)
+        return None
+
+    def read(self, answer: urllib3.BaseHTTPResponse, kind: type[T]) -> T:
+        """The record in an answer; ``Unavailable`` when there is none of this ``kind``."""
         try:
-            return msgspec.msgpack.decode(answer.data, type=operation.answer)
-        except msgspec.DecodeError as error:
+            return msgspec.msgpack.decode(answer.data, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unavailable(f"{self.url} answers what this version does not understand: {error}") from error
 
     def send(
@@ -91,8 +101,9 @@ class Client:
         stream: bool = False,
         silence: float = READ_SECONDS,
     ) -> urllib3.BaseHTTPResponse:
-        """The service's answer to a request below its API, when it is a good one; with ``stream`` its body is still to
-        be read, and the answer to be closed. ``headers`` are those of a body; ``silence`` is in seconds.
+        """The service's answer to a request below its API, when it is a good one: a record, or nothing. With ``stream``
+        it is bytes, still to be read, and the answer is to be closed. ``headers`` are those of a body; ``silence`` is
+        in seconds.
 
         Raises
         ------
@@ -115,11 +126,16 @@ class Client:
                 retries=retries,
                 redirect=False,
                 preload_content=not stream,
+                # Nothing compressed was asked for, and what comes all the same may be much more than it looks.
+                decode_content=False,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=silence),
             )
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable(error) from error
-        if 200 <= answer.status < 300:
+        # A login page, too, is answered with 200: taken for an answer, what was sent would be lost.
+        kind = BYTES if stream else wire.MSGPACK
+        named = answer.headers.get("Content-Type", "").startswith(kind)
+        if (answer.status == 204 and not stream) or (200 <= answer.status < 300 and named):
             return answer
         raise self._failure(answer)
 
@@ -155,10 +171,10 @@ class Client:
         finally:
             answer.release_conn()
         kind = answer.headers.get("Content-Type", "")
-        if kind.startswith(wire.JSON):
+        if kind.startswith(wire.JSON) and answer.status >= 400:
             try:
                 return wire.raised(msgspec.json.decode(content, type=wire.Problem))
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass
         # Nothing that the service itself answers: a proxy in front of it, a login page, another program.
         if answer.status in (401, 403):

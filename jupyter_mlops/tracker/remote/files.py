@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import urllib3
 
 from jupyter_mlops.core.arguments import checked_call
@@ -32,7 +31,8 @@ def read(client: Client, path: str, query: Mapping[str, Any], what: str) -> Iter
     """The bytes that the service has at ``path``, in pieces; a whole file is compared with its digest at the end."""
     answer = client.send("GET", path, query, repeatable=True, stream=True)
     digest = answer.headers.get(DIGEST_HEADER)
-    size = int(answer.headers.get("Content-Length", -1))
+    told = answer.headers.get("Content-Length", "")
+    size = int(told) if told.isascii() and told.isdigit() else -1
 
     def pieces() -> Iterator[bytes]:
         seen, length = hashlib.sha256(), 0
@@ -92,7 +92,7 @@ class RemoteArtifacts(Noun):
             content = file.read()
         url = filled(UPLOAD_CONTENT, run_id=run_id, upload_id=upload_id)
         answer = put_bytes(self._client, url, {"path": path, "offset": offset}, content)
-        return msgspec.msgpack.decode(answer.data, type=Part)
+        return self._client.read(answer, Part)
 
     @checked_call
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -118,7 +118,7 @@ class RemoteArtifacts(Noun):
         if position is not None:
             query |= {"stream": position.stream, "number": position.number}
         answer = put_bytes(self._client, filled(RUN_CONTENT, run_id=run_id), query, content)
-        return msgspec.msgpack.decode(answer.data, type=Artifact)
+        return self._client.read(answer, Artifact)
 
     def _applied(self, run_id: str, path: str) -> Artifact:
         """What a put that was applied before has left."""

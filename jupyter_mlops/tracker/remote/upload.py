@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-import msgspec
 import urllib3
 
 from jupyter_mlops.core.errors import Unavailable
@@ -90,7 +89,7 @@ class Upload:
 
         # What is between may give up before a long commit is done; it goes on, and is asked for again.
         answer = _patiently(commit, _PATIENCE + work)
-        return msgspec.msgpack.decode(answer.data, type=tuple[Artifact, ...])
+        return self._client.read(answer, tuple[Artifact, ...])
 
     def abandon(self) -> None:
         """Drop what was sent, unless another can go on with it."""
