@@ -6,6 +6,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, Param, Series, Tag
+from jupyter_mlops.core.redaction import shown
 from jupyter_mlops.core.values import (
     DEEPEST_JSON,
     LARGEST_INT,
@@ -50,8 +51,9 @@ def check_batch(batch: Batch) -> None:
             raise InvalidValue(f"parameter {item.key!r}: redacted is True or False, not {short(item.redacted)}")
         _check_json(item.value, f"parameter {item.key!r}")
         if texts.setdefault(item.key, item.text) != item.text:
+            first, second = shown(item.key, texts[item.key]), shown(item.key, item.text)
             raise InvalidValue(
-                f"parameter {item.key!r} is given twice, as {short(texts[item.key])} and as {short(item.text)}; "
+                f"parameter {item.key!r} is given twice, as {first} and as {second}; "
                 "a run has one value of each parameter"
             )
     _check_tags(batch.tags)

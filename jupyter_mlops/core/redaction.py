@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from jupyter_mlops.core.records import Json, Param
+from jupyter_mlops.core.values import short
 
 REDACTED = "[redacted]"
 
@@ -105,6 +106,11 @@ def redact_value(name: str, value: Json, secrets: Collection[str] = ()) -> Json:
             key: redact_value(name if is_secret_name(name) else str(key), item, secrets) for key, item in value.items()
         }
     return value
+
+
+def shown(name: str, value: Json) -> str:
+    """A value that goes by ``name``, short and with nothing secret, for a message."""
+    return short(redact_value(name, value))
 
 
 def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:

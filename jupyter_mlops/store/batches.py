@@ -21,7 +21,7 @@ from jupyter_mlops.core.records import (
     Lifecycle,
     RunStatus,
 )
-from jupyter_mlops.core.values import short
+from jupyter_mlops.core.redaction import shown
 from jupyter_mlops.store import events, heartbeats, metrics, schema, streams
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.events import Event
@@ -324,7 +324,7 @@ def _add_params(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def _require_same(run_id: str, key: str, present: str, new: str) -> None:
     if present != new:
         raise InvalidValue(
-            f"run {run_id}: parameter {key!r} is {short(present)} already and cannot become {short(new)}; "
+            f"run {run_id}: parameter {key!r} is {shown(key, present)} already and cannot become {shown(key, new)}; "
             "log a changing value as a tag or a metric"
         )
 

@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -122,6 +124,35 @@ def test_many_cookies_are_no_reason_to_refuse(tmp_path: Path) -> None:
     with started(tmp_path, "--tokens", "tokens.json") as (_, url):
         headers = authorization(credential) | {"Cookie": "; ".join(f"c{n}={'x' * 4000}" for n in range(40))}
         assert requests.get(f"{url}api/v1/principal", headers=headers, timeout=30).ok
+
+
+def test_no_secret_of_a_request_is_kept_or_said(tmp_path: Path) -> None:
+    shown = token(tmp_path, "ann", "--scopes", "write")
+    unknown, cookie, query = (f"Zx{uuid.uuid4().hex}" for _ in range(3))
+    answers: list[str] = []
+    arguments = ("--tokens", str(tmp_path / "tokens.json"), "--log-level", "DEBUG")
+    with started(tmp_path, *arguments) as service:
+
+        def ask(method: str, path: str, given: str = shown, **keywords: Any) -> Any:
+            headers = authorization(given) | {"Cookie": f"session={cookie}", "X-Forwarded-For": query}
+            url = f"{service.url.rstrip('/')}/{path}"
+            answer = requests.request(method, url, headers=headers, timeout=30, **keywords)
+            answers.append(answer.text + str(answer.headers))
+            return answer
+
+        experiment = ask("POST", "api/v1/experiments", json={"name": "e"}).json()["experiment_id"]
+        run = ask("POST", "api/v1/runs", json={"new": {"experiment_id": experiment}}).json()["run_id"]
+        for method in ("GET", "POST", "PUT", "DELETE", "FOO"):
+            for path in ("principal", f"runs/{run}", f"runs/{run}/content", "runs/%ff", "audit", "events", "nothing"):
+                for given in (shown, unknown):
+                    assert ask(method, f"api/v1/{path}?path=a&token={query}", given).status_code < 500
+        assert ask("GET", f"metrics?token={query}").status_code == 200
+    log = (tmp_path / "service.log").read_text()
+    assert "DEBUG" in log or "/api/v1/principal" in log
+    for secret in (shown, unknown, cookie, query):
+        assert secret not in "".join(answers)
+        search = ["grep", "-rlaF", secret, str(tmp_path)]
+        assert subprocess.run(search, check=False, capture_output=True).stdout == b"", secret
 
 
 def test_the_configuration_file_it_writes_is_one_it_reads(tmp_path: Path) -> None:

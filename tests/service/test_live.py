@@ -15,6 +15,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Progress, RunChange
+from jupyter_mlops.service.live import LARGEST_MESSAGE
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.events import Event, add_events
@@ -117,6 +118,54 @@ def test_strangers_and_pages_of_other_sites_hear_nothing(
     with pytest.raises(HTTPClientError) as refused:
         asyncio.run(listen(service, token, **headers))
     assert refused.value.code == status
+
+
+def test_who_floods_or_never_reads_is_nobody_elses_trouble(service: Running) -> None:
+    token = service.token("ada")
+    tracker = RemoteTracker(service.url, token)
+
+    async def watch() -> None:
+        loud = await listen(service, token)
+        await loud.write_message(b"x" * (LARGEST_MESSAGE + 1), binary=True)
+        assert await asyncio.wait_for(loud.read_message(), SECONDS) is None
+        # These do not take what they are sent, and one says much, in small pieces.
+        deaf = [await listen(service, token) for _ in range(30)]
+        listener = await listen(service, token)
+        for _ in range(2000):
+            await deaf[0].write_message(b"x" * LARGEST_MESSAGE, binary=True)
+        experiment = await asyncio.to_thread(tracker.experiments.ensure, "heard")
+        await next_of(listener, "experiment.created", experiment.experiment_id)
+        for socket in (*deaf, listener):
+            socket.close()
+
+    asyncio.run(watch())
+    tracker.close()
+
+
+def test_a_share_that_is_taken_back_ends_what_is_told(service: Running) -> None:
+    ada, bo = (RemoteTracker(service.url, service.token(name, scope="promote")) for name in ("ada", "bo"))
+    token = service.token("bo")
+
+    async def watch() -> None:
+        experiment = await asyncio.to_thread(ada.experiments.create, "shared for a while")
+        await asyncio.to_thread(ada.experiments.share, experiment.experiment_id, to_user="bo")
+        listener = await listen(service, token)
+        kept = await asyncio.to_thread(ada.runs.create, NewRun(experiment_id=experiment.experiment_id))
+        await next_of(listener, "run.created", kept.run_id)
+        await asyncio.to_thread(ada.experiments.unshare, experiment.experiment_id, to_user="bo")
+        hidden = await asyncio.to_thread(ada.runs.create, NewRun(experiment_id=experiment.experiment_id))
+        own = await asyncio.to_thread(bo.experiments.create, "own")
+        told: list[str] = []
+        while own.experiment_id not in told:
+            message = await asyncio.wait_for(listener.read_message(), SECONDS)
+            assert isinstance(message, str)
+            told += [event["target"] for event in json.loads(message)]
+        assert hidden.run_id not in told
+        listener.close()
+
+    asyncio.run(watch())
+    ada.close()
+    bo.close()
 
 
 def test_a_number_that_becomes_visible_late_is_told_once(postgres_url: str) -> None:
