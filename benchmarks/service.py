@@ -7,6 +7,7 @@ writes would otherwise wait 40 ms for one, which would flatter whoever writes on
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import statistics
@@ -36,48 +37,33 @@ CLIENTS = 8
 
 
 class Connection:
-    """One client's connection: requests that are ready as bytes, answers that are read to their end and not more."""
+    """One client's connection, which is kept."""
 
     def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url)
-        self._host = f"{parts.hostname}:{parts.port}"
-        self._token = token
-        self._socket = socket.create_connection((parts.hostname, parts.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"token {token}"
+        self._http = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
+        self._http.connect()
 
-    def post(self, path: str, body: Any, method: str = "POST") -> bytes:
+    def send(self, method: str, path: str, body: Any) -> bytes:
         """The body of the answer to a JSON request."""
-        content = json.dumps(body).encode()
-        credential = f"Authorization: token {self._token}\r\n" if self._token else ""
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\n{credential}"
-            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-        )
-        self._socket.sendall(head.encode() + content)
-        received = b""
-        while b"\r\n\r\n" not in received:
-            received += self._receive()
-        head_received, _, rest = received.partition(b"\r\n\r\n")
-        lines = head_received.decode("latin-1").lower().split("\r\n")
-        status = int(lines[0].split()[1])
-        length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
-        while len(rest) < length:
-            rest += self._receive()
-        if status >= 300:
-            raise RuntimeError(f"{path} answered {status}: {rest[:500]!r}")
-        return rest
-
-    def _receive(self) -> bytes:
+        self._http.request(method, path, json.dumps(body), self._headers)
         # The kernel forgets it after a while.
         if sys.platform == "linux":
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        piece = self._socket.recv(1 << 16)
-        if not piece:
-            raise RuntimeError(f"{self._host} closed the connection")
-        return piece
+            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        answer = self._http.getresponse()
+        content = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{path} answered {answer.status}: {content[:500]!r}")
+        return content
+
+    def post(self, path: str, body: Any) -> bytes:
+        return self.send("POST", path, body)
 
     def close(self) -> None:
-        self._socket.close()
+        self._http.close()
 
 
 @dataclass
@@ -135,8 +121,12 @@ def _load(served: Served, call: Callable[[Served, Connection, str], None], secon
 
     def client() -> int:
         connection = served.connect()
-        run_id = served.new_run(connection)
-        call(served, connection, run_id)
+        try:
+            run_id = served.new_run(connection)
+            call(served, connection, run_id)
+        except BaseException:
+            ready.abort()
+            raise
         ready.wait()
         until = time.perf_counter() + seconds
         calls = 0
@@ -221,7 +211,7 @@ def _ours(database: str, folder: Path) -> Iterator[Served]:
             connection.post(f"/api/v1/runs/{run_id}/log", {"batch": {"metrics": points}})
 
         def finish(connection: Connection, run_id: str) -> None:
-            connection.post(f"/api/v1/runs/{run_id}", {"change": {"status": "FINISHED"}}, "PATCH")
+            connection.send("PATCH", f"/api/v1/runs/{run_id}", {"change": {"status": "FINISHED"}})
 
         yield Served(url, psutil.Process(process.pid), token, new_run, log, finish)
 

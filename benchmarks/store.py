@@ -123,6 +123,8 @@ def _search(label: str, tracker: Tracker, peer: population.Peer, runs: int) -> C
             divide_by=SEARCHES,
         ),
         goal=">= 40x",
+        note="of our time, about a third finds the runs (each of some 440 candidates is asked for its param) and two "
+        "thirds read the hundred found, complete; 40x on PostgreSQL would be 1.5 ms, less than its server needs",
     )
 
 
