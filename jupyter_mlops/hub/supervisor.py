@@ -21,8 +21,9 @@ from contextlib import suppress
 from jupyter_mlops.core.errors import InvalidValue
 
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 30.0
-"""Seconds before another start, when one after the other died soon: doubled each time."""
+LONGEST_PAUSE = 3.0
+"""Seconds before another start, when one after the other died soon: doubled each time. No longer, so that whoever
+calls is never kept for more than some five seconds by a serving process that died."""
 SETTLED_SECONDS = 10.0
 """Who has lived for so long did not die of how it was started: the next is started at once."""
 _BACKLOG = 1024
