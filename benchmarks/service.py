@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import statistics
 import subprocess
@@ -196,9 +197,9 @@ def _ours(database: str, folder: Path) -> Iterator[Served]:
     tokens = folder / "tokens.json"
     token = create_token(tokens, Grant(user="ada"))
     arguments = ["--db", database, "--artifacts", str(folder / "files"), "--tokens", str(tokens), "--port", "0"]
-    with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], folder) as process:
-        assert process.stdout is not None
-        url = next(word for word in process.stdout.readline().decode().split() if word.startswith("http")).rstrip("/")
+    said = folder / "ours.txt"
+    with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], said) as process:
+        url = _url_in(said, process)
         first = Connection(url, token)
         experiment_id = json.loads(first.post("/api/v1/experiments", {"name": "load"}))["experiment_id"]
         first.close()
@@ -224,7 +225,7 @@ def _peer(database: str, folder: Path) -> Iterator[Served]:
     url = f"http://127.0.0.1:{port}"
     arguments = ["--backend-store-uri", database, "--default-artifact-root", str(folder / "peer")]
     arguments += ["--host", "127.0.0.1", "--port", str(port), "--workers", "4"]
-    with _started([sys.executable, "-m", "mlflow", "server", *arguments], folder) as process:
+    with _started([sys.executable, "-m", "mlflow", "server", *arguments], folder / "peer.txt") as process:
         _wait_for(port, process)
         first = Connection(url)
         experiment = json.loads(first.post("/api/2.0/mlflow/experiments/create", {"name": "load"}))
@@ -247,9 +248,10 @@ def _peer(database: str, folder: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log)
+def _started(command: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    # Into files: nobody reads a pipe, and a server whose pipe is full of its log waits for ever.
+    with said.open("wb") as output, said.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=said.parent, stdout=output, stderr=log)
     try:
         yield process
     finally:
@@ -263,6 +265,16 @@ def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
         for worker in workers:
             if worker.is_running():
                 worker.kill()
+
+
+def _url_in(said: Path, process: subprocess.Popen[bytes]) -> str:
+    """The URL in the line that our service says when it is ready."""
+    while process.poll() is None:
+        found = re.search(r"http\S+[^/\s](?=/?\s)", said.read_text())
+        if found is not None:
+            return found[0]
+        time.sleep(0.05)
+    raise RuntimeError(f"the service ended with {process.returncode}; see {said.with_suffix('.log')}")
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
