@@ -41,17 +41,11 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.store import schema
-from jupyter_mlops.tracker import protocol
+from jupyter_mlops.tracker import operations
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 
-NOUNS = {
-    "experiments": protocol.Experiments,
-    "runs": protocol.Runs,
-    "artifacts": protocol.Artifacts,
-    "models": protocol.Models,
-    "datasets": protocol.Datasets,
-}
+NOUNS = {noun: kind for noun, kind in operations.NOUNS.items() if noun}
 ROWS = sa.select(sa.literal(0)).union_all(
     *(sa.select(sa.func.count()).select_from(table) for table in schema.metadata.sorted_tables if table.name != "event")
 )
