@@ -198,6 +198,10 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 def _configure_postgresql(connection: Any, _record: Any) -> None:
     # Searches are short walks along indexes that are mostly in memory, for which parallel workers cost more than they
     # bring, and so does remembering what was looked up: hardly a run is looked up twice.
+    from psycopg.types.numeric import Int8Dumper
+
+    # Else each size of an integer is a type of its own, and each mixture of types a statement to prepare.
+    connection.adapters.register_dumper(int, Int8Dumper)
     with connection.cursor() as cursor:
         cursor.execute("SET random_page_cost = 1.1")
         cursor.execute("SET max_parallel_workers_per_gather = 0")
