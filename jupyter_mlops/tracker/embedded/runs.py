@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
@@ -25,6 +26,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.core.redaction import redact_batch, redact_text
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
 from jupyter_mlops.store import calls, events, histories, runs, streams
 from jupyter_mlops.store.runs import Facts
@@ -51,6 +53,7 @@ class EmbeddedRuns:
                 f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
             )
         check_new_run(new)
+        new = _redacted_run(new)
         name = new_run_name() if new.name is None else new.name
         if not is_id(new.experiment_id):
             raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
@@ -64,13 +67,13 @@ class EmbeddedRuns:
         _check_id(run_id)
         check_position(position)
         check_batch(batch)
-        self._context.writer.submit(calls.Log(run_id, batch, self._context.caller, position))
+        self._context.writer.submit(calls.Log(run_id, redact_batch(batch), self._context.caller, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         _check_id(run_id)
         check_position(position)
         check_change(change)
-        self._context.writer.submit(calls.Change(run_id, change, self._context.caller, position))
+        self._context.writer.submit(calls.Change(run_id, _redacted_change(change), self._context.caller, position))
         return self.get(run_id)
 
     def heartbeat(self, run_id: str) -> None:
@@ -216,3 +219,20 @@ class EmbeddedRuns:
 def _check_id(run_id: str) -> None:
     if not is_id(run_id):
         raise NotFound(f"run {values.short(run_id)} does not exist")
+
+
+def _redacted_run(new: NewRun) -> NewRun:
+    batch, source = redact_batch(new.batch), redact_text(new.source)
+    if batch is new.batch and source == new.source:
+        return new
+    return msgspec.structs.replace(new, batch=batch, source=source)
+
+
+def _redacted_change(change: RunChange) -> RunChange:
+    """``source`` of a reason is the notebook's own, which stays exact."""
+    reason = change.reason
+    if reason is None:
+        return change
+    trace = reason.traceback and redact_text(reason.traceback)
+    reason = msgspec.structs.replace(reason, message=redact_text(reason.message), traceback=trace)
+    return msgspec.structs.replace(change, reason=reason)
