@@ -85,6 +85,8 @@ class Database:
                 connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
                 pool_size=min(connections, KEPT_TO_SQLITE) if self.is_sqlite else connections,
                 max_overflow=connections,
+                # An error is logged with its statement, not with what people wrote.
+                hide_parameters=True,
             )
         except ModuleNotFoundError as error:
             raise MissingDependency(

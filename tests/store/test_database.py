@@ -222,3 +222,10 @@ def test_writers_take_turns(sqlite_url: str) -> None:
     assert min(order.count(number) for number in range(4)) > 0
     for database in databases:
         database.close()
+
+
+def test_errors_do_not_tell_what_was_to_be_stored(database: Database) -> None:
+    statement = sa.text("INSERT INTO nowhere VALUES (:text)")
+    with pytest.raises(sa.exc.DBAPIError, match="nowhere") as failed, database.write() as connection:
+        connection.execute(statement, {"text": "hunter2"})
+    assert "hunter2" not in str(failed.value)
