@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
+from itertools import count
 from types import MappingProxyType, NoneType
 from typing import Any, TypeVar, cast
 
@@ -61,6 +62,12 @@ class Service:
         self.metrics = ServiceMetrics(tracker)
 
         self._written = Wakeups()
+        self._run = new_id()[:20]
+        self._requests = count()
+
+    def new_request_id(self) -> str:
+        """Another one, unique among all services."""
+        return f"{self._run}{next(self._requests):012x}"
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
@@ -95,7 +102,7 @@ class ApiHandler(DiscreetHandler):
 
     def initialize(self, service: Service) -> None:
         self.service = service
-        self.request_id = new_id()
+        self.request_id = service.new_request_id()
         self.set_header("X-Request-Id", self.request_id)
         self.principal: Principal | None = None
 
