@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import requests
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ c.JupyterHub.load_groups = {{"red": {{"users": ["ann", "bea"]}}, "blue": {{"user
 c.JupyterHub.services = [
     {{"name": "tester", "api_token": "{tester}"}},
     {{"name": "ci", "api_token": "{ci}"}},
+    {{"name": "bare", "api_token": "{bare}"}},
 ]
 c.JupyterHub.load_roles = [
     {{"name": "tester", "services": ["tester"], "scopes": ["admin:users", "admin:groups", "admin:servers", "tokens"]}},
@@ -74,7 +76,7 @@ class Hub:
     """A running hub; ``url`` is its public one, without a slash at its end, ``direct_url`` the service's own."""
 
     def __init__(
-        self, url: str, direct_url: str, folder: Path, tester: str, ci: str, process: subprocess.Popen[bytes]
+        self, url: str, direct_url: str, folder: Path, tester: str, ci: str, bare: str, process: subprocess.Popen[bytes]
     ) -> None:
         self.url = url
         self.direct_url = direct_url
@@ -82,6 +84,8 @@ class Hub:
         self.api = f"{self.service_url}/api/v1/"
         self.folder = folder
         self.ci_token = ci
+        self.bare_token = bare
+        """Of a service that has no role."""
         self._tester = {"Authorization": f"token {tester}"}
         self._process = process
 
@@ -117,8 +121,6 @@ class Hub:
 
     def service_process(self) -> int:
         """The id of the service's process."""
-        import psutil
-
         (found,) = [
             child.pid
             for child in psutil.Process(self._process.pid).children()
@@ -171,13 +173,13 @@ def running(
 ) -> Iterator[Hub]:
     """A hub with the service, until the block ends. ``pythonpath`` may hold another JupyterHub."""
     public, hub, proxy, service = free_ports(4)
-    tester, ci = secrets.token_hex(16), secrets.token_hex(16)
+    tester, ci, bare = (secrets.token_hex(16) for _ in range(3))
     given = {"MLOPS_HOME": str(folder / "home"), **(environment or {})}
     if pythonpath:
         given["PYTHONPATH"] = pythonpath
     written = _CONFIG.format(
-        public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, db_url=db_url,
-        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given,
+        public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, bare=bare,
+        db_url=db_url, proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given,
     )  # fmt: skip
     (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
     (folder / "service.py").write_text(f"c.HubIdentity.cache_seconds = {CACHE_SECONDS}\n", encoding="utf-8")
@@ -191,7 +193,7 @@ def running(
             cwd=folder, env=own, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     started = Hub(
-        f"http://127.0.0.1:{public}", f"http://127.0.0.1:{service}/services/mlops", folder, tester, ci, process
+        f"http://127.0.0.1:{public}", f"http://127.0.0.1:{service}/services/mlops", folder, tester, ci, bare, process
     )
     try:
 
@@ -214,3 +216,32 @@ def running(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextmanager
+def replica(hub: Hub, **environment: str) -> Iterator[str]:
+    """A service that the hub did not start, with what the docs say that it needs, and no more; gives its URL. What it
+    says is in ``replica.log`` in the hub's folder."""
+    documented = ("SERVICE_NAME", "SERVICE_PREFIX", "API_URL", "API_TOKEN")
+    names = {"PATH", "MLOPS_HOME", "MLOPS_TRACKING_URL", "MLOPS_ARTIFACTS_URL"}
+    names |= {f"JUPYTERHUB_{name}" for name in documented}
+    managed = psutil.Process(hub.service_process()).environ()
+    names |= {"PYTHONPATH"} & managed.keys()
+    (port,) = free_ports(1)
+    given = {name: managed[name] for name in names} | {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
+    with (
+        (hub.folder / "replica.log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "jupyter_mlops", "service"],
+            cwd=hub.folder, env=given | environment, stdout=subprocess.PIPE, stderr=log, text=True,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            assert process.stdout is not None
+            ready = re.fullmatch(r"jupyter-mlops is ready at (\S+)\n", process.stdout.readline())
+            assert ready is not None, (hub.folder / "replica.log").read_text()
+            assert f":{port}/" in ready[1]
+            yield ready[1]
+        finally:
+            process.terminate()
+            assert process.wait(12) == 0
