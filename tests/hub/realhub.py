@@ -61,7 +61,6 @@ c.JupyterHub.load_roles = [
 ]
 
 c.JupyterHub.subdomain_host = "{subdomain_host}"
-c.JupyterHub.subdomain_hook = "idna"
 
 from jupyter_mlops.hub import configure
 configure(c, url="http://127.0.0.1:{service}", db_url="{db_url}", artifacts_url="{folder}/artifacts")
@@ -80,8 +79,19 @@ sys.exit(main())
 _PROXY = """
 import sys
 from configurable_http_proxy.cli import main
-# Of this proxy it takes a value, which the hub does not give.
-sys.argv = ["--host-routing=yes" if each == "--host-routing" else each for each in sys.argv]
+from configurable_http_proxy.configproxy import PythonProxy
+from configurable_http_proxy.handlers import ProxyHandler
+
+by_path, asked = PythonProxy.target_for_req, ProxyHandler.get_target_url
+
+# The proxy in pure Python takes routes by host, and forgets the host of a request.
+async def get_target_url(self, path):
+    PythonProxy.target_for_req = lambda proxy, _, path: by_path(proxy, self.request.host_name, f'/{path}')
+    return await asked(self, path)
+
+if "--host-routing" in sys.argv:
+    sys.argv[sys.argv.index("--host-routing")] = "--host-routing=yes"
+    ProxyHandler.get_target_url = get_target_url
 sys.exit(main())
 """
 
@@ -253,7 +263,7 @@ def running(
         def ready() -> bool:
             assert process.poll() is None, started.log[-5000:]
             health = f"http://127.0.0.1:{public}/services/mlops/health"
-            return requests.get(health, headers={"Host": host}, timeout=5).status_code == 200
+            return requests.get(health, headers={"Host": host}, timeout=5, allow_redirects=False).status_code == 200
 
         until(ready, "the hub and its service start")
         known = {user["name"] for user in started.ask("GET", "users").json()}
