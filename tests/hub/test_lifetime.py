@@ -72,42 +72,43 @@ def test_killed_it_is_started_again_and_has_what_it_acknowledged(hub: realhub.Hu
 
 def test_a_replica_that_the_hub_did_not_start_takes_part(hub: realhub.Hub) -> None:
     """It has what the docs say that an external service needs, no more; a login begins at it and ends at the other."""
-    documented = ("SERVICE_NAME", "SERVICE_PREFIX", "API_URL", "API_TOKEN")
-    names = {
-        "PATH",
-        "MLOPS_HOME",
-        "MLOPS_TRACKING_URL",
-        "MLOPS_ARTIFACTS_URL",
-        *(f"JUPYTERHUB_{n}" for n in documented),
-    }
-    managed = psutil.Process(hub.service_process()).environ()
-    (port,) = realhub.free_ports(1)
-    environment = {name: managed[name] for name in names} | {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
-    command = [sys.executable, "-m", "jupyter_mlops", "service"]
-    with subprocess.Popen(
-        command, cwd=hub.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as replica:
-        try:
-            assert replica.stdout is not None
-            url = f"http://127.0.0.1:{port}/services/mlops/"
-            assert replica.stdout.readline() == f"jupyter-mlops is ready at {url}\n"
-            shown = authorization(hub.token(LEAD))
-            asked = [
-                requests.get(each, headers=shown, timeout=30).content
-                for each in (f"{url}api/v1/principal", hub.api + "principal")
-            ]
-            assert asked[0] == asked[1]
-            # Cookies know no ports: what the replica sets is sent to the hub's proxy too.
-            browser = requests.Session()
-            begun = browser.get(url, timeout=30, allow_redirects=False)
-            form = browser.get(hub.url + begun.headers["Location"], timeout=30)
-            page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
-            assert page.url == hub.service_url + "/", page.text
-            assert "<strong>ann</strong>" in page.text
-            assert "<strong>ann</strong>" in browser.get(url, timeout=30).text
-        finally:
-            replica.terminate()
-            assert replica.wait(12) == 0
+    with realhub.replica(hub) as url:
+        shown = authorization(hub.token(LEAD))
+        asked = [
+            requests.get(each, headers=shown, timeout=30).content
+            for each in (f"{url}api/v1/principal", hub.api + "principal")
+        ]
+        assert asked[0] == asked[1]
+        # Cookies know no ports: what the replica sets is sent to the hub's proxy too.
+        browser = requests.Session()
+        begun = browser.get(url, timeout=30, allow_redirects=False)
+        form = browser.get(hub.url + begun.headers["Location"], timeout=30)
+        page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
+        assert page.url == hub.service_url + "/", page.text
+        assert "<strong>ann</strong>" in page.text
+        assert "<strong>ann</strong>" in browser.get(url, timeout=30).text
+        assert "missing: " not in (hub.folder / "replica.log").read_text()
+
+
+def says_what_is_missing(hub: realhub.Hub) -> None:
+    """With a token of a service that has no role, and with one of another service, a replica says so at start, and
+    serves; with the right one it says nothing."""
+    log = hub.folder / "replica.log"
+    bare = {"JUPYTERHUB_SERVICE_NAME": "bare", "JUPYTERHUB_SERVICE_PREFIX": "/services/bare/"}
+    with realhub.replica(hub, JUPYTERHUB_API_TOKEN=hub.bare_token, **bare) as url:
+        for scope in ("access:services!service=bare", "custom:mlops:write"):
+            (line,) = until(lambda: re.findall(rf"missing: {scope}\b.*", log.read_text()), f"{scope} is missing")  # noqa: B023
+            assert '{"name": "user", "services": ["bare"], "scopes": ["self", "access' in line
+        assert log.read_text().count("missing: ") == 2
+        assert requests.get(f"{url}health", timeout=30).status_code == 200
+    with realhub.replica(hub, JUPYTERHUB_API_TOKEN=hub.ci_token) as url:
+        until(lambda: "missing: JUPYTERHUB_API_TOKEN is one of the service 'ci'" in log.read_text(), "another's token")
+        assert requests.get(f"{url}health", timeout=30).status_code == 200
+    assert "missing: " not in hub.log
+
+
+def test_at_start_the_service_says_what_is_missing(hub: realhub.Hub) -> None:
+    says_what_is_missing(hub)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,10 @@ def older_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]
     with realhub.running(folder, f"sqlite:///{folder / 'mlops.db'}", pythonpath=str(package)) as hub:
         assert re.search(r"JupyterHub version 5\.", hub.log)
         yield hub
+
+
+def test_on_jupyterhub_5_too(older_hub: realhub.Hub) -> None:
+    says_what_is_missing(older_hub)
 
 
 def test_jupyterhub_5_and_a_hub_that_is_gone(older_hub: realhub.Hub) -> None:
