@@ -28,7 +28,7 @@ file_option = click.option(
 
 @click.group()
 def token() -> None:
-    """Tokens for a service without a hub. A running service notices changes of its file within a second."""
+    """Tokens for a service without a hub. A running service notices changes of its file at once."""
 
 
 @token.command()

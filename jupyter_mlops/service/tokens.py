@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,6 @@ from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
 from jupyter_mlops.core.records import Record
 
 TOKEN_PREFIX = "mlops_"
-LOOK_SECONDS = 1.0
-"""How long the file is taken to be as it was."""
 _CREDENTIAL = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
 
 
@@ -147,8 +144,7 @@ def credential(handler: RequestHandler) -> str | None:
 
 
 class TokenFile:
-    """The identity of a service whose callers have tokens of a file. It is read again when it was changed: a new token
-    counts at once, and one that was revoked for :data:`LOOK_SECONDS` at most."""
+    """The identity of a service whose callers have tokens of a file, which is read again when it was changed."""
 
     handler_class = RequestHandler
 
@@ -156,21 +152,17 @@ class TokenFile:
         self._path = path
         self._grants = read_grants(path)
         self._stamp = self._stat()
-        self._looked = time.monotonic()
 
-    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:  # noqa: ARG002 - always is
         token = credential(handler)
         if token is None:
             raise Unauthenticated("say who is asking: Authorization: token ... ")
-        name = digest(token)
-        if fresh or name not in self._grants or time.monotonic() > self._looked + LOOK_SECONDS:
-            self._look()
-        grant = self._grants.get(name)
+        grant = self._current().get(digest(token))
         if grant is None:
             raise Unauthenticated("this token is not known here; it may have been revoked")
         return grant.principal()
 
-    def _look(self) -> None:
+    def _current(self) -> Grants:
         try:
             stamp = self._stat()
             if stamp != self._stamp:
@@ -178,7 +170,7 @@ class TokenFile:
         except (OSError, InvalidValue) as error:
             # Whoever damaged the file must not keep those in that it was to keep out.
             raise Unavailable(f"the file of tokens cannot be read: {error}") from error
-        self._looked = time.monotonic()
+        return self._grants
 
     def _stat(self) -> tuple[int, int, int]:
         found = self._path.stat()
