@@ -46,12 +46,13 @@ c.Spawner.args = ["--allow-root"]
 c.Spawner.cmd = [sys.executable, "{folder}/server.py"]
 c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/users/{{username}}"
 c.JupyterHub.load_groups = {{"red": {{"users": ["ann", "bea"]}}, "blue": {{"users": ["cyn"]}}}}
-c.JupyterHub.services = [
+{first}
+c.JupyterHub.services += [
     {{"name": "tester", "api_token": "{tester}"}},
     {{"name": "ci", "api_token": "{ci}"}},
     {{"name": "bare", "api_token": "{bare}"}},
 ]
-c.JupyterHub.load_roles = [
+c.JupyterHub.load_roles += [
     {{"name": "tester", "services": ["tester"], "scopes": ["admin:users", "admin:groups", "admin:servers", "tokens",
                                                               "shares"]}},
     {{"name": "mlops-lead", "users": ["bea"], "scopes": ["custom:mlops:promote!group=red"]}},
@@ -64,9 +65,20 @@ c.JupyterHub.subdomain_host = "{subdomain_host}"
 
 from jupyter_mlops.hub import configure
 configure(c, url="http://127.0.0.1:{service}", db_url="{db_url}", artifacts_url="{folder}/artifacts")
-c.JupyterHub.services[-1]["command"] += ["--config", "{folder}/service.py"]
-c.JupyterHub.services[-1]["environment"] |= {environment}
+(mlops,) = [each for each in c.JupyterHub.services if each["name"] == "mlops"]
+mlops["command"] += ["--config", "{folder}/service.py"]
+mlops["environment"] |= {environment}
 """
+
+_BLANK = "c.JupyterHub.services, c.JupyterHub.load_roles = [], []"
+
+DOCUMENTED = {
+    "http://127.0.0.1:10380": "http://127.0.0.1:{service}",
+    "postgresql://mlops@db/mlops": "{db_url}",
+    "s3://team-mlops/artifacts": "{folder}/artifacts",
+    "/srv/mlops": "{folder}/home",
+}
+"""The places that the docs' configuration names, and what stands for them here."""
 
 _SERVER = """
 import json, os, runpy, sys
@@ -220,18 +232,22 @@ def running(
     environment: Mapping[str, str] | None = None,
     pythonpath: str | None = None,
     domain: str | None = None,
+    first: str = "",
 ) -> Iterator[Hub]:
     """A hub with the service, until the block ends. ``pythonpath`` may hold another JupyterHub. With a ``domain``,
-    servers and the service have subdomains of it, which browsers must take for this machine."""
+    servers and the service have subdomains of it, which browsers must take for this machine. ``first`` is the long form
+    of the docs, of which then nothing may lack."""
     public, hub, proxy, service = free_ports(4)
     tester, ci, bare = (secrets.token_hex(16) for _ in range(3))
     given = {"MLOPS_HOME": str(folder / "home"), **(environment or {})}
     if pythonpath:
         given["PYTHONPATH"] = pythonpath
+    for place, here in DOCUMENTED.items():
+        first = first.replace(place, here.format(service=service, db_url=db_url, folder=folder))
     written = _CONFIG.format(
         public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, bare=bare,
         subdomain_host=f"http://{domain}:{public}" if domain else "", db_url=db_url,
-        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given,
+        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given, first=first or _BLANK,
     )  # fmt: skip
     (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
     (folder / "proxy.py").write_text(_PROXY, encoding="utf-8")

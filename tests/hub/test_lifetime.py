@@ -22,7 +22,7 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
-from tests.hub.realhub import LEAD, MEMBER, RED, authorization, until
+from tests.hub.realhub import LEAD, MEMBER, OUTSIDER, RED, authorization, until
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +112,71 @@ def test_at_start_the_service_says_what_is_missing(hub: realhub.Hub) -> None:
     says_what_is_missing(hub)
 
 
+def documented(language: str) -> str:
+    """The first two blocks of that language in the docs for administrators, but for what installs."""
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return "\n".join([block for block in found if not block.startswith("pip ")][:2])
+
+
+def is_as_documented(hub: realhub.Hub) -> None:
+    """The long form of the docs lacks nothing, leads decide for their group, and CI records for it."""
+    assert "jupyter-mlops left" not in hub.log
+    assert "missing: " not in hub.log
+    hub.ask("POST", "groups/churn-leads/users", json={"users": [OUTSIDER]})
+
+    def principal(token: str) -> Principal:
+        answer = requests.get(f"{hub.direct_url}/api/v1/principal", headers=authorization(token), timeout=30)
+        return wire.decode(answer.content, wire.JSON, Principal)
+
+    lead = principal(hub.token(OUTSIDER))
+    assert (lead.scope, lead.group_scopes, lead.decides) == (Scope.WRITE, (("churn", Scope.PROMOTE),), True)
+    assert dict(principal(hub.ci_token).group_scopes)["churn"] is Scope.WRITE
+    server = hub.start_server(MEMBER)
+    assert server["MLOPS_TRACKING_URL"] == hub.direct_url
+    kernel = principal(server["JUPYTERHUB_API_TOKEN"])
+    assert (kernel.name, kernel.scope, kernel.decides) == (MEMBER, Scope.WRITE, False)
+    hub.stop_server(MEMBER)
+
+
+def test_what_the_docs_show_is_all_that_a_hub_needs(tmp_path: Path) -> None:
+    with realhub.running(tmp_path, f"sqlite:///{tmp_path / 'mlops.db'}", first=documented("python")) as hub:
+        assert re.search(r"JupyterHub version 6\.", hub.log)
+        is_as_documented(hub)
+
+
+def test_what_the_docs_show_without_a_hub(tmp_path: Path, postgres_url: str) -> None:
+    """Typed as it stands there, in a shell, with a database and a port of this test's."""
+    (port,) = realhub.free_ports(1)
+    create, serve, client = (
+        line.replace("postgresql://mlops@db/mlops", f"'{postgres_url}'").replace("s3://team-mlops/artifacts", "files")
+        for line in documented("bash").replace(":10380", f":{port}").split("\n", 2)
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTERHUB_", "MLOPS_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+        "MLOPS_HOME": str(tmp_path / "home"),
+    }
+
+    def typed(line: str) -> str:
+        shell = ["bash", "-euc", line]
+        ended = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    token = typed(create).strip()
+    assert token.startswith("mlops_")
+    command = ["bash", "-c", f"exec {serve} --port {port}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stdout is not None
+            assert service.stdout.readline() == f"jupyter-mlops is ready at http://127.0.0.1:{port}/\n"
+            assert "mlops_..." in client
+            typed(client.replace("mlops_...", token))
+        finally:
+            service.terminate()
+
+
 @pytest.fixture(scope="module")
 def older_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]:
     """A hub of the version before, with a service that uses that version too."""
@@ -121,13 +186,15 @@ def older_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]
     if installed.returncode != 0:
         pytest.skip(f"JupyterHub 5 cannot be installed here: {installed.stderr[-300:]}")
     folder = tmp_path_factory.mktemp("hub5")
-    with realhub.running(folder, f"sqlite:///{folder / 'mlops.db'}", pythonpath=str(package)) as hub:
+    database = f"sqlite:///{folder / 'mlops.db'}"
+    with realhub.running(folder, database, pythonpath=str(package), first=documented("python")) as hub:
         assert re.search(r"JupyterHub version 5\.", hub.log)
         yield hub
 
 
 def test_on_jupyterhub_5_too(older_hub: realhub.Hub) -> None:
     says_what_is_missing(older_hub)
+    is_as_documented(older_hub)
 
 
 def test_jupyterhub_5_and_a_hub_that_is_gone(older_hub: realhub.Hub) -> None:
