@@ -24,7 +24,6 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
-from jupyter_mlops.store.failures import lost_connection
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.operations import Operation
@@ -242,14 +241,7 @@ class OperationHandler(ApiHandler):
         noun = getattr(tracker, operation.noun) if operation.noun else tracker
         arguments = self._arguments(operation, parts)
         ask = partial(getattr(noun, operation.name), **arguments)
-        try:
-            answer = await self.call(ask)
-        except Unavailable as error:
-            # As writes of runs are. All idle connections have been given up with this one.
-            if method != "GET" or not lost_connection(error):
-                raise
-            answer = await self.call(ask)
-        self.give(answer)
+        self.give(await self.call(partial(tracker.database.repeated, ask)))
 
     def _arguments(self, operation: Operation, parts: dict[str, str]) -> dict[str, Any]:
         given = [_converted(dict(parts), operation.path_fields, "path")]
