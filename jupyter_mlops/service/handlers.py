@@ -27,7 +27,6 @@ from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.wakeups import Wakeups
 from jupyter_mlops.store.calls import RunCall
-from jupyter_mlops.store.failures import lost_connection
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, RunCalls
 from jupyter_mlops.tracker.operations import Operation
@@ -273,13 +272,7 @@ class OperationHandler(ApiHandler):
             await self._write_run(operation, parts)
             return
         answer = partial(self._answer, operation, parts)
-        try:
-            self.send(await self.call(answer))
-        except Unavailable as error:
-            # As writes of runs are. All idle connections have been given up with this one.
-            if method != "GET" or not lost_connection(error):
-                raise
-            self.send(await self.call(answer))
+        self.send(await self.call(partial(self.tracker.database.repeated, answer)))
 
     def _answer(self, operation: Operation, parts: dict[str, str]) -> bytes | None:
         tracker = self.tracker
