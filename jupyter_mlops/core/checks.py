@@ -13,7 +13,7 @@ from enum import Enum
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Json, Record
+from jupyter_mlops.core.records import Json, Record, Run
 from jupyter_mlops.core.suggestions import did_you_mean
 from jupyter_mlops.core.values import short
 
@@ -21,6 +21,8 @@ LEASE_SECONDS = 60.0
 """How long a worker that claimed a job may be silent before the job is another's to claim."""
 JOB_PREFIX = "check:"
 """What the name of a job's own principal begins with; the job's id follows."""
+CHECK_METRICS = "check/"
+"""What the metrics begin with by which a notebook says of something that it passed (1) or not (0)."""
 LONGEST_SUMMARY = 1000
 LONGEST_LOG = 100_000
 """Characters of a log that are kept: its end."""
@@ -184,3 +186,16 @@ def cost(name: str) -> int:
     """The place of a check in the order in which checks are done: cheaper ones first."""
     order = list(SETTINGS)
     return order.index(name) if name in SETTINGS else len(order)
+
+
+# --- checks that a notebook logs -------------------------------------------------------------------------------------
+
+
+def logged_checks(run: Run) -> dict[str, bool]:
+    """Whether what a notebook checked passed, by name: of the metrics ``check/NAME``. Each point must be 1; one that is
+    less, or NaN, has not passed, whatever was logged after it."""
+    return {
+        metric.key[len(CHECK_METRICS) :]: metric.min is not None and metric.min >= 1 and not math.isnan(metric.value)
+        for metric in run.metrics
+        if metric.key.startswith(CHECK_METRICS)
+    }
