@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
 MODEL = "churn"
+IN_THE_SANDBOX = "made-by-hostile-code"
 
 
 @pytest.fixture
@@ -115,29 +118,22 @@ def linear(table: tuple[Any, Any]) -> Any:
 
 
 class Hostile:
-    """Touches each of the files when it is unpickled, and is a usable function then."""
+    """Makes each of the files when it is unpickled."""
 
-    def __init__(self, *files: str) -> None:
-        self.files = files
+    def __init__(self, *files: Path | str) -> None:
+        self._files = files
 
     def __reduce__(self) -> Any:
-        return eval, (_HOSTILE.format(files=self.files),)
-
-
-_HOSTILE = """[
-    [__import__('contextlib').suppress(OSError).__enter__() or
-     __import__('subprocess').call(['/bin/sh', '-c', 'touch "$0" 2>/dev/null', file]) for file in {files!r}],
-    print('the hostile code ran in', __import__('os').getcwd()),
-    __import__('builtins').sorted][-1]"""
+        command = "; ".join(f"touch {shlex.quote(str(file))}" for file in self._files)
+        return os.system, (f"({command}) 2>/dev/null",)
 
 
 @pytest.fixture
 def hostile(linear: Any, tmp_path: Path) -> Any:
     """A scikit-learn model whose pickle touches files in forbidden places, and one in its working folder."""
-    linear_copy = type(linear)()
-    linear_copy.__dict__.update(linear.__dict__)
-    linear_copy.payload = Hostile(*map(str, forbidden(tmp_path)), "in-the-sandbox")
-    return linear_copy
+    made = copy.copy(linear)
+    made.payload = Hostile(*forbidden(tmp_path), IN_THE_SANDBOX)
+    return made
 
 
 def forbidden(tmp_path: Path) -> list[Path]:
