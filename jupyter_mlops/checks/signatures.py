@@ -52,7 +52,7 @@ def _inputs(old: list[Field], new: list[Field]) -> list[str]:
         if name not in before:
             if field.get("required", True):
                 problems.append(f"it needs the input {name!r}")
-        elif _type(field) != _type(before[name]):
+        elif not _takes(field, before[name]):
             problems.append(f"the input {name!r} is {_words(field)}, not {_words(before[name])}")
         elif field.get("required", True) and not before[name].get("required", True):
             problems.append(f"the input {name!r} may not be left out any more")
@@ -70,7 +70,7 @@ def _outputs(old: list[Field], new: list[Field]) -> list[str]:
     for name, field in before.items():
         if name not in after:
             problems.append(f"it does not give {name!r}" if "name" in field else "it gives fewer outputs")
-        elif _type(after[name]) != _type(field):
+        elif not _takes(field, after[name]):
             problems.append(f"the output {name!r} is {_words(after[name])}, not {_words(field)}")
     return problems
 
@@ -91,16 +91,27 @@ def _named(fields: list[Field]) -> dict[str, Field]:
     return {str(field.get("name", number)): field for number, field in enumerate(fields)}
 
 
-def _type(field: Field) -> Any:
-    """What must agree: the type; of a tensor its number type and shape, whose open dimensions fit all."""
-    if field.get("type") == "tensor":
-        spec = field["tensor-spec"]
-        return ("tensor", spec["dtype"], tuple(spec["shape"]))
+def _takes(wide: Field, narrow: Field) -> bool:
+    """Whether all that is ``narrow`` is ``wide`` too: of the same type, with any size where a dimension is open."""
+    if wide.get("type") != "tensor" or narrow.get("type") != "tensor":
+        return _type(wide) == _type(narrow)
+    kind, shape = _tensor(wide)
+    other_kind, other_shape = _tensor(narrow)
+    return (kind, len(shape)) == (other_kind, len(other_shape)) and all(
+        size in (-1, other) for size, other in zip(shape, other_shape, strict=True)
+    )
+
+
+def _tensor(field: Field) -> tuple[str, list[int]]:
+    return field["tensor-spec"]["dtype"], list(field["tensor-spec"]["shape"])
+
+
+def _type(field: Field) -> dict[str, Any]:
     return {key: value for key, value in field.items() if key not in ("name", "required")}
 
 
 def _words(field: Field) -> str:
-    found = _type(field)
-    if isinstance(found, tuple):
-        return f"a tensor of {found[1]} {list(found[2])}"
-    return str(found.get("type"))
+    if field.get("type") == "tensor":
+        kind, shape = _tensor(field)
+        return f"a tensor of {kind} {shape}"
+    return str(field.get("type"))
