@@ -75,11 +75,14 @@ def read_run(
     InvalidValue
         The folder holds no run, or one that cannot be recorded.
     """
-    copy = _read(folder / _RECORD)
     files = folder / _FILES
+    for place in (folder, files):
+        if not place.is_dir() or place.is_symlink():
+            raise InvalidValue("the enclosed process left no run")
+    copy = _read(folder / _RECORD)
     run = copy.run
-    if not stat.S_ISDIR(files.lstat().st_mode) or not run.status.ended:
-        raise InvalidValue("the enclosed process left no run that ended")
+    if not run.status.ended:
+        raise InvalidValue("the enclosed process left a run that has not ended")
     given, _ = recordable({param.key: parameters[param.key] for param in run.params if param.key in parameters})
     replaced = {param.key: param for param in given}
     kept = [tag for tag in run.tags if tag.key not in tags]
@@ -115,11 +118,13 @@ def _read(path: Path) -> _Copy:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise InvalidValue(f"the enclosed process left no run: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_RECORD:
             raise InvalidValue("the enclosed process left no run, or one that is too large")
-        try:
-            return msgspec.msgpack.decode(file.read(_LARGEST_RECORD), type=_Copy)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidValue(f"the enclosed process left what is no run: {error}") from error
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return msgspec.msgpack.decode(file.read(), type=_Copy)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidValue(f"the enclosed process left what is no run: {error}") from error
+    finally:
+        os.close(descriptor)
