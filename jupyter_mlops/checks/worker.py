@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -32,9 +32,9 @@ from jupyter_mlops.core.checks import (
 from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound, PermissionDenied, Unavailable
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.records import Json
+from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.location import is_service
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.wire import spelled
 
 logger = logging.getLogger("jupyter_mlops.worker")
 
@@ -197,10 +197,11 @@ def perform(subject: Subject) -> CheckResult:
 
 def _detail(finding: Finding) -> dict[str, Json]:
     """What is known beside the summary, as JSON has it."""
-    detail: dict[str, Json] = {} if finding.detail is None else {"found": spelled(msgspec.to_builtins(finding.detail))}
+    detail: dict[str, Json] = {} if finding.detail is None else {"found": finding.detail}
     if finding.isolation is not None:
         detail["isolation"] = {
             "confined": finding.isolation.is_confined,
             "missing": list(finding.isolation.missing),
         }
-    return detail
+    # NaN and what foreign code may have answered, in words that JSON has.
+    return cast("dict[str, Json]", msgspec.json.decode(wire.encode(detail, wire.JSON)))

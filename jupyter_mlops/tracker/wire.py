@@ -55,7 +55,7 @@ def encode(value: Any, content_type: str) -> bytes:
     try:
         if content_type == MSGPACK:
             return _packer.encode(value)
-        return msgspec.json.encode(spelled(msgspec.to_builtins(value)))
+        return msgspec.json.encode(_spelled(msgspec.to_builtins(value)))
     except (TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidValue(f"a value cannot be sent: {error}") from error
 
@@ -81,16 +81,16 @@ def decode(content: bytes, content_type: str, kind: type[T]) -> T:
     return found
 
 
-def spelled(value: Any) -> Any:
+def _spelled(value: Any) -> Any:
     """``value`` with words for the numbers that JSON lacks."""
     if isinstance(value, float):
         if math.isfinite(value):
             return value
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
-        return {key: spelled(item) for key, item in value.items()}
+        return {key: _spelled(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [spelled(item) for item in value]
+        return [_spelled(item) for item in value]
     return value
 
 
