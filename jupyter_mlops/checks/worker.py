@@ -30,7 +30,7 @@ from jupyter_mlops.core.checks import (
     token_digest,
 )
 from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound, PermissionDenied, Unavailable
-from jupyter_mlops.core.formats import now
+from jupyter_mlops.core.formats import now, printable
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.location import is_service
@@ -179,17 +179,21 @@ def perform(subject: Subject) -> CheckResult:
         if job.attempt > MOST_ATTEMPTS:
             raise Conflict(f"it was begun {job.attempt - 1} times, and no worker came to its end")
         finding = load_check(job.name)(subject)
-    except MLOpsError as error:
-        finding = Finding(verdict=Verdict.ERROR, summary=error.message)
-    except Exception as error:  # a check of others can raise anything, and the queue must go on
-        logger.exception("the check %s failed", job.name)
-        finding = Finding(verdict=Verdict.ERROR, summary=f"{type(error).__name__}: {error}")
+        detail = _detail(finding)
+    except Exception as error:
+        if isinstance(error, MLOpsError):
+            told = error.message
+        else:
+            told = f"{type(error).__name__}: {error}"
+            logger.error("the check %s failed", job.name, exc_info=error)
+        finding, detail = Finding(verdict=Verdict.ERROR, summary=told), {}
     return CheckResult(
         name=job.name,
         verdict=finding.verdict,
-        summary=finding.summary[:LONGEST_SUMMARY],
-        detail=_detail(finding),
-        log=finding.log[-LONGEST_LOG:],
+        # Foreign code has a say in both.
+        summary=printable(finding.summary)[:LONGEST_SUMMARY],
+        detail=detail,
+        log=printable(finding.log, lines=True)[-LONGEST_LOG:],
         started=started,
         ended=now(),
     )

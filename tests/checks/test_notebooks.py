@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlops.checks.sandbox import Limits
-from jupyter_mlops.core.checks import CheckResult, Verdict
+from jupyter_mlops.checks.check import Subject
+from jupyter_mlops.checks.sandbox import Limits, Sandbox
+from jupyter_mlops.checks.worker import perform
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.checks import CheckJob, CheckResult, Verdict, new_token, token_digest
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import ModelVersion, Run, RunStatus
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.checks.conftest import MODEL, Registry
 from tests.notebook_files import write_notebook
+from tests.service.inprocess import running
 
 pytestmark = pytest.mark.slow
 
@@ -220,3 +225,41 @@ def test_what_differs_or_does_not_run_any_more_fails(
 
     result = examine("reproduces", registry.version(linear))
     assert (result.verdict, "comes from no recorded notebook" in result.summary) == (Verdict.FAILED, True)
+
+
+def test_a_notebook_reads_from_the_service_with_the_jobs_token(
+    tracker: Tracker,
+    record: Record,
+    registry: Registry,
+    linear: Any,
+    tmp_path: Path,
+    sqlite_url: str,
+) -> None:
+    asks = record(
+        LOG + "if tracking_url:\n    with mlops.connect(tracking_url) as service:\n"
+        "        mlops.log_param('who', service.principal.name)\n"
+        "        mlops.log_metric('check/version', service.models.get('churn').latest_version == 1)",
+        parameters="candidate = ''\ntracking_url = ''",
+    )
+    version = registry.version(linear)
+    token = new_token()
+    principal = Principal("check:1", group_scopes=(("red", Scope.READ),), decides=False)
+    find = {token_digest(token): principal}.get
+    with (
+        running(sqlite_url, tmp_path / "artifacts", tmp_path, find_job=find) as service,
+        RemoteTracker(service.url, service.token(tracker.principal.name, scope="admin")) as remote,
+        Sandbox() as sandbox,
+    ):
+        job = CheckJob(
+            job_id=new_id(),
+            request_id=new_id(),
+            model=MODEL,
+            version=version.version,
+            alias="production",
+            name="notebook",
+            settings={"run": asks.run_id},
+        )
+        result = perform(Subject(remote, job, sandbox, token))  # type: ignore[arg-type]
+    assert result.verdict is Verdict.PASSED, result
+    run = tracker.runs.get(result.detail["found"]["run_id"])
+    assert {p.key: p.value for p in run.params}["who"] == "check:1"
