@@ -38,6 +38,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "run": Entry("jupyter_mlops.cli.execute:run", "Run a notebook with parameters and record it."),
         "sweep": Entry("jupyter_mlops.cli.sweep:sweep", "Run a notebook over a space of parameters."),
         "rerun": Entry("jupyter_mlops.cli.execute:rerun", "Run a recorded notebook again, with changed parameters."),
+        "reproduce": Entry("jupyter_mlops.cli.reproduce:reproduce", "Run it again and compare: does it give the same?"),
+        "test": Entry("jupyter_mlops.cli.notebooktest:test", "Run a notebook as a test, with JUnit XML for CI."),
     },
     "Read back": {
         "experiments": Entry("jupyter_mlops.cli.experiments:experiments", "List, rename, delete experiments."),
