@@ -17,6 +17,8 @@ from jupyter_mlops.core.values import check_name, short
 
 GROUP_PREFIX = "group:"
 USER_PREFIX = "user:"
+SERVICE_PREFIX = "service:"
+"""Before the name of a hub's service (CI), which must not be taken for a user of the same name."""
 EVERYONE = "everyone"
 LONGEST_OWNER = 255
 

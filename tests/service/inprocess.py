@@ -39,6 +39,7 @@ class Running:
             group_scopes={group: scope.name.lower() for group, scope in principal.group_scopes},
             decides=principal.decides,
             default_owner=principal.default_owner,
+            acts_for=principal.acts_for,
         )
         return create_token(self._tokens, grant)
 

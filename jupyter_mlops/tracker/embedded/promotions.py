@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access, values
-from jupyter_mlops.core.access import GROUP_PREFIX, Scope
+from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, PermissionDenied, UnsafeModel
 from jupyter_mlops.core.ids import is_id, new_id
@@ -52,6 +52,7 @@ class EmbeddedPromotions:
         values.reason(reason)
         with self._context.write() as connection:
             target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
+            _require_person(self._context.principal)
             deciding.expire(self._context, connection, target)
             new, candidate_id = self._new(connection, target, alias, version, reason)
             if new.alias not in new.policy.protected:
@@ -411,6 +412,14 @@ def _require_open(request: Promotion) -> None:
         why = f": {request.outcome}" if request.outcome else ""
         raise Conflict(
             f"request {request.request_id} is {request.state.value}{why}; nothing can be done to it any more"
+        )
+
+
+def _require_person(principal: Principal) -> None:
+    if principal.name.startswith(SERVICE_PREFIX) and principal.acts_for is None:
+        raise PermissionDenied(
+            f"nobody answers for {principal.name!r}, so it cannot ask: an administrator can say who does, in "
+            "c.HubIdentity.service_owners"
         )
 
 
