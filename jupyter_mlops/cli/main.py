@@ -48,6 +48,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "artifacts": Entry("jupyter_mlops.cli.artifacts:artifacts", "List and fetch the files of a run."),
         "datasets": Entry("jupyter_mlops.cli.datasets:datasets", "Find what used a data set."),
     },
+    "Promote models": {
+        "promote": Entry("jupyter_mlops.cli.promotion:promote", "Ask to point an alias at a version."),
+        "requests": Entry("jupyter_mlops.cli.promotion:requests", "List, review, decide requests; roll back."),
+        "policy": Entry("jupyter_mlops.cli.policy:policy", "What it takes to move a protected alias."),
+    },
     "Share a store": {
         "service": Entry("jupyter_mlops.cli.service:service", "Serve the store over HTTP."),
         "hub-config": Entry("jupyter_mlops.cli.hubconfig:hub_config", "Print what a JupyterHub needs for the service."),
