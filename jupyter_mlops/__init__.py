@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         unshare,
     )
     from jupyter_mlops.recording.models import LoggedModel, load_model, log_model, register_model
+    from jupyter_mlops.recording.promoting import promote
     from jupyter_mlops.recording.reading import (
         get_experiment,
         get_experiment_by_name,
@@ -69,6 +70,7 @@ _NAMES_BY_MODULE = {
         "unshare"
     ),
     "recording.models": "LoggedModel load_model log_model register_model",
+    "recording.promoting": "promote",
     "recording.series": "log_series",
     "recording.reading": "get_experiment get_experiment_by_name get_parent_run get_run search_experiments search_runs",
     "tracker.connect": "connect",
@@ -123,6 +125,7 @@ __all__ = [
     "log_params",
     "log_series",
     "log_text",
+    "promote",
     "register_model",
     "restore_run",
     "run_dir",

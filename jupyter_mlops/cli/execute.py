@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.execution_options import How, execution_options, notebook_path
@@ -16,12 +17,11 @@ from jupyter_mlops.cli.parameters import Given, ParametersCommand, parameter_opt
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.parameters import check
-from jupyter_mlops.core.records import RunKind, RunStatus
+from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again, place
 from jupyter_mlops.recording.source import read_source
-
-SOURCE = "notebook/source.ipynb"
+from jupyter_mlops.tracker.evidence import NOTEBOOK
 
 output_option = click.option(
     "--output",
@@ -73,6 +73,15 @@ def rerun(connection: Connection, *, run: str, given: Given, how: How, output: P
     It runs by the same kernel, and in the same folder while that exists; the notebook may have changed or gone since.
     The new run is recorded in the same experiment.
     """
+    with repetition(connection, run, given, how, output=output) as task:
+        _record(connection, how, as_json=as_json, **task)
+
+
+@contextmanager
+def repetition(
+    connection: Connection, run: str, given: Given, how: How, *, output: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """What :func:`execute` needs to run the notebook of ``run`` again; its copy is there while this lasts."""
     tracker = connection.tracker
     old = tracker.runs.resolve(run)
     if old.kind is RunKind.SWEEP:
@@ -82,33 +91,44 @@ def rerun(connection: Connection, *, run: str, given: Given, how: How, output: P
     original = Path(old.source)
     with RunFolder(new_id()) as folder:
         notebook = folder.scratch / (original.name or "notebook.ipynb")
-        notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, SOURCE)))
+        notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, NOTEBOOK)))
         declared = read_source(notebook).declared
         parameters = parameters_again(tracker, old, declared, given.resolve(declared))
         kernel, cwd = place(tracker, old)
         beside = original.parent if original.is_absolute() and original.parent.is_dir() else Path.cwd()
-        _record(
-            connection,
-            msgspec.structs.replace(how, kernel=how.kernel or kernel),
-            experiment=how.experiment or tracker.experiments.get(old.experiment_id).name,
-            as_json=as_json,
-            notebook=str(notebook),
-            source=old.source,
-            parameters=parameters,
-            cwd=str(how.cwd or cwd or beside),
-            output=None if output is None else str(output.absolute()),
-            tags={**how.tags, RERUN_TAG: old.run_id},
-        )
+        yield {
+            "kernel_name": how.kernel or kernel,
+            "experiment": how.experiment or tracker.experiments.get(old.experiment_id).name,
+            "notebook": str(notebook),
+            "source": old.source,
+            "parameters": parameters,
+            "cwd": str(how.cwd or cwd or beside),
+            "output": None if output is None else str(output.absolute()),
+            "tags": {**how.tags, RERUN_TAG: old.run_id},
+        }
 
 
 def _record(connection: Connection, how: How, *, experiment: str, as_json: bool, **task: Any) -> None:
     """Run a task, show how it ended, and end this command with the exit code that says so."""
+    from jupyter_mlops.cli import outcome
+    from jupyter_mlops.cli.terminal import emit_json
+
+    run = execute(connection, how, experiment=experiment, **task)
+    if as_json:
+        emit_json(run)
+    else:
+        outcome.show(run, experiment=experiment, output=task["output"])
+    if run.status is not RunStatus.FINISHED:
+        raise click.exceptions.Exit(exit_code(run))
+
+
+def execute(connection: Connection, how: How, *, experiment: str, **task: Any) -> Run:
+    """Run a task, showing its progress, and give its record, whatever its status. ``task`` has the fields of a
+    :class:`~jupyter_mlops.recording.task.NotebookTask` that ``how`` does not give."""
     from jupyter_mlops.recording.fastimport import import_papermill, skip_format_checks, uncollected
 
     skip_format_checks()
-    from jupyter_mlops.cli import outcome
     from jupyter_mlops.cli.progress import NotebookProgress
-    from jupyter_mlops.cli.terminal import emit_json
     from jupyter_mlops.recording.notebook import Launch
     from jupyter_mlops.recording.task import NotebookTask
 
@@ -119,19 +139,12 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         tracking_url=connection.database_url,
         artifacts_url=connection.artifacts,
         name=how.name,
-        kernel_name=how.kernel,
         execution_timeout=how.execution_timeout,
-        **task,
+        **{"kernel_name": how.kernel, **task},
     )
     with orderly(), NotebookProgress(Path(notebook_task.notebook).name) as on_progress, Launch(notebook_task) as launch:
         with uncollected():
             import_papermill()
             tracker = connection.tracker
         experiment_id = tracker.experiments.ensure(experiment).experiment_id
-        run = launch.record(tracker, experiment_id=experiment_id, on_progress=on_progress)
-    if as_json:
-        emit_json(run)
-    else:
-        outcome.show(run, experiment=experiment, output=notebook_task.output)
-    if run.status is not RunStatus.FINISHED:
-        raise click.exceptions.Exit(exit_code(run))
+        return launch.record(tracker, experiment_id=experiment_id, on_progress=on_progress)

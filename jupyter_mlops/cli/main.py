@@ -38,6 +38,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "run": Entry("jupyter_mlops.cli.execute:run", "Run a notebook with parameters and record it."),
         "sweep": Entry("jupyter_mlops.cli.sweep:sweep", "Run a notebook over a space of parameters."),
         "rerun": Entry("jupyter_mlops.cli.execute:rerun", "Run a recorded notebook again, with changed parameters."),
+        "reproduce": Entry("jupyter_mlops.cli.reproduce:reproduce", "Run it again and compare: does it give the same?"),
+        "test": Entry("jupyter_mlops.cli.notebooktest:test", "Run a notebook as a test, with JUnit XML for CI."),
     },
     "Read back": {
         "experiments": Entry("jupyter_mlops.cli.experiments:experiments", "List, rename, delete experiments."),
@@ -45,6 +47,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "models": Entry("jupyter_mlops.cli.models:models", "Register, list and fetch models; move aliases."),
         "artifacts": Entry("jupyter_mlops.cli.artifacts:artifacts", "List and fetch the files of a run."),
         "datasets": Entry("jupyter_mlops.cli.datasets:datasets", "Find what used a data set."),
+    },
+    "Promote models": {
+        "promote": Entry("jupyter_mlops.cli.promotion:promote", "Ask to point an alias at a version."),
+        "requests": Entry("jupyter_mlops.cli.promotion:requests", "List, review, decide requests; roll back."),
+        "policy": Entry("jupyter_mlops.cli.policy:policy", "What it takes to move a protected alias."),
     },
     "Share a store": {
         "service": Entry("jupyter_mlops.cli.service:service", "Serve the store over HTTP."),

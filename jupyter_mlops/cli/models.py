@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jupyter_mlops.cli.aliashistory import history
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import ModelName, RunName, confirm, json_option, limit_option, paged, quoted, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
@@ -270,38 +271,7 @@ def alias(
         click.echo(printable(sentence))
 
 
-@models.command()
-@click.argument("name", type=ModelName())
-@click.argument("alias", required=False)
-@json_option
-@click.pass_obj
-def history(connection: Connection, *, name: str, alias: str | None, as_json: bool) -> None:
-    """Every move of ALIAS (of all aliases without it): when, who, why, and what it replaced."""
-    moves = connection.tracker.models.alias_history(name, alias)
-    if as_json:
-        emit_json(moves)
-        return
-    if not moves:
-        note(f"No alias of {name} was ever set." if alias is None else f"{name}@{alias} was never set.")
-        return
-    from jupyter_mlops.cli.tables import Cell, Column, cells, show
-    from jupyter_mlops.core import formats
-
-    now = [Cell(f"version {m.version}") if m.version is not None else Cell("deleted", "bad") for m in moves]
-    show(
-        [
-            Column(header="when", cells=cells([formats.moment(move.at) for move in moves])),
-            Column(header="alias", cells=cells([f"@{move.alias}" for move in moves], "good")),
-            Column(header="now", cells=now),
-            Column(
-                header="before",
-                cells=cells([f"version {move.replaced}" if move.replaced is not None else "" for move in moves], "dim"),
-                rank=1,
-            ),
-            Column(header="by", cells=cells([move.user for move in moves]), rank=2),
-            Column(header="reason", cells=cells([move.reason for move in moves]), least=20, rank=3),
-        ]
-    )
+models.add_command(history)
 
 
 @models.command()

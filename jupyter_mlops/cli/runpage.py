@@ -13,6 +13,7 @@ from jupyter_mlops.cli.tables import Cell, Column, cells
 from jupyter_mlops.cli.terminal import console, output_text, put
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import differing_params, metric_keys
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
 from jupyter_mlops.tracker.undelivered import Refused, refused_of
@@ -38,6 +39,7 @@ class CellTime(msgspec.Struct, frozen=True):
 
     index: int
     seconds: float
+    type: str = "code"
 
 
 class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -59,7 +61,6 @@ class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def collect(tracker: Tracker, run: Run) -> RunPage:
     files = tracker.artifacts.walk(run.run_id)
-    timed = any(file.path == CELLS for file in files)
     return RunPage(
         run=run,
         experiment=tracker.experiments.get(run.experiment_id),
@@ -67,9 +68,7 @@ def collect(tracker: Tracker, run: Run) -> RunPage:
         children=tracker.runs.children(run.run_id),
         comments=tracker.runs.comments(run.run_id),
         artifacts=files,
-        cells=msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, CELLS)), type=tuple[CellTime, ...])
-        if timed
-        else (),
+        cells=cell_times(tracker, run) if any(file.path == CELLS for file in files) else (),
         refused=tuple(refused_of(run.run_id)),
         curves={
             metric.key: [point.value for point in tracker.runs.sampled(run.run_id, metric.key, CURVE)]
@@ -77,6 +76,14 @@ def collect(tracker: Tracker, run: Run) -> RunPage:
             if metric.count > 1
         },
     )
+
+
+def cell_times(tracker: Tracker, run: Run) -> tuple[CellTime, ...]:
+    """How long each cell took that was reached, in their order; empty where that was not recorded."""
+    try:
+        return msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, CELLS)), type=tuple[CellTime, ...])
+    except (NotFound, msgspec.MsgspecError):  # the notebook may have stored a file of its own there
+        return ()
 
 
 def show(page: RunPage) -> None:

@@ -42,15 +42,19 @@ def token() -> None:
     show_default=True,
     help="What the token allows at most; each includes those before it.",
 )
+@click.option(
+    "--acts-for", metavar="PERSON", help="Who answers for USER where that is no person (CI): they count as asking."
+)
 @json_option
-def create(user: str, *, file: Path, groups: str, scopes: str, as_json: bool) -> None:
+def create(user: str, *, file: Path, groups: str, scopes: str, acts_for: str | None, as_json: bool) -> None:
     """Make a token with which USER is known, and print it: this once, since the file has its hash only. The file is
     made when there is none."""
     from jupyter_mlops.core import formats
     from jupyter_mlops.service.tokens import Grant, create_token, digest
 
     names = tuple(dict.fromkeys(name.strip() for name in groups.split(",") if name.strip()))
-    made = create_token(file, Grant(user=user, groups=names, scope=scopes, created=formats.now()))
+    grant = Grant(user=user, groups=names, scope=scopes, acts_for=acts_for, created=formats.now())
+    made = create_token(file, grant)
     if as_json:
         emit_json({"token": made, "id": digest(made)[:SHOWN], "user": user, "groups": names, "scope": scopes})
         return

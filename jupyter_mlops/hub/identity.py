@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.web import HTTPError, RequestHandler
-from traitlets import Int, List, Unicode
+from traitlets import Dict, Int, List, Unicode
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlops.core.access import Principal, Scope
@@ -50,6 +50,13 @@ class HubIdentity(LoggingConfigurable):
         help="Of a member of several groups, the first of these that they belong to owns what they create without "
         "saying whose it is. Without one it is they themselves; a member of one group creates for that group.",
     ).tag(config=True)
+    service_owners = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="Who answers for services of the hub that ask for promotions (CI, schedules): the name of a user by that "
+        "of a service. They count as asking, and so cannot approve what their service asked for. A service that is not "
+        "among these cannot ask.",
+    ).tag(config=True)
     cookie_secret_file = Unicode(
         help=f"Where the secret is kept that signs logins; made at the first start. {SECRET_FILE} in MLOPS_HOME. "
         "Replicas need the same secret: give it to all in MLOPS_COOKIE_SECRET."
@@ -80,7 +87,12 @@ class HubIdentity(LoggingConfigurable):
                 f"{model['name']!r} may not use this service; an administrator of the hub can allow it"
             )
         interactive = not getattr(handler, "_token_authenticated", False)
-        principal = principal_of(model, interactive=interactive, default_groups=self.default_groups)
+        principal = principal_of(
+            model,
+            interactive=interactive,
+            default_groups=self.default_groups,
+            service_owners=self.service_owners,
+        )
         if principal.widest is Scope.NONE:
             self._tell_once(interactive)
         return principal

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope, user_name
+from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, Principal, Scope, user_name
+from jupyter_mlops.core.checks import JOB_PREFIX
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 
 SCOPE_PREFIX = "custom:mlops:"
-SERVICE_PREFIX = "service:"
-"""Before the name of a hub's service (CI), which must not be taken for a user of the same name."""
-_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX)
+_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX, JOB_PREFIX)
 _GROUP_FILTER = "group"
 _ONE_SERVER = "access:servers!server="
 """Begins a scope that the hub gives to the token of a notebook server."""
@@ -47,7 +47,13 @@ def granted(names: Iterable[str]) -> tuple[Scope, dict[str, Scope]]:
     return everywhere, by_group
 
 
-def principal_of(model: Mapping[str, Any], *, interactive: bool, default_groups: Sequence[str] = ()) -> Principal:
+def principal_of(
+    model: Mapping[str, Any],
+    *,
+    interactive: bool,
+    default_groups: Sequence[str] = (),
+    service_owners: Mapping[str, str] = MappingProxyType({}),
+) -> Principal:
     """Who the hub says is asking.
 
     Parameters
@@ -60,6 +66,9 @@ def principal_of(model: Mapping[str, Any], *, interactive: bool, default_groups:
     default_groups
         Of a member of several groups, the first of these that they belong to owns what they create.
 
+    service_owners
+        Who answers for services of the hub, by their names.
+
     Raises
     ------
     PermissionDenied
@@ -67,8 +76,10 @@ def principal_of(model: Mapping[str, Any], *, interactive: bool, default_groups:
     """
     name, groups = str(model["name"]), frozenset(map(str, model.get("groups") or ()))
     if name.startswith(_RESERVED):
-        raise PermissionDenied(f"the user name {name!r} begins like the name of a group or a service")
+        raise PermissionDenied(f"the user name {name!r} begins like the name of a group, a service or a check")
+    acts_for = None
     if model.get("kind") == "service":
+        acts_for = service_owners.get(name)
         name = SERVICE_PREFIX + name
     try:
         user_name(name)
@@ -83,6 +94,7 @@ def principal_of(model: Mapping[str, Any], *, interactive: bool, default_groups:
         scope=scope,
         group_scopes=tuple(sorted(by_group.items())),
         default_owner=owner if len(groups) > 1 else None,
+        acts_for=acts_for,
     )
     made_for_it = principal.widest >= Scope.PROMOTE and not any(name.startswith(_ONE_SERVER) for name in scopes)
     return msgspec.structs.replace(principal, decides=interactive or made_for_it)

@@ -23,6 +23,7 @@ HELP = """Track experiments in the notebook.
     %mlops runs [FILTER]             the experiment's runs, newest first  [-n N] [--all]
     %mlops compare RUN RUN...        parameters that differ and metrics, side by side
     %mlops register RUN[:PATH] NAME  make a model version of a run's model  [--alias A] [--description D]
+    %mlops promote NAME VERSION      ask to point production at a version  [--alias A] [--reason R]
     %mlops help                      this text
 
     %%mlops run [NAME] [-p NAME VALUE]... [--experiment E]

@@ -228,6 +228,26 @@ def _register(rest: str, _: Namespaces) -> None:
         _say("its format can run code when it is loaded")
 
 
+def _promote(rest: str, _: Namespaces) -> None:
+    arguments = Arguments("promote")
+    arguments.add_argument("name", metavar="NAME")
+    arguments.add_argument("version", metavar="VERSION")
+    arguments.add_argument("--alias", default="production")
+    arguments.add_argument("--reason", default="")
+    given = arguments.parse(rest)
+    from jupyter_mlops.core.promotion import PromotionState
+    from jupyter_mlops.recording.promoting import promote
+
+    version = int(given.version) if given.version.isascii() and given.version.isdigit() else given.version
+    made = promote(given.name, version, alias=given.alias, reason=given.reason)
+    if made.state is PromotionState.PROMOTED:
+        _say(f"{made.model}@{made.alias} is version {made.version} now")
+        return
+    _say(f"request {made.request_id[:SHORT_ID]} for {made.model}@{made.alias} is {made.state.value}")
+    for line in made.missing:
+        _say(f"missing: {line}")
+
+
 def _help(_rest: str, _: Namespaces) -> None:
     from jupyter_mlops.magics import HELP
 
@@ -243,6 +263,7 @@ COMMANDS: dict[str, Callable[[str, Namespaces], None]] = {
     "runs": _runs,
     "compare": _compare,
     "register": _register,
+    "promote": _promote,
     "help": _help,
 }
 

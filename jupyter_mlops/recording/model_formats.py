@@ -203,6 +203,12 @@ def load_model(folder: Path, *, flavor: str | None = None, allow_unsafe: bool = 
             ) from error
 
 
+def input_example(folder: Path) -> Any:
+    """The example input that was saved with the model of a folder, as its framework takes it; None when none was."""
+    with _mlflow():
+        return import_module("mlflow.models").Model.load(str(folder)).load_input_example(str(folder))
+
+
 def infer_signature(model_input: Any, model_output: Any) -> Any:
     """MLflow's ``ModelSignature`` for data like these."""
     with _mlflow():

@@ -277,7 +277,9 @@ class OperationHandler(ApiHandler):
     def _answer(self, operation: Operation, parts: dict[str, str]) -> bytes | None:
         tracker = self.tracker
         noun = getattr(tracker, operation.noun) if operation.noun else tracker
-        return self.encoded(getattr(noun, operation.name)(**self._arguments(operation, parts)))
+        value = getattr(noun, operation.name)(**self._arguments(operation, parts))
+        # Of what may give a record or none, the answer says which.
+        return self.encoded(value) if operation.answer is NoneType else wire.encode(value, self._accepted)
 
     async def _write_run(self, operation: Operation, parts: dict[str, str]) -> None:
         """Without a thread that waits: the store's writer tells when it is done."""

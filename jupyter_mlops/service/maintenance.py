@@ -1,4 +1,5 @@
-"""What a service does by itself from time to time: it ends the runs whose runner is silent.
+"""What a service does by itself from time to time: it ends the runs whose runner is silent, and closes the requests
+for promotion whose time is over.
 
 Of runs on other machines nothing else can be known. Several replicas may do so at once: the database lets one end a
 run, and who is heard again has it reopened, whichever replica hears it. (Events are trimmed by the writer of runs.)
@@ -57,6 +58,18 @@ class Maintenance:
             else:
                 for run_id in ended:
                     logger.warning("run %s was ended: its runner was silent for %g s", run_id, self._lost_after)
+            await self._close_requests()
+
+    async def _close_requests(self) -> None:
+        try:
+            closed = await self._service.call(self._service.tracker.end_requests)
+        except MLOpsError as error:
+            logger.warning("requests that are over cannot be closed: %s", error.message)
+        except Exception:
+            logger.exception("requests that are over cannot be closed")
+        else:
+            if closed:
+                logger.info("%d requests for promotion have expired", closed)
 
     async def round(self) -> list[str]:
         """Look once; gives the ids of the runs that were ended."""

@@ -33,6 +33,8 @@ class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decides: bool = True
     """Whether it may decide for others; see :class:`jupyter_mlops.core.access.Principal`."""
     default_owner: str | None = None
+    acts_for: str | None = None
+    """Who answers for a token that no person uses; see :class:`jupyter_mlops.core.access.Principal`."""
     created: int = 0
     """Milliseconds since the epoch."""
 
@@ -44,6 +46,7 @@ class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
             group_scopes=tuple((group, Scope[scope.upper()]) for group, scope in sorted(self.group_scopes.items())),
             decides=self.decides,
             default_owner=self.default_owner,
+            acts_for=self.acts_for,
         )
 
 
@@ -183,6 +186,8 @@ def _check(grant: Grant, where: str) -> None:
         group_name(group)
     if grant.default_owner is not None:
         owner_name(grant.default_owner)
+    if grant.acts_for is not None:
+        user_name(grant.acts_for)
     known = [scope.name.lower() for scope in Scope]
     for scope in (grant.scope, *grant.group_scopes.values()):
         if scope not in known:

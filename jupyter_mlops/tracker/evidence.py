@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.compare import Comparison, Evidence, compare
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Run
+from jupyter_mlops.core.reproduction import Difference, Reproduction, judge
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 MOST_RUNS = 500
 LOCK = "environment/requirements.txt"
 NOTEBOOK = "notebook/source.ipynb"
+UNCOMMITTED = "environment/git.diff"
+"""What differed from the commit, as a patch."""
+MODULES = "environment/modules"
+"""The folder of the imported modules that git does not keep."""
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
 _EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
@@ -27,6 +32,27 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> Comparison:
         raise InvalidValue(f"compare: {len(run_ids)} runs are too many; {MOST_RUNS} can be compared at a time")
     runs = [tracker.runs.get(run_id) for run_id in run_ids]
     return compare(runs, [evidence(tracker, run) for run in runs])
+
+
+def reproduction(
+    tracker: Tracker, run_id: str, again: str, *, tolerance: float = 0.0, only: Sequence[str] = ()
+) -> Reproduction:
+    """The judgement on the run ``again`` as a repetition of ``run_id``. For what the rest means and raises see
+    :func:`jupyter_mlops.core.reproduction.judge`."""
+    before, after = _code(tracker, run_id), _code(tracker, again)
+    code = tuple(
+        Difference(name=path, recorded=before.get(path), again=after.get(path))
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    )
+    return judge(compare_runs(tracker, [run_id, again]), tolerance=tolerance, only=only, code=code)
+
+
+def _code(tracker: Tracker, run_id: str) -> dict[str, str | None]:
+    """The digests of what was run beside the notebook and the commit."""
+    return {
+        file.path: file.digest for place in (UNCOMMITTED, MODULES) for file in tracker.artifacts.walk(run_id, place)
+    }
 
 
 def evidence(tracker: Tracker, run: Run) -> Evidence:

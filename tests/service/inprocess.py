@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.handlers import Service
+from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.server import Server
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
 from jupyter_mlops.tracker.connect import connect
@@ -38,13 +39,21 @@ class Running:
             group_scopes={group: scope.name.lower() for group, scope in principal.group_scopes},
             decides=principal.decides,
             default_owner=principal.default_owner,
+            acts_for=principal.acts_for,
         )
         return create_token(self._tokens, grant)
 
 
 @contextmanager
-def running(database_url: str, artifacts: Path, folder: Path, port: int = 0) -> Iterator[Running]:
-    """A service over the store, until the block ends; ``folder`` is for its files."""
+def running(
+    database_url: str,
+    artifacts: Path,
+    folder: Path,
+    port: int = 0,
+    find_job: Callable[[str], Principal | None] = lambda digest: None,
+) -> Iterator[Running]:
+    """A service over the store, until the block ends; ``folder`` is for its files. ``find_job`` gives the principal of
+    a check's token by its digest."""
     tokens = folder / "tokens.json"
     create_token(tokens, Grant(user="nobody", scope="read"))
     tracker = connect(database_url, artifacts=artifacts, principal=Principal("service", scope=Scope.ADMIN))
@@ -52,7 +61,8 @@ def running(database_url: str, artifacts: Path, folder: Path, port: int = 0) -> 
     loop = asyncio.new_event_loop()
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
-        service = Service(tracker, TokenFile(tokens), executor)  # type: ignore[arg-type]
+        identity = JobTokens(TokenFile(tokens), find_job, executor)
+        service = Service(tracker, identity, executor)  # type: ignore[arg-type]
         server = Server(make_app(service))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)

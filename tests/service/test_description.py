@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Param, Tag
 from jupyter_mlops.service.description import document
 from jupyter_mlops.tracker.operations import OPERATIONS, Operation
@@ -70,6 +71,8 @@ def known(described: Described) -> Mapping[str, str]:
             run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: mlflow.sklearn}}")
         )
         version = tracker.models.register(new_id(), run.run_id, "model")
+        tracker.policies.set(Policy(), model=version.model)
+        request = tracker.promotions.request(version.model, version.version)
         return {
             "experiment_id": experiment.experiment_id,
             "run_id": run.run_id,
@@ -77,6 +80,8 @@ def known(described: Described) -> Mapping[str, str]:
             "version": str(version.version),
             "stream": "kernel",
             "upload_id": new_id(),
+            "request_id": request.request_id,
+            "job_id": request.checks[0].job_id,
         }
 
 

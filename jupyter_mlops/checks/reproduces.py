@@ -1,0 +1,100 @@
+"""``reproduces``: the candidate's notebook, run again with its parameters, gives the same metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from jupyter_mlops.checks.check import Finding, Subject, failed, passed, with_process
+from jupyter_mlops.checks.notebookrun import file_of, run_notebook
+from jupyter_mlops.core.checks import ReproducesSettings
+from jupyter_mlops.core.reasons import brief
+from jupyter_mlops.core.records import Run, RunKind, RunStatus
+from jupyter_mlops.core.reproduction import comparable_metrics
+from jupyter_mlops.recording.recorder import ENVIRONMENT
+from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again
+from jupyter_mlops.recording.source import parse_source
+from jupyter_mlops.tracker.evidence import MODULES, NOTEBOOK, reproduction
+
+
+class ReproducesCheck:
+    """The repetition has what was recorded: the notebook, its parameters, and imported modules that git does not keep.
+    What else it reads, it must reach from the worker."""
+
+    def __call__(self, subject: Subject) -> Finding:
+        settings = subject.settings(ReproducesSettings)
+        tracker, run = subject.tracker, subject.run_of(subject.candidate)
+        if run is None or run.kind is not RunKind.NOTEBOOK:
+            return failed(f"version {subject.job.version} comes from no recorded notebook run")
+        comparable_metrics(run, settings.metrics)
+        content = b"".join(tracker.artifacts.open(run.run_id, NOTEBOOK))
+        notebook = subject.sandbox.given / "notebook.ipynb"
+        notebook.write_bytes(content)
+        source = parse_source(content, run.source)
+        where = _Where.of(subject, run)
+        ended = run_notebook(
+            subject.sandbox,
+            tracker,
+            notebook,
+            parameters_again(tracker, run, source.declared, {}),
+            experiment_id=subject.experiment_id(),
+            source=run.source,
+            kernel=where.kernel or source.kernel,
+            beside=where.modules,
+            cwd=where.cwd,
+            tags={RERUN_TAG: run.run_id},
+            token=subject.token,
+        )
+        again = ended.run
+        if again is None:
+            return with_process(failed(f"it could not be run again: {ended.process.error}"), ended.process)
+        if again.status is not RunStatus.FINISHED:
+            why = f": {brief(again.reason)}" if again.reason is not None else ""
+            told = failed(f"it could not be run again{why}", {"run_id": again.run_id})
+            return with_process(told, ended.process)
+        found = reproduction(tracker, run.run_id, again.run_id, tolerance=settings.tolerance, only=settings.metrics)
+        detail = {"run_id": again.run_id, **msgspec.to_builtins(found)}
+        return with_process((passed if found.reproduced else failed)(found.summary, detail), ended.process)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    cwd: str | None = None
+    root: str | None = None
+    kernel: dict[str, object] = {}
+
+
+class _Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a notebook ran, and which modules lay there."""
+
+    kernel: str | None
+    cwd: str
+    """Relative to the working tree that it was in."""
+    modules: dict[str, bytes]
+
+    @classmethod
+    def of(cls, subject: Subject, run: Run) -> _Where:
+        tracker = subject.tracker
+        environment = _decoded(file_of(tracker, run.run_id, ENVIRONMENT))
+        root = _decoded(file_of(tracker, run.run_id, "environment/git.json")).root
+        cwd = ""
+        if root is not None and environment.cwd is not None:
+            inside = Path(environment.cwd)
+            cwd = inside.relative_to(root).as_posix() if inside.is_relative_to(root) else ""
+        modules = {
+            file.path[len(MODULES) + 1 :]: b"".join(tracker.artifacts.open(run.run_id, file.path))
+            for file in tracker.artifacts.walk(run.run_id, MODULES)
+        }
+        kernel = environment.kernel.get("name")
+        return cls(
+            kernel=kernel if isinstance(kernel, str) else None,
+            cwd=cwd if ".." not in PurePosixPath(cwd).parts else "",
+            modules=modules,
+        )
+
+
+def _decoded(content: bytes | None) -> _Place:
+    try:
+        return _Place() if content is None else msgspec.json.decode(content, type=_Place)
+    except msgspec.MsgspecError:  # a file of the notebook's own under that name
+        return _Place()
