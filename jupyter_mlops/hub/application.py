@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from traitlets import Bool, Float, Integer, Unicode, default, validate
@@ -180,7 +180,7 @@ class MLOpsService(TraitletsApplication):
                 "nothing says who the callers are: give --tokens FILE (made by `jupyter mlops token create`), or start "
                 "this as a service of a JupyterHub, which sets JUPYTERHUB_SERVICE_NAME and more"
             )
-        logging.getLogger("jupyter_mlops").setLevel(self.log.level)
+        logging.getLogger("jupyter_mlops").setLevel(cast("int | str", self.log_level))
         sockets = listening(self.ip, self.port)
         self._listens_at = sockets[0].getsockname()[1]
         link = supervise(sockets, self.log, STOP_SECONDS)

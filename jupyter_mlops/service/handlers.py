@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
-from types import MappingProxyType
-from typing import Any, TypeVar
+from types import MappingProxyType, NoneType
+from typing import Any, TypeVar, cast
 
 import msgspec
 from tornado.web import HTTPError, RequestHandler
@@ -24,9 +24,11 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
+from jupyter_mlops.service.wakeups import Wakeups
+from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.store.failures import lost_connection
 from jupyter_mlops.tracker import wire
-from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.embedded import EmbeddedTracker, RunCalls
 from jupyter_mlops.tracker.operations import Operation
 
 logger = logging.getLogger("jupyter_mlops.service")
@@ -35,6 +37,8 @@ T = TypeVar("T")
 
 LARGEST_BODY = 32 << 20
 """Bytes of a request that is no upload."""
+_QUICKLY_READ = 16 << 10
+"""Bytes that are decoded and checked in less time than another thread takes to begin."""
 
 
 class Service:
@@ -56,9 +60,19 @@ class Service:
         self.executor = executor
         self.metrics = ServiceMetrics(tracker)
 
+        self._written = Wakeups()
+
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+
+    async def write(self, call: RunCall) -> None:
+        """Return once ``call`` is durable; raises what made it fail."""
+        written, done = self._written.expect()
+        self.tracker.writer.enqueue(call, done)
+        await written
+        if call.error is not None:
+            raise call.error
 
 
 class DiscreetHandler(RequestHandler):
@@ -159,15 +173,25 @@ class ApiHandler(DiscreetHandler):
             self.refuse(error)
 
     def give(self, value: Any) -> None:
-        """Answer with a record, or with nothing."""
-        if value is None:
+        """Answer with a small record, or with nothing."""
+        self.send(self.encoded(value))
+
+    def encoded(self, value: Any) -> bytes | None:
+        """A record in the form that the caller accepts; None for nothing."""
+        return None if value is None else wire.encode(value, self._accepted)
+
+    def send(self, content: bytes | None) -> None:
+        """Answer with what is :meth:`encoded`."""
+        if content is None:
             self.set_status(204)
             self.finish()
             return
-        accepted = self.request.headers.get("Accept", "")
-        kind = wire.MSGPACK if wire.MSGPACK in accepted else wire.JSON
-        self.set_header("Content-Type", kind)
-        self.finish(wire.encode(value, kind))
+        self.set_header("Content-Type", self._accepted)
+        self.finish(content)
+
+    @property
+    def _accepted(self) -> str:
+        return wire.MSGPACK if wire.MSGPACK in self.request.headers.get("Accept", "") else wire.JSON
 
     def refuse(self, error: Exception) -> None:
         """Answer with an error: ours as it is, another as an internal one, of which only the log tells more."""
@@ -238,18 +262,39 @@ class OperationHandler(ApiHandler):
 
     async def _operate(self, method: str, parts: dict[str, str]) -> None:
         operation = self.operations[method]
-        tracker = self.tracker
-        noun = getattr(tracker, operation.noun) if operation.noun else tracker
-        arguments = self._arguments(operation, parts)
-        ask = partial(getattr(noun, operation.name), **arguments)
+        if operation.noun == "runs" and hasattr(RunCalls, operation.name):
+            await self._write_run(operation, parts)
+            return
+        answer = partial(self._answer, operation, parts)
         try:
-            answer = await self.call(ask)
+            self.send(await self.call(answer))
         except Unavailable as error:
             # As writes of runs are. All idle connections have been given up with this one.
             if method != "GET" or not lost_connection(error):
                 raise
-            answer = await self.call(ask)
-        self.give(answer)
+            self.send(await self.call(answer))
+
+    def _answer(self, operation: Operation, parts: dict[str, str]) -> bytes | None:
+        tracker = self.tracker
+        noun = getattr(tracker, operation.noun) if operation.noun else tracker
+        return self.encoded(getattr(noun, operation.name)(**self._arguments(operation, parts)))
+
+    async def _write_run(self, operation: Operation, parts: dict[str, str]) -> None:
+        """Without a thread that waits: the store's writer tells when it is done."""
+        tracker = self.tracker
+
+        def prepare() -> RunCall:
+            return cast(RunCall, getattr(tracker.run_calls, operation.name)(**self._arguments(operation, parts)))
+
+        is_quick = len(self.request.body) <= _QUICKLY_READ
+        call = prepare() if is_quick else await self.call(prepare)
+        await self.service.write(call)
+        if operation.answer is NoneType:
+            self.send(None)
+        elif call.run is not None:
+            self.give(call.run)
+        else:
+            self.give(await self.call(partial(tracker.runs.get, call.run_id)))
 
     def _arguments(self, operation: Operation, parts: dict[str, str]) -> dict[str, Any]:
         given = [_converted(dict(parts), operation.path_fields, "path")]

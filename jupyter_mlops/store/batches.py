@@ -22,13 +22,14 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.redaction import shown
-from jupyter_mlops.store import events, heartbeats, metrics, schema, streams
+from jupyter_mlops.store import events, heartbeats, metrics, runs, schema, streams, writes
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.metrics import Summary
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import fetch
 from jupyter_mlops.store.upsert import Upsert
+from jupyter_mlops.store.writes import Part
 
 CROWD = 256
 """Chunks that this process adds to one history before it joins the small ones."""
@@ -78,6 +79,11 @@ def _given(name: str, column: sa.Column[Any]) -> Any:
     return sa.func.coalesce(sa.bindparam(f"new_{name}", type_=column.type), column)
 
 
+def _one_of(column: sa.ColumnElement[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """``IN`` for a statement of many rows, which cannot have one."""
+    return sa.or_(*(column == value for value in values))
+
+
 def _change_statement() -> sa.Update:
     status = sa.bindparam("new_status", type_=sa.Text)
     end = sa.bindparam("new_end_time", type_=sa.BigInteger)
@@ -93,13 +99,13 @@ def _change_statement() -> sa.Update:
             end_time=sa.case(
                 (end.is_not(None), end),
                 (status.is_(None), _run.end_time),
-                (status.not_in(_ENDED), None),
-                (_run.status.in_(_ENDED), sa.func.coalesce(_run.end_time, now)),
+                (sa.not_(_one_of(status, _ENDED)), None),
+                (_one_of(_run.status, _ENDED), sa.func.coalesce(_run.end_time, now)),
                 else_=now,
             ),
             reason_json=sa.case(
                 (reason.is_not(None), reason),
-                (sa.or_(status.is_(None), status.in_(_UNSUCCESSFUL)), _run.reason_json),
+                (sa.or_(status.is_(None), _one_of(status, _UNSUCCESSFUL)), _run.reason_json),
                 else_=None,
             ),
             hidden_state=_given("hidden_state", _run.hidden_state),
@@ -155,18 +161,23 @@ class RunWriter:
         creates = [call for call in fresh if isinstance(call, Create)]
         changes = [call for call in fresh if isinstance(call, Change)]
         beats = [call for call in fresh if isinstance(call, Heartbeat)]
-        facts = _run_facts(connection, fresh)
-        created = _create(connection, creates, facts)
+        facts, experiments = _facts(connection, fresh)
+        created = _create(connection, creates, facts, experiments)
         logs = [call for call in fresh if isinstance(call, Log)]
         for call in (*logs, *changes, *beats):
             _require_active(connection, call, facts)
         logs.extend(call.log for call in created)
-        _log(connection, logs, {run_id: run.experiment_id for run_id, run in facts.items()})
+        _add_params(connection, [row for log in logs for row in log.params])
+        _add_tags(connection, logs)
+        _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
+        happened = self._happened(facts, created, logs, changes, now)
+        writes.insert(connection, *_points(connection, logs, facts), events.additions(happened))
         _change(connection, changes, facts, now)
         if beats:
             heartbeats.beat(connection, {call.run_id for call in beats}, now)
         self._merge_chunks(connection, logs, changes)
-        self._tell(connection, facts, created, logs, changes, now)
+        self._trim_events(connection, len(happened), now)
+        _read_back(connection, [*creates, *changes])
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
@@ -177,7 +188,6 @@ class RunWriter:
         for call in calls:
             if call.position is not None:
                 if call.position.number <= reached[call.position.stream]:
-                    call.result = False
                     continue
                 advanced[call.position.stream] = reached[call.position.stream] = call.position.number
             fresh.append(call)
@@ -185,31 +195,28 @@ class RunWriter:
         return fresh
 
     def _merge_chunks(self, connection: Connection, logs: Iterable[Log], changes: Iterable[Change]) -> None:
-        for run_id in sorted({call.run_id for call in changes if call.change.status and call.change.status.ended}):
-            metrics.merge_small(connection, run_id)
-        crowded: dict[str, list[str]] = {}
+        ended = {call.run_id for call in changes if call.change.status and call.change.status.ended}
+        crowded = set(metrics.with_small_chunks(connection, sorted(ended)))
         for log in logs:
             for key in log.summaries:
                 history = (log.run_id, key)
                 self._chunks[history] = self._chunks.get(history, 0) + 1
                 if self._chunks[history] >= CROWD:
                     del self._chunks[history]
-                    crowded.setdefault(log.run_id, []).append(key)
-        for run_id, keys in sorted(crowded.items()):
-            metrics.merge_small(connection, run_id, keys)
+                    crowded.add(history)
+        metrics.merge_small(connection, crowded)
         if len(self._chunks) > _MOST_COUNTED:
             self._chunks.clear()
 
-    def _tell(
+    def _happened(
         self,
-        connection: Connection,
         facts: dict[str, _Facts],
         created: Sequence[Create],
         logs: Sequence[Log],
         changes: Sequence[Change],
         now: int,
-    ) -> None:
-        """Add events: of creations and changes at once, of logging at most one a run and period."""
+    ) -> list[Event]:
+        """What to tell: creations and changes at once, logging at most once a run and period."""
         new = {call.run_id for call in created}
         at_once = {call.run_id for call in changes}
         self._untold.update((call.run_id, facts[call.run_id]) for call in logs if call.run_id not in new)
@@ -221,25 +228,39 @@ class RunWriter:
         }
         due = [("run.created", run_id, facts[run_id]) for run_id in sorted(new)]
         due += [("run.changed", run_id, run) for run_id, run in told.items()]
-        rows = [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
-        events.add_events(connection, *rows)
         for run_id in told:
             del self._untold[run_id]
         self._told = {run_id: at for run_id, at in self._told.items() if now - at < EVENT_PERIOD_MS}
         self._told.update(dict.fromkeys(told, now))
-        self._events += len(rows)
+        return [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
+
+    def _trim_events(self, connection: Connection, added: int, now: int) -> None:
+        self._events += added
         if self._events >= _EVENTS_BETWEEN_TRIMS:
             self._events = 0
             events.trim_events(connection, now)
 
 
-def _run_facts(connection: Connection, calls: Sequence[RunCall]) -> dict[str, _Facts]:
-    run_ids = {call.run_id for call in calls}
-    run_ids.update(call.parent_id for call in calls if isinstance(call, Create) and call.parent_id)
+def _read_back(connection: Connection, calls: Sequence[RunCall]) -> None:
+    """Give each call its run as it is now: one reading for all of a group."""
+    found = {run.run_id: run for run in runs.load(connection, sorted({call.run_id for call in calls}))}
+    for call in calls:
+        call.run = found[call.run_id]
+
+
+def _facts(connection: Connection, calls: Sequence[RunCall]) -> tuple[dict[str, _Facts], dict[str, tuple[Any, ...]]]:
+    """What must be known of the runs of the calls, and of the experiments of new ones: rows of
+    :data:`_EXPERIMENT_FACTS`."""
+    creates = [call for call in calls if isinstance(call, Create)]
+    run_ids = {call.run_id for call in calls} | {call.parent_id for call in creates if call.parent_id}
     if not run_ids:
-        return {}
-    [rows] = fetch(connection, [_RUN_FACTS], {"run_ids": list(run_ids)})
-    return {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in rows}
+        return {}, {}
+    bound = {"run_ids": list(run_ids), "experiment_ids": list({call.experiment_id for call in creates})}
+    runs, *experiments = fetch(connection, [_RUN_FACTS, _EXPERIMENT_FACTS] if creates else [_RUN_FACTS], bound)
+    return (
+        {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in runs},
+        {row[0]: row for rows in experiments for row in rows},
+    )
 
 
 def _require_active(connection: Connection, call: RunCall, facts: dict[str, _Facts]) -> None:
@@ -252,12 +273,13 @@ def _require_active(connection: Connection, call: RunCall, facts: dict[str, _Fac
         raise Conflict(f"{what} is deleted: restore it first")
 
 
-def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _Facts]) -> list[Create]:
+def _create(
+    connection: Connection,
+    calls: Sequence[Create],
+    facts: dict[str, _Facts],
+    experiments: dict[str, tuple[Any, ...]],
+) -> list[Create]:
     """Insert the runs that there are not yet, and return their calls; their facts are added."""
-    if not calls:
-        return []
-    bound = {"experiment_ids": list({call.experiment_id for call in calls})}
-    experiments = {row[0]: row for row in connection.execute(_EXPERIMENT_FACTS, bound)}
     created = []
     for call in calls:
         what = f"experiment {call.experiment_id}"
@@ -266,7 +288,6 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
             raise NotFound(f"{what} does not exist")
         call.caller.authorize(connection, experiment[1], call.experiment_id, what)
         existing = facts.get(call.run_id)
-        call.result = existing is None
         if existing is not None:
             if existing.experiment_id != call.experiment_id:
                 raise AlreadyExists(f"the run id {call.run_id} is taken: choose another")
@@ -280,19 +301,12 @@ def _create(connection: Connection, calls: Sequence[Create], facts: dict[str, _F
             call.caller.authorize(connection, parent.owner, parent.experiment_id, f"run {call.parent_id}, the parent,")
         facts[call.run_id] = _Facts(call.experiment_id, experiment[1], True, str(call.row["name"]))
         created.append(call)
-    if created:
-        connection.execute(_INSERT_RUN, sorted((call.row for call in created), key=lambda row: str(row["id"])))
+    writes.insert(connection, (_INSERT_RUN, sorted((call.row for call in created), key=lambda row: str(row["id"]))))
     return created
 
 
-def _log(connection: Connection, logs: Sequence[Log], experiments: dict[str, str]) -> None:
-    upsert = _UPSERT.on(connection)
-    _add_params(connection, [row for log in logs for row in log.params])
-    tags = {key: value for log in logs for key, value in log.tags.items()}
-    if tags:
-        rows = [{"run_id": run_id, "key": key, "value": value} for (run_id, key), value in sorted(tags.items())]
-        connection.execute(upsert["tag"], rows)
-    _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
+def _points(connection: Connection, logs: Sequence[Log], facts: dict[str, _Facts]) -> tuple[Part, Part]:
+    """What adds the metrics of the logs."""
     summaries: dict[tuple[str, str], Summary] = {}
     for log in logs:
         for key, summary in log.summaries.items():
@@ -301,7 +315,14 @@ def _log(connection: Connection, logs: Sequence[Log], experiments: dict[str, str
                 summaries[log.run_id, key] = msgspec.structs.replace(summary)
             else:
                 present.merge(summary)
-    metrics.add(connection, summaries, [row for log in logs for row in log.chunks], experiments)
+    experiments = {run_id: run.experiment_id for run_id, run in facts.items()}
+    return metrics.additions(connection, summaries, [row for log in logs for row in log.chunks], experiments)
+
+
+def _add_tags(connection: Connection, logs: Sequence[Log]) -> None:
+    tags = {key: value for log in logs for key, value in log.tags.items()}
+    rows = [{"run_id": run_id, "key": key, "value": value} for (run_id, key), value in sorted(tags.items())]
+    writes.insert(connection, (_UPSERT.on(connection)["tag"], rows))
 
 
 def _add_params(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

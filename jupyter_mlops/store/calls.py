@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Batch, Lifecycle, NewRun, Param, RunChange, StreamPosition
+from jupyter_mlops.core.records import Batch, Lifecycle, NewRun, Param, Run, RunChange, StreamPosition
 from jupyter_mlops.core.values import encode_json
 from jupyter_mlops.store import chunks, metrics
 from jupyter_mlops.store.groupcommit import Call
@@ -31,13 +31,14 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class RunCall(Call):
-    """A call on one run."""
+    """A call on one run. ``run`` is the run as a creation or a change left it; None where that was applied before."""
 
     def __init__(self, run_id: str, caller: Caller, position: StreamPosition | None = None) -> None:
         super().__init__()
         self.run_id = run_id
         self.caller = caller
         self.position = position
+        self.run: Run | None = None
 
 
 class Log(RunCall):
@@ -58,7 +59,7 @@ class Log(RunCall):
 
 
 class Create(RunCall):
-    """Create a run; ``result`` is whether there was none of that id yet."""
+    """Create a run, unless there is one of that id."""
 
     def __init__(
         self,

@@ -198,6 +198,10 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 def _configure_postgresql(connection: Any, _record: Any) -> None:
     # Searches are short walks along indexes that are mostly in memory, for which parallel workers cost more than they
     # bring, and so does remembering what was looked up: hardly a run is looked up twice.
+    from psycopg.types.numeric import Int8Dumper
+
+    # Else each size of an integer is a type of its own, and each mixture of types a statement to prepare.
+    connection.adapters.register_dumper(int, Int8Dumper)
     with connection.cursor() as cursor:
         cursor.execute("SET random_page_cost = 1.1")
         cursor.execute("SET max_parallel_workers_per_gather = 0")
@@ -229,4 +233,6 @@ def _lower(text: str | None) -> str | None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    # Straight to the driver: each reading begins with it.
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")

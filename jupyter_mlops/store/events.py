@@ -5,12 +5,14 @@ Both are written in the transaction of what they tell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import AuditEntry, Json
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, writes
 
 KEPT_MS = 24 * 60 * 60 * 1000
 """How long an event stays; whoever has not read it by then starts from the present state."""
@@ -37,20 +39,24 @@ class Event(msgspec.Struct, frozen=True):
 
 def add_events(connection: Connection, *events: Event) -> None:
     """Add events."""
-    if events:
-        rows = [
-            {
-                "kind": event.kind,
-                "owner": event.owner,
-                "target": event.target,
-                "at": event.at,
-                "detail_json": _encoded(event.detail),
-                "experiment_id": event.experiment_id,
-                "restricted": event.restricted,
-            }
-            for event in events
-        ]
-        connection.execute(_EVENT, rows)
+    writes.insert(connection, additions(events))
+
+
+def additions(events: Sequence[Event]) -> writes.Part:
+    """What adds events."""
+    rows = [
+        {
+            "kind": event.kind,
+            "owner": event.owner,
+            "target": event.target,
+            "at": event.at,
+            "detail_json": _encoded(event.detail),
+            "experiment_id": event.experiment_id,
+            "restricted": event.restricted,
+        }
+        for event in events
+    ]
+    return _EVENT, rows
 
 
 def trim_events(connection: Connection, now: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -20,26 +21,27 @@ from jupyter_mlops.store.database import Database
 MOST_CALLS = 256
 MOST_ROWS = 4000
 """Rows after which a group takes no more calls: some 20 ms of work."""
+MOST_PATIENCE_S = 0.001
 
 
 class Call:
-    """One call to be applied; ``apply`` leaves its answer in ``result``."""
+    """One call to be applied; ``apply`` leaves its answer where the caller finds it."""
 
     rows: int = 1
     """About how many rows it writes."""
 
     def __init__(self) -> None:
-        self.result: object = None
         self.error: BaseException | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def wait(self) -> None:
-        self._done.acquire()
+        """What made it fail."""
+        self.done: Callable[[], None] = _nobody_waits
 
     def finish(self, error: BaseException | None = None) -> None:
         self.error = error
-        self._done.release()
+        self.done()
+
+
+def _nobody_waits() -> None:
+    return
 
 
 C = TypeVar("C", bound=Call)
@@ -68,6 +70,8 @@ class GroupCommit(Generic[C]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._answered = 0
+        self._patience = 0.0
         self.committed = 0
         """Calls that were committed."""
         self.commits = 0
@@ -75,7 +79,17 @@ class GroupCommit(Generic[C]):
 
     def submit(self, call: C) -> None:
         """Apply ``call`` and return once it is durable; raises what made it fail."""
+        waiting = threading.Lock()
+        waiting.acquire()
+        self.enqueue(call, waiting.release)
+        waiting.acquire()
+        if call.error is not None:
+            raise call.error
+
+    def enqueue(self, call: C, done: Callable[[], None]) -> None:
+        """Apply ``call`` soon; ``done`` is called in the writer's thread once it is durable or has failed."""
         self._database.check_usable()
+        call.done = done
         with self._lock:
             if self._closed:
                 raise Conflict(f"{self._database.url} was closed; open it again with connect()")
@@ -83,9 +97,6 @@ class GroupCommit(Generic[C]):
                 self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
                 self._thread.start()
             self._queue.put(call)
-        call.wait()
-        if call.error is not None:
-            raise call.error
 
     @property
     def waiting(self) -> int:
@@ -110,10 +121,13 @@ class GroupCommit(Generic[C]):
 
     def _next_group(self) -> tuple[list[C], bool]:
         """The calls of the next transaction (none when ``apply`` is due for itself), and whether they are the last."""
+        # Who was answered just now will call again, soon enough to share a transaction with those that wait already.
+        expected = self._queue.qsize() + self._answered if self._queue.qsize() else 0
         try:
             call = self._queue.get(timeout=self._due())
         except queue.Empty:
             return [], False
+        until = time.monotonic() + self._patience
         calls: list[C] = []
         rows = 0
         while call is not None:
@@ -122,12 +136,13 @@ class GroupCommit(Generic[C]):
             if len(calls) >= MOST_CALLS or rows >= MOST_ROWS:
                 return calls, False
             try:
-                call = self._queue.get_nowait()
+                call = self._queue.get(timeout=max(0.0, until - time.monotonic() if len(calls) < expected else 0.0))
             except queue.Empty:
                 return calls, False
         return calls, True
 
     def _commit(self, calls: list[C]) -> None:
+        began = time.monotonic()
         try:
             self._attempt(calls)
         except Unavailable as error:
@@ -142,6 +157,8 @@ class GroupCommit(Generic[C]):
         else:
             self.commits += 1
             self.committed += len(calls)
+            self._answered = len(calls)
+            self._patience = min(MOST_PATIENCE_S, (time.monotonic() - began) / 2)
             for call in calls:
                 call.finish()
 

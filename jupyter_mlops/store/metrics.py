@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import MetricSummary
-from jupyter_mlops.store import chunks, schema
+from jupyter_mlops.store import chunks, schema, writes
 from jupyter_mlops.store.chunks import Points
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.rows import by_run
+from jupyter_mlops.store.rows import by_run, fetch
 from jupyter_mlops.store.upsert import Upsert
 
 MERGED = 8192
@@ -135,11 +135,10 @@ _BETWEEN = (
     .order_by(_chunk.id)
 )
 _CROWDED = (
-    sa.select(_chunk.key)
-    .where(_chunk.run_id == sa.bindparam("run_id"), _chunk.count < MERGED // 2)
-    .group_by(_chunk.key)
+    sa.select(_chunk.run_id, _chunk.key)
+    .where(among(_chunk.run_id, "run_ids"), _chunk.count < MERGED // 2)
+    .group_by(_chunk.run_id, _chunk.key)
     .having(sa.func.count() > 1)
-    .order_by(_chunk.key)
 )
 _LOCK = (
     sa.select(_metric.count)
@@ -159,13 +158,13 @@ _DROP = sa.delete(schema.metric_chunk).where(
 )
 
 
-def add(
+def additions(
     connection: Connection,
     summaries: Mapping[tuple[str, str], Summary],
     packed: Sequence[dict[str, Any]],
     experiments: Mapping[str, str],
-) -> None:
-    """Add points to histories and summaries.
+) -> tuple[writes.Part, writes.Part]:
+    """What adds points to histories and summaries.
 
     Parameters
     ----------
@@ -176,8 +175,6 @@ def add(
     experiments
         The experiment of each run.
     """
-    if not packed:
-        return
     rows = [
         {
             "run_id": run_id,
@@ -195,8 +192,7 @@ def add(
     ]
     # First the summaries: their rows are locked, so that ids of one history's chunks are given and committed in one
     # order, which is the order of the history.
-    connection.execute(_UPSERT.on(connection), rows)
-    connection.execute(_INSERT_CHUNK, packed)
+    return (_UPSERT.on(connection), rows), (_INSERT_CHUNK, packed)
 
 
 def summaries(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[MetricSummary, ...]]:
@@ -232,11 +228,17 @@ def history(
     return Points(points.steps[part], points.timestamps[part], points.values[part]), total
 
 
-def merge_small(connection: Connection, run_id: str, keys: Iterable[str] | None = None) -> None:
-    """Join neighbouring small chunks of a run, of the metrics ``keys`` or of all. Histories stay as they are."""
-    if keys is None:
-        keys = connection.execute(_CROWDED, {"run_id": run_id}).scalars().all()
-    for key in sorted(keys):
+def with_small_chunks(connection: Connection, run_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The histories (run, metric) of the runs that have several small chunks."""
+    if not run_ids:
+        return []
+    [rows] = fetch(connection, [_CROWDED], {"run_ids": run_ids})
+    return [(run_id, key) for run_id, key in rows]
+
+
+def merge_small(connection: Connection, histories: Iterable[tuple[str, str]]) -> None:
+    """Join neighbouring small chunks of histories (run, metric), which stay as they are."""
+    for run_id, key in sorted(histories):
         bound = {"run_id": run_id, "metric": key}
         connection.execute(_LOCK, bound)
         group: list[int] = []

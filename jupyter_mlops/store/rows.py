@@ -99,15 +99,30 @@ class Tables:
     Making Python objects of rows is most of the time of reading them, and SQLite's driver lets go of the interpreter's
     lock and waits for it again at every row. Columns are texts, integers and booleans (SQLite loses digits of other
     numbers).
+
+    Parameters
+    ----------
+    statements, sorted_here
+        What is read, in this order; the rows of the latter come in any order, although they say one, and are sorted
+        where they are used (:func:`by_run`).
     """
 
-    def __init__(self, *statements: sa.Select[Any]) -> None:
-        parts = [statement.subquery() for statement in statements]
-        self._widths = [len(part.c) for part in parts]
-        self.statement = sa.select(
-            *(column for part in parts for column in sa.select(*map(_JsonOf, part.c)).subquery().c)
-        )
+    def __init__(self, *statements: sa.Select[Any], sorted_here: Sequence[sa.Select[Any]] = ()) -> None:
+        self._statements = (*statements, *sorted_here)
+        self._widths = [len(statement.selected_columns) for statement in self._statements]
+        # In SQLite an ordered subquery is a step of its own, which takes as long as reading the table.
+        self._unordered = (*statements, *(statement.order_by(None) for statement in sorted_here))
+        self._made: dict[bool, sa.Select[Any]] = {}
+
+    def statement(self, connection: Connection) -> sa.Select[Any]:
         """Gives one row."""
+        is_sqlite = connection.dialect.name == "sqlite"
+        if is_sqlite not in self._made:
+            parts = [part.subquery() for part in (self._unordered if is_sqlite else self._statements)]
+            self._made[is_sqlite] = sa.select(
+                *(column for part in parts for column in sa.select(*map(_JsonOf, part.c)).subquery().c)
+            )
+        return self._made[is_sqlite]
 
     def columns(self, row: Sequence[str | None]) -> list[list[Columns]]:
         """The columns of each of the statements."""
@@ -124,12 +139,16 @@ def by_run(columns: Columns, records: Callable[..., Iterable[T]]) -> dict[str, t
     Parameters
     ----------
     columns
-        The first is the run's id, by which the rows are ordered.
+        The first is the run's id, the second what a run's records are ordered by.
     records
         Makes the records of all rows out of the other columns.
     """
     if not columns or not columns[0]:
         return {}
+    order = list(zip(*columns[:2], strict=True))
+    if order != sorted(order):
+        places = sorted(range(len(order)), key=order.__getitem__)
+        columns = [[column[place] for place in places] for column in columns]
     run_ids, *rest = columns
     made = tuple(records(*rest))
     found: dict[str, tuple[T, ...]] = {}

@@ -83,12 +83,12 @@ _DATASET_COLUMNS = (
     _dataset.rows,
 )
 _INPUTS = (
-    sa.select(_input.run_id, _input.context, _input.tags_json, *_DATASET_COLUMNS)
+    sa.select(_input.run_id, *_DATASET_COLUMNS, _input.context, _input.tags_json)
     .join(schema.dataset, _dataset.id == _input.dataset_id)
     .where(among(_input.run_id, "run_ids"))
     .order_by(_input.run_id, _dataset.name, _dataset.digest, _input.context)
 )
-_WHOLE = Tables(_RUNS, _PARAMS, _TAGS, _INPUTS)
+_WHOLE = Tables(_RUNS, _INPUTS, sorted_here=(_PARAMS, _TAGS))
 _FACTS = (
     sa.select(_run.experiment_id, _experiment.owner, _run.lifecycle)
     .select_from(schema.run)
@@ -108,8 +108,8 @@ def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
     """The runs of ``run_ids``, complete, in that order, without those that do not exist."""
     if not run_ids:
         return []
-    [[texts], summary_rows] = fetch(connection, [_WHOLE.statement, metrics.OF_RUNS], {"run_ids": run_ids})
-    run_columns, param_columns, tag_columns, input_columns = _WHOLE.columns(texts)
+    [[texts], summary_rows] = fetch(connection, [_WHOLE.statement(connection), metrics.OF_RUNS], {"run_ids": run_ids})
+    run_columns, input_columns, param_columns, tag_columns = _WHOLE.columns(texts)
     runs = {row[0]: row for row in zip(*run_columns, strict=True)}
     params = by_run(param_columns, _params)
     tags = by_run(tag_columns, lambda keys, values: map(Tag, keys, values))
@@ -151,7 +151,8 @@ def _params(
     return map(Param, keys, _decoded(values), texts, map(bool, redacted))
 
 
-def _inputs(contexts: Sequence[str], labels: Sequence[str], *datasets: Sequence[Any]) -> Iterator[Input]:
+def _inputs(*columns: Sequence[Any]) -> Iterator[Input]:
+    *datasets, contexts, labels = columns
     return map(Input, map(Dataset, *datasets), contexts, map(_tags_decoder.decode, labels))
 
 

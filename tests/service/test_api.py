@@ -108,6 +108,21 @@ def test_forms_of_other_sites_are_not_read(ada: Browser) -> None:
         assert answer.status == 400
 
 
+def test_a_misspelt_field_of_one_of_many_points_is_found(ada: Browser) -> None:
+    experiment = ada.api("POST", "experiments", {"name": "many"})["experiment_id"]
+    run = ada.api("POST", "runs", {"new": {"experiment_id": experiment}})["run_id"]
+    points = [{"key": "m", "value": step / 2, "timestamp": 1, "step": step} for step in range(5000)]
+    points[57]["stpe"] = points[57].pop("step")
+    refused = ada.send("POST", f"api/v1/runs/{run}/log", {"batch": {"metrics": points}})
+    assert refused.status == 400
+    assert "no field 'stpe' - at `$.batch.metrics[57]`" in refused.json()["message"]
+    points[57]["step"] = points[57].pop("stpe")
+    points[58]["value"] = "NaN"
+    ada.api("POST", f"runs/{run}/log", {"batch": {"metrics": points}})
+    history = ada.api("GET", f"runs/{run}/history?key=m")["items"]
+    assert [value for _, _, value in history] == [point["value"] for point in points]
+
+
 def test_who_is_unknown_is_told_so_and_nothing_else(service: Running) -> None:
     for token in (None, "mlops_guessed"):
         stranger = Browser(service, token)

@@ -30,9 +30,9 @@ def test_texts_come_back_as_they_were_by_rows_and_by_columns(
             connection.execute(
                 sa.insert(schema.setting), [{"key": key, "value": value} for key, value in values.items()]
             )
-    tables = Tables(_AMONG, _ALL.where(sa.false()))
+    tables = Tables(_AMONG, sorted_here=[_ALL.where(sa.false())])
     with database.read() as connection:
-        rows, [texts] = fetch(connection, [_AMONG, tables.statement], {"keys": [*values, *more]})
+        rows, [texts] = fetch(connection, [_AMONG, tables.statement(connection)], {"keys": [*values, *more]})
         [none] = fetch(connection, [_AMONG], {"keys": ()}, plan_anew=True)
     assert none == []
     assert dict(rows) == values
@@ -44,5 +44,7 @@ def test_texts_come_back_as_they_were_by_rows_and_by_columns(
 def test_records_are_given_by_run() -> None:
     columns = [["a", "a", "c"], [1, 2, 3], [4, 5, 6]]
     assert by_run(columns, zip) == {"a": ((1, 4), (2, 5)), "c": ((3, 6),)}
+    mixed = [["c", "a", "a"], [3, 2, 1], [6, 5, 4]]
+    assert by_run(mixed, zip) == by_run(columns, zip)
     assert by_run([[], [], []], zip) == {}
     assert by_run([], zip) == {}

@@ -15,6 +15,7 @@ from jupyter_mlops.store import events, heartbeats
 from jupyter_mlops.tracker.embedded._context import Context, OpenStore
 from jupyter_mlops.tracker.embedded.datasets import EmbeddedDatasets
 from jupyter_mlops.tracker.embedded.experiments import EmbeddedExperiments
+from jupyter_mlops.tracker.embedded.runcalls import RunCalls
 from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.feed import Feed
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
 
-__all__ = ["EmbeddedTracker", "OpenStore"]
+__all__ = ["EmbeddedTracker", "OpenStore", "RunCalls"]
 
 
 @checked
@@ -119,6 +120,11 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.feed import Feed
 
         return Feed(self._store)
+
+    @cached_property
+    def run_calls(self) -> RunCalls:
+        """Writes to runs for :attr:`writer`, for who cannot wait."""
+        return RunCalls(self._context)
 
     @property
     def writer(self) -> GroupCommit[RunCall]:

@@ -10,9 +10,8 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
-from jupyter_mlops.core.ids import is_id, new_id, new_run_name
+from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import (
     Batch,
     Comment,
@@ -25,10 +24,12 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
-from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
-from jupyter_mlops.store import calls, events, histories, runs, streams
+from jupyter_mlops.core.run_fields import check_position
+from jupyter_mlops.store import events, histories, runs, streams
+from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
+from jupyter_mlops.tracker.embedded.runcalls import RunCalls
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 SHORTEST_PREFIX = 4
@@ -40,42 +41,25 @@ class EmbeddedRuns:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._calls = RunCalls(context)
 
     # --- writing ---
 
     def create(self, new: NewRun, position: StreamPosition | None = None) -> Run:
-        context = self._context
-        run_id = new.run_id or new_id()
-        if not is_id(run_id):
-            raise InvalidValue(
-                f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
-            )
-        check_new_run(new)
-        name = new_run_name() if new.name is None else new.name
-        if not is_id(new.experiment_id):
-            raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
-        if new.parent_run_id is not None:
-            _check_id(new.parent_run_id)
-        check_position(position)
-        context.writer.submit(calls.Create(run_id, name, new, context.clock(), context.caller, position))
-        return self.get(run_id)
+        return self._written(self._calls.create(new, position))
 
     def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> None:
-        _check_id(run_id)
-        check_position(position)
-        check_batch(batch)
-        self._context.writer.submit(calls.Log(run_id, batch, self._context.caller, position))
+        self._context.writer.submit(self._calls.log(run_id, batch, position))
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
-        _check_id(run_id)
-        check_position(position)
-        check_change(change)
-        self._context.writer.submit(calls.Change(run_id, change, self._context.caller, position))
-        return self.get(run_id)
+        return self._written(self._calls.change(run_id, change, position))
 
     def heartbeat(self, run_id: str) -> None:
-        _check_id(run_id)
-        self._context.writer.submit(calls.Heartbeat(run_id, self._context.caller))
+        self._context.writer.submit(self._calls.heartbeat(run_id))
+
+    def _written(self, call: RunCall) -> Run:
+        self._context.writer.submit(call)
+        return self.get(call.run_id) if call.run is None else call.run
 
     def delete_tag(self, run_id: str, key: str) -> None:
         values.check_key(key, "tag")
@@ -211,8 +195,3 @@ class EmbeddedRuns:
     def _note(self, connection: Connection, action: str, run_id: str, run: Facts) -> None:
         self._tell(connection, run_id, run)
         events.add_audit(connection, self._context.principal.name, action, run_id, self._context.clock())
-
-
-def _check_id(run_id: str) -> None:
-    if not is_id(run_id):
-        raise NotFound(f"run {values.short(run_id)} does not exist")

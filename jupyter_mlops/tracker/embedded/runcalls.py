@@ -1,0 +1,58 @@
+"""Writes to runs, checked, as calls that the store's one writer applies: whoever submits them decides how to wait."""
+
+from __future__ import annotations
+
+from jupyter_mlops.core import values
+from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.batches import check_batch
+from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.ids import is_id, new_id, new_run_name
+from jupyter_mlops.core.records import Batch, NewRun, RunChange, StreamPosition
+from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
+from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log
+from jupyter_mlops.tracker.embedded._context import Context
+
+
+@checked
+class RunCalls:
+    """Takes what the methods of :class:`jupyter_mlops.tracker.protocol.Runs` of the same names take."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def create(self, new: NewRun, position: StreamPosition | None = None) -> Create:
+        run_id = new.run_id or new_id()
+        if not is_id(run_id):
+            raise InvalidValue(
+                f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
+            )
+        check_new_run(new)
+        name = new_run_name() if new.name is None else new.name
+        if not is_id(new.experiment_id):
+            raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
+        if new.parent_run_id is not None:
+            check_run_id(new.parent_run_id)
+        check_position(position)
+        return Create(run_id, name, new, self._context.clock(), self._context.caller, position)
+
+    def log(self, run_id: str, batch: Batch, position: StreamPosition | None = None) -> Log:
+        check_run_id(run_id)
+        check_position(position)
+        check_batch(batch)
+        return Log(run_id, batch, self._context.caller, position)
+
+    def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Change:
+        check_run_id(run_id)
+        check_position(position)
+        check_change(change)
+        return Change(run_id, change, self._context.caller, position)
+
+    def heartbeat(self, run_id: str) -> Heartbeat:
+        check_run_id(run_id)
+        return Heartbeat(run_id, self._context.caller)
+
+
+def check_run_id(run_id: str) -> None:
+    """Raise ``NotFound`` for what no run can have as its id."""
+    if not is_id(run_id):
+        raise NotFound(f"run {values.short(run_id)} does not exist")

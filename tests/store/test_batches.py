@@ -1,0 +1,90 @@
+"""Calls of one transaction: as if one came after the other, and never apart because there are several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import (
+    Batch,
+    Dataset,
+    Input,
+    Metric,
+    NewRun,
+    Param,
+    Progress,
+    Reason,
+    ReasonKind,
+    RunChange,
+    RunStatus,
+    StreamPosition,
+    Tag,
+)
+from jupyter_mlops.store.batches import RunWriter
+from jupyter_mlops.store.calls import Caller, Change, Create, Heartbeat, Log, RunCall
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.tracker.connect import connect
+
+CALLER = Caller("ada", lambda *_: None, None)
+
+
+def everything(number: int) -> Batch:
+    return Batch(
+        metrics=tuple(
+            Metric(key, number + step / 10, 1000 + step, step) for key in ("auc", "loss") for step in range(3)
+        ),
+        params=(Param("lr", number, str(number)), Param("kind", "rf", "rf")),
+        tags=(Tag("team", str(number)),),
+        inputs=(Input(Dataset("wine", "d" * 8), "training"),),
+    )
+
+
+def test_several_calls_of_each_kind_are_one_transaction(database: Database, database_url: str, tmp_path: Path) -> None:
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        experiment = tracker.experiments.create("e").experiment_id
+        old = [tracker.runs.create(NewRun(experiment_id=experiment)).run_id for _ in range(4)]
+    new = [new_id() for _ in range(3)]
+    reason = Reason(kind=ReasonKind.ERROR, message="no")
+    ends = [RunChange(status=RunStatus.FAILED, reason=reason), RunChange(status=RunStatus.FINISHED, name="done")]
+    calls: list[RunCall] = [
+        *(
+            Create(run_id, f"n{number}", NewRun(experiment_id=experiment, batch=everything(number)), 7, CALLER)
+            for number, run_id in enumerate(new)
+        ),
+        *(Log(run_id, everything(9), CALLER, StreamPosition("s", 1 + number)) for number, run_id in enumerate(old)),
+        *(Log(run_id, Batch(metrics=(Metric("auc", 0.5, 5000, 9),)), CALLER) for run_id in old),
+        *(Change(run_id, change, CALLER) for run_id, change in zip(old, ends, strict=False)),
+        Change(old[2], RunChange(progress=Progress(done=1, total=2)), CALLER),
+        *(Heartbeat(run_id, CALLER) for run_id in old),
+    ]
+    writer = RunWriter(lambda: 5000)
+    with database.write() as connection:
+        writer.apply(connection, calls)
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        found = {run_id: tracker.runs.get(run_id) for run_id in (*new, *old)}
+        assert len(tracker.runs.history(old[0], "auc").items) == 4
+    for number, run_id in enumerate(new):
+        assert (found[run_id].name, found[run_id].created) == (f"n{number}", 7)
+        assert [(param.key, param.value) for param in found[run_id].params] == [("kind", "rf"), ("lr", number)]
+        assert [(item.key, item.count) for item in found[run_id].metrics] == [("auc", 3), ("loss", 3)]
+        assert found[run_id].inputs[0].dataset.name == "wine"
+    assert [found[run_id].metrics[0].value for run_id in old] == [0.5] * 4
+    assert [found[run_id].status.value for run_id in old] == ["FAILED", "FINISHED", "RUNNING", "RUNNING"]
+    assert (found[old[0]].reason, found[old[1]].name) == (reason, "done")
+    # Creations and changes tell how they left their run, which saves asking.
+    told = {call.run_id: call.run for call in calls if isinstance(call, Create | Change)}
+    assert told == {run_id: found[run_id] for run_id in told}
+
+
+def test_what_was_applied_before_tells_nothing(database: Database, database_url: str, tmp_path: Path) -> None:
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.create("e").experiment_id))
+    writer = RunWriter(lambda: 5000)
+    first, again = (
+        Change(run.run_id, RunChange(name=name), CALLER, StreamPosition("s", 1)) for name in ("once", "twice")
+    )
+    for call in (first, again):
+        with database.write() as connection:
+            writer.apply(connection, [call])
+    assert first.run is not None
+    assert (first.run.name, again.run) == ("once", None)
