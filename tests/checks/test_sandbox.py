@@ -34,6 +34,8 @@ with Sandbox(Limits(**limits)) as sandbox:
 SYSTEM_PYTHON = "/usr/bin/python3"
 _WITHOUT_LANDLOCK = """
 import ctypes, struct
+
+pytestmark = pytest.mark.slow
 program = ctypes.create_string_buffer(b''.join(struct.pack('=HBBI', *step) for step in (
     (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000))))
 prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -20,6 +20,8 @@ from jupyter_mlops.tracker.protocol import Tracker
 from tests.checks.conftest import MODEL, Registry
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 class Queue:
     """Jobs by their checks; ``lost`` are those that nobody holds any more."""
