@@ -222,7 +222,7 @@ def test_time_is_limited(run: Run) -> None:
 
 
 def test_memory_of_one_process_is_limited(run: Run) -> None:
-    ended = run("allocate", memory=400 << 20, size=600 << 20)
+    ended = run("allocate", memory=400 << 20, size=(600 << 20) + (os.cpu_count() or 1) * (128 << 20))
     assert "memory" in str(ended.error)
 
 
