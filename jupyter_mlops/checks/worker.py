@@ -29,7 +29,7 @@ from jupyter_mlops.core.checks import (
     new_token,
     token_digest,
 )
-from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound, PermissionDenied, Unavailable
+from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError, NotFound, PermissionDenied, Unavailable
 from jupyter_mlops.core.formats import now, printable
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.tracker import wire
@@ -166,6 +166,15 @@ class Worker:
                 return True
             except _LOST:
                 return False
+            except InvalidValue as error:
+                # Something of it cannot be kept; then that is the result.
+                result = CheckResult(
+                    name=job.name,
+                    verdict=Verdict.ERROR,
+                    summary=f"the result ({result.verdict.value}) cannot be stored: {error.message}"[:LONGEST_SUMMARY],
+                    started=result.started,
+                    ended=result.ended,
+                )
             except Unavailable:
                 if time.monotonic() > deadline:
                     return False

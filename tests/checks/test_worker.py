@@ -132,6 +132,25 @@ def test_a_queue_that_is_away_is_asked_again(tracker: Tracker, version: ModelVer
     assert queue.results[waiting.job_id].verdict is Verdict.PASSED
 
 
+def test_a_result_that_cannot_be_stored_is_an_error(tracker: Tracker, version: ModelVersion) -> None:
+    waiting = job(version, "metric", metric="auc", at_least=0.8)
+    queue = Queue(waiting)
+    original = queue.report
+
+    def report(job_id: str, result: CheckResult) -> None:
+        if result.detail is not None:
+            raise InvalidValue("the detail is too large")
+        original(job_id, result)
+
+    queue.report = report  # type: ignore[method-assign]
+    Worker(tracker, queue).run(once=True)
+    result = queue.results[waiting.job_id]
+    assert (result.verdict, result.summary) == (
+        Verdict.ERROR,
+        "the result (passed) cannot be stored: the detail is too large",
+    )
+
+
 def test_a_lease_is_renewed_while_the_check_goes_on(tracker: Tracker, endless: Callable[[], ModelVersion]) -> None:
     waiting = job(endless(), "loads")
     queue = Queue(waiting)
