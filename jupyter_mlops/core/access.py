@@ -48,6 +48,13 @@ class Principal(msgspec.Struct, frozen=True):
     """False for the token of a notebook's server, which runs code of others too: it decides nothing for others."""
     default_owner: str | None = None
     """Who owns what they create without saying whose it is; see :func:`default_owner`."""
+    acts_for: str | None = None
+    """Of what is no person (CI, a schedule): the user who answers for it, and who counts as asking where it asks."""
+
+    @property
+    def person(self) -> str:
+        """Who counts as doing what this principal does."""
+        return self.acts_for or self.name
 
     def owns(self, owner: str) -> bool:
         """Whether ``owner`` (a user's name or ``group:NAME``) is this principal or one of their groups."""

@@ -49,6 +49,11 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> Model | No
     return None if row is None else Model(*row)
 
 
+def name_of(connection: Connection, model_id: str) -> str | None:
+    """The name of a model; None when there is none any more."""
+    return connection.execute(sa.select(_model.name).where(_model.id == model_id)).scalar()
+
+
 def insert(connection: Connection, model_id: str, new: RegisteredModel) -> bool:
     """Insert a model with its tags; False, and nothing is written, when the name is taken."""
     row = {
@@ -240,6 +245,13 @@ def delete_version(connection: Connection, version_id: str) -> None:
     connection.execute(schema.model_version.delete().where(_version.id == version_id))
 
 
+def authors_of(connection: Connection, version: ModelVersion) -> tuple[str, ...]:
+    """Who made the run that a version came from; where that is gone, who registered the version."""
+    run = schema.run.c
+    row = connection.execute(sa.select(run.created_by, run.submitted_by).where(run.id == version.run_id)).one_or_none()
+    return (version.user,) if row is None else tuple(dict.fromkeys(name for name in row if name))
+
+
 # --- aliases ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,8 +274,8 @@ def alias_target(connection: Connection, model_id: str, alias: str) -> tuple[str
     return None if row is None else (row[0], row[1])
 
 
-def move_alias(connection: Connection, model_id: str, version_id: str | None, move: AliasMove) -> None:
-    """Point ``move.alias`` at a version, or nowhere, and put the move on record."""
+def move_alias(connection: Connection, model_id: str, version_id: str | None, move: AliasMove) -> int:
+    """Point ``move.alias`` at a version, or nowhere, and put the move on record; gives the number of the record."""
     row = {"model_id": model_id, "alias": move.alias}
     connection.execute(schema.alias.delete().where(_alias.model_id == model_id, _alias.alias == move.alias))
     if version_id is not None:
@@ -276,26 +288,35 @@ def move_alias(connection: Connection, model_id: str, version_id: str | None, mo
         "at": move.at,
         "reason": move.reason,
     }
-    connection.execute(schema.alias_move.insert(), row | record)
+    number: int = connection.execute(schema.alias_move.insert().returning(_move.id), row | record).scalar_one()
+    return number
 
 
 def alias_moves(connection: Connection, model_id: str, alias: str | None = None) -> tuple[AliasMove, ...]:
     """The moves of one alias, or of all, oldest first."""
+    return tuple(move for _, move in numbered_moves(connection, model_id, alias))
+
+
+def numbered_moves(connection: Connection, model_id: str, alias: str | None = None) -> list[tuple[int, AliasMove]]:
+    """As :func:`alias_moves`, each with its number."""
     query = sa.select(schema.alias_move).where(_move.model_id == model_id)
     if alias is not None:
         query = query.where(_move.alias == alias)
-    return tuple(
-        AliasMove(
-            model=row.model,
-            alias=row.alias,
-            version=row.version,
-            replaced=row.replaced,
-            user=row.moved_by,
-            at=row.at,
-            reason=row.reason,
+    return [
+        (
+            row.id,
+            AliasMove(
+                model=row.model,
+                alias=row.alias,
+                version=row.version,
+                replaced=row.replaced,
+                user=row.moved_by,
+                at=row.at,
+                reason=row.reason,
+            ),
         )
         for row in connection.execute(query.order_by(_move.id))
-    )
+    ]
 
 
 # --- tags ------------------------------------------------------------------------------------------------------------

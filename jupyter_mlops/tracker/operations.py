@@ -41,6 +41,9 @@ NOUNS: dict[str, type] = {
     "artifacts": protocol.Artifacts,
     "models": protocol.Models,
     "datasets": protocol.Datasets,
+    "promotions": protocol.Promotions,
+    "policies": protocol.Policies,
+    "checks": protocol.Checks,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -139,7 +142,9 @@ def _as_sent(hint: Any) -> Any:
 
 
 _DECIDING = frozenset(
-    ("experiments.share", "experiments.unshare", "experiments.transfer", "models.restrict", "models.transfer")
+    "experiments.share experiments.unshare experiments.transfer models.restrict models.transfer promotions.approve "
+    "promotions.reject promotions.request_changes promotions.rollback promotions.override policies.set checks.claim "
+    "checks.renew checks.report".split()
 )
 
 
@@ -219,6 +224,36 @@ def _declared() -> Iterator[Operation]:
         ("set_alias", "POST", "models/{name}/aliases", write),
         ("delete_alias", "DELETE", "models/{name}/aliases", write),
         ("alias_history", "GET", "models/{name}/aliases", read),
+    )
+    promote = Scope.PROMOTE
+    yield from of(
+        "promotions",
+        ("request", "POST", "promotions", write),
+        ("search", "POST", "search/promotions", read),
+        ("history", "GET", "promotions/history", read),
+        ("rollback", "POST", "promotions/rollback", write),
+        ("override", "POST", "promotions/override", admin),
+        ("get", "GET", "promotions/{request_id}", read),
+        ("evidence", "GET", "promotions/{request_id}/evidence", read),
+        ("comment", "POST", "promotions/{request_id}/comments", write),
+        ("refresh", "POST", "promotions/{request_id}/refresh", write),
+        ("withdraw", "POST", "promotions/{request_id}/withdraw", write),
+        ("approve", "POST", "promotions/{request_id}/approve", promote),
+        ("reject", "POST", "promotions/{request_id}/reject", promote),
+        ("request_changes", "POST", "promotions/{request_id}/changes", promote),
+    )
+    yield from of(
+        "policies",
+        ("get", "GET", "policies", read),
+        ("set", "POST", "policies", promote),
+        ("history", "GET", "policies/history", read),
+    )
+    yield from of(
+        "checks",
+        ("claim", "POST", "checks/claim", admin),
+        ("renew", "POST", "checks/{job_id}/renew", admin),
+        ("report", "POST", "checks/{job_id}/report", admin),
+        ("self_report", "POST", "promotions/{request_id}/checks", write),
     )
     yield from of("datasets", ("uses", "GET", "datasets/uses", read))
     yield from of(

@@ -53,14 +53,18 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 
 __all__ = [
     "DEFAULT_PAGE",
     "LARGEST_PAGE",
     "Artifacts",
+    "Checks",
     "Datasets",
     "Experiments",
     "Models",
+    "Policies",
+    "Promotions",
     "Runs",
     "Tracker",
 ]
@@ -357,7 +361,8 @@ class Models(Protocol):
         """Write the version's files into ``destination`` (created, or empty), each verified by its digest."""
 
     def set_alias(self, name: str, alias: str, version: int, *, reason: str = "") -> Alias:
-        """Point ``alias`` at ``version`` in one transaction; the move is on record."""
+        """Point ``alias`` at ``version`` in one transaction; the move is on record. ``PermissionDenied`` for a
+        protected alias, which moves by a promotion (:mod:`jupyter_mlops.tracker.promoting`)."""
 
     def delete_alias(self, name: str, alias: str, *, reason: str = "") -> None: ...
 
@@ -389,6 +394,12 @@ class Tracker(Protocol):
     def models(self) -> Models: ...
     @property
     def datasets(self) -> Datasets: ...
+    @property
+    def promotions(self) -> Promotions: ...
+    @property
+    def policies(self) -> Policies: ...
+    @property
+    def checks(self) -> Checks: ...
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
+    from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
     from jupyter_mlops.tracker.embedded.feed import Feed
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
+    from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
+    from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
 
 __all__ = ["EmbeddedTracker", "OpenStore", "RunCalls"]
 
@@ -78,6 +81,24 @@ class EmbeddedTracker:
 
         return EmbeddedModels(self._context)
 
+    @cached_property
+    def promotions(self) -> EmbeddedPromotions:
+        from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
+
+        return EmbeddedPromotions(self._context)
+
+    @cached_property
+    def policies(self) -> EmbeddedPolicies:
+        from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
+
+        return EmbeddedPolicies(self._context)
+
+    @cached_property
+    def checks(self) -> EmbeddedChecks:
+        from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
+
+        return EmbeddedChecks(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
@@ -114,6 +135,21 @@ class EmbeddedTracker:
         now = self._context.clock()
         with self._context.write() as connection:
             return heartbeats.end_silent(connection, now - round(silent_seconds * 1000), now)
+
+    def end_requests(self) -> int:
+        """Close the requests for promotion whose time is over; gives how many. For a service, so that a clock which is
+        set back revives none."""
+        if self.principal.scope < Scope.ADMIN:
+            raise PermissionDenied(f"closing requests needs the scope 'admin', which {self.principal.name!r} lacks")
+        from jupyter_mlops.tracker.embedded.deciding import end_requests
+
+        return end_requests(self._context)
+
+    def principal_of_check(self, token_digest: str) -> Principal | None:
+        """Who the token of a check stands for, by its digest; None when there is no such check, or it is over."""
+        from jupyter_mlops.tracker.embedded.checkjobs import principal_of_token
+
+        return principal_of_token(self._context, token_digest)
 
     def feed(self) -> Feed:
         """What happens in the store from now on."""

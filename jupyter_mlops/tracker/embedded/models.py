@@ -36,12 +36,12 @@ from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, save_folder
+from jupyter_mlops.tracker.embedded import aliases
 from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded.aliases import named, require_version
 from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
-
-_LARGEST_VERSION = 2**31 - 1
 
 
 @checked
@@ -89,6 +89,7 @@ class EmbeddedModels:
             changes["name"] = values.model_name(new_name)
         with self._changing(name) as (connection, model):
             if "name" in changes:
+                aliases.require_name_kept(self._context, connection, model, "renaming it")
                 if registry.find(connection, changes["name"]) is not None:
                     raise self._taken(connection, changes["name"])
                 self._audit(connection, "model.rename", changes["name"], {"from": name, "to": new_name})
@@ -105,26 +106,28 @@ class EmbeddedModels:
                 registry.set_tags(connection, model.id, checked)
                 self._touch(connection, model)
             else:
-                version_id = _require_version(connection, model, version)
+                version_id = require_version(connection, model, version)
                 registry.set_version_tags(connection, version_id, checked)
                 self._touch(connection, model, version_id)
 
     def delete_tag(self, name: str, key: str, *, version: int | None = None) -> None:
         with self._changing(name) as (connection, model):
-            version_id = None if version is None else _require_version(connection, model, version)
+            version_id = None if version is None else require_version(connection, model, version)
             if version_id is None:
                 deleted = registry.delete_tag(connection, model.id, key)
             else:
                 deleted = registry.delete_version_tag(connection, version_id, key)
             if not deleted:
-                raise NotFound(f"{_named(name, version)} has no tag {values.short(key)}")
+                raise NotFound(f"{named(name, version)} has no tag {values.short(key)}")
             self._touch(connection, model, version_id)
 
     def delete(self, name: str) -> None:
         with self._changing(name) as (connection, model):
             left = registry.aliases(connection, model.id)
             if left:
-                raise Conflict(f"{_named(name)} still has the aliases {', '.join(left)}: delete them first")
+                raise Conflict(f"{named(name)} still has the aliases {', '.join(left)}: delete them first")
+            aliases.require_name_kept(self._context, connection, model, "deleting it")
+            aliases.end_requests(self._context, connection, model, "the model was deleted")
             registry.delete(connection, model.id)
             self._event(connection, "model.deleted", model)
             self._audit(connection, "model.delete", name)
@@ -144,6 +147,7 @@ class EmbeddedModels:
         access.owner_name(owner)
         with self._deciding(name) as (connection, model):
             if model.owner != owner:
+                aliases.require_handable(self._context, connection, model, owner)
                 registry.update(connection, model.id, self._context.clock(), owner=owner)
                 for each in (model, msgspec.structs.replace(model, owner=owner)):
                     self._event(connection, "model.changed", each)
@@ -201,7 +205,7 @@ class EmbeddedModels:
                 self._insert(connection, created)
             model = registry.find(connection, name, lock=True)
             if model is None:
-                raise Conflict(f"{_named(name)} was renamed or deleted just now: register it again")
+                raise Conflict(f"{named(name)} was renamed or deleted just now: register it again")
             self._require_target(model)
             number = registry.insert_version(connection, model.id, version_id, new, files)
             self._event(connection, "version.created", model, {"version": number})
@@ -211,7 +215,7 @@ class EmbeddedModels:
     def version(self, name: str, version: int) -> ModelVersion:
         with self._context.read() as connection:
             model = self._allowed(connection, name, Scope.READ)
-            return registry.load_versions(connection, [_require_version(connection, model, version)])[0]
+            return registry.load_versions(connection, [require_version(connection, model, version)])[0]
 
     def resolve(self, name: str, reference: str) -> ModelVersion:
         text = reference
@@ -220,14 +224,14 @@ class EmbeddedModels:
             if text == "latest":
                 version_id = registry.find_version(connection, model.id, None)
                 if version_id is None:
-                    raise NotFound(f"{_named(name)} has no version yet")
+                    raise NotFound(f"{named(name)} has no version yet")
             elif text.startswith("@"):
                 target = registry.alias_target(connection, model.id, text[1:])
                 if target is None:
                     raise _no_alias(connection, model, text[1:])
                 version_id = target[0]
             elif text.isascii() and text.isdigit() and len(text) <= 10:
-                version_id = _require_version(connection, model, int(text))
+                version_id = require_version(connection, model, int(text))
             else:
                 raise InvalidValue(
                     f"{values.short(reference)} names no version of {name!r}: write a number, '@' and an alias such as "
@@ -252,20 +256,21 @@ class EmbeddedModels:
     def update_version(self, name: str, version: int, *, description: str) -> ModelVersion:
         values.description(description)
         with self._changing(name) as (connection, model):
-            version_id = _require_version(connection, model, version)
+            version_id = require_version(connection, model, version)
             registry.update_version(connection, version_id, self._context.clock(), description=description)
             self._touch(connection, model)
             return registry.load_versions(connection, [version_id])[0]
 
     def delete_version(self, name: str, version: int) -> None:
         with self._changing(name) as (connection, model):
-            version_id = _require_version(connection, model, version)
+            version_id = require_version(connection, model, version)
             pointing = registry.aliases(connection, model.id, version_id)
             if pointing:
                 raise Conflict(
-                    f"the alias {pointing[0]!r} points at {_named(name, version)}: move or delete the alias first"
+                    f"the alias {pointing[0]!r} points at {named(name, version)}: move or delete the alias first"
                 )
             registry.delete_version(connection, version_id)
+            aliases.end_requests(self._context, connection, model, "the candidate was deleted", version)
             self._touch(connection, model)
             self._audit(connection, "version.delete", name, {"version": version})
 
@@ -295,10 +300,12 @@ class EmbeddedModels:
         values.alias_name(alias)
         values.reason(reason)
         with self._changing(name) as (connection, model):
-            version_id = _require_version(connection, model, version)
+            version_id = require_version(connection, model, version)
             before = registry.alias_target(connection, model.id, alias)
             if before is None or before[0] != version_id:
-                self._move(connection, model, alias, after=(version_id, version), before=before, reason=reason)
+                aliases.require_free(connection, model, alias)
+                target = (version_id, version)
+                aliases.move(self._context, connection, model, alias, after=target, before=before, reason=reason)
         return Alias(alias, version)
 
     def delete_alias(self, name: str, alias: str, *, reason: str = "") -> None:
@@ -307,7 +314,8 @@ class EmbeddedModels:
             before = registry.alias_target(connection, model.id, alias)
             if before is None:
                 raise _no_alias(connection, model, alias)
-            self._move(connection, model, alias, after=None, before=before, reason=reason)
+            aliases.require_free(connection, model, alias)
+            aliases.move(self._context, connection, model, alias, after=None, before=before, reason=reason)
 
     def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
         with self._context.read() as connection:
@@ -315,30 +323,6 @@ class EmbeddedModels:
             return registry.alias_moves(connection, model.id, alias)
 
     # --- shared ---
-
-    def _move(
-        self,
-        connection: Connection,
-        model: Model,
-        alias: str,
-        *,
-        after: tuple[str, int] | None,
-        before: tuple[str, int] | None,
-        reason: str,
-    ) -> None:
-        move = AliasMove(
-            model=model.name,
-            alias=alias,
-            version=after[1] if after else None,
-            replaced=before[1] if before else None,
-            user=self._context.principal.name,
-            at=self._context.clock(),
-            reason=reason,
-        )
-        registry.move_alias(connection, model.id, after[0] if after else None, move)
-        self._touch(connection, model)
-        detail = {"alias": alias, "version": move.version, "replaced": move.replaced, "reason": reason}
-        self._audit(connection, "alias.set" if after else "alias.delete", model.name, detail)
 
     def _new(self, name: str, owner: str | None, description: str, tags: tuple[Tag, ...]) -> RegisteredModel:
         values.model_name(name)
@@ -390,25 +374,25 @@ class EmbeddedModels:
     def _files(self, name: str, version: int) -> tuple[File, ...]:
         with self._context.read() as connection:
             model = self._allowed(connection, name, Scope.READ)
-            return artifacts.walk_files(connection, _require_version(connection, model, version))
+            return artifacts.walk_files(connection, require_version(connection, model, version))
 
     def _file(self, name: str, version: int, path: str) -> File:
         values.artifact_path(path)
         with self._context.read() as connection:
             model = self._allowed(connection, name, Scope.READ)
-            file = artifacts.get_file(connection, _require_version(connection, model, version), path)
+            file = artifacts.get_file(connection, require_version(connection, model, version), path)
         if file is None:
-            raise NotFound(f"{_named(name, version)} has no file {path!r}")
+            raise NotFound(f"{named(name, version)} has no file {path!r}")
         return file
 
     def _read(self, name: str, version: int, file: File, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        return self._context.blobs.read(file.blob, f"file {file.path!r} of {_named(name, version)}", start, stop)
+        return self._context.blobs.read(file.blob, f"file {file.path!r} of {named(name, version)}", start, stop)
 
     def _sees(self, model: Model) -> bool:
         return access.sees_model(self._context.principal, model.owner, model.restricted)
 
     def _require(self, model: Model, scope: Scope) -> None:
-        what = _named(model.name)
+        what = named(model.name)
         access.require_model(self._context.principal, model.owner, scope, what, restricted=model.restricted)
 
     def _require_target(self, model: Model) -> None:
@@ -418,11 +402,7 @@ class EmbeddedModels:
         self._require(model, Scope.WRITE)
 
     def _allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> Model:
-        model = registry.find(connection, name, lock=lock)
-        if model is None:
-            raise NotFound(f"{_named(name)} does not exist")
-        self._require(model, scope)
-        return model
+        return self._context.model_allowed(connection, name, scope, lock=lock)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Connection, Model]]:
@@ -432,7 +412,7 @@ class EmbeddedModels:
     @contextmanager
     def _deciding(self, name: str) -> Iterator[tuple[Connection, Model]]:
         with self._changing(name) as (connection, model):
-            access.require_decision(self._context.principal, _named(name))
+            access.require_decision(self._context.principal, named(name))
             yield connection, model
 
     def _touch(self, connection: Connection, model: Model, version_id: str | None = None) -> None:
@@ -454,22 +434,10 @@ def _query(filter: str, order_by: Sequence[str], entity: Entity, limit: int, pag
     return search.Query(parse_filter(filter, entity), parse_order_by(order_by, entity), View.ALL, limit, page_token)
 
 
-def _named(name: str, version: int | None = None) -> str:
-    model = f"registered model {values.short(name, values.LONGEST_KEY)}"
-    return model if version is None else f"version {version} of {model}"
-
-
-def _require_version(connection: Connection, model: Model, version: int) -> str:
-    found = registry.find_version(connection, model.id, version) if 1 <= version <= _LARGEST_VERSION else None
-    if found is None:
-        raise NotFound(f"{_named(model.name, version)} does not exist")
-    return found
-
-
 def _no_alias(connection: Connection, model: Model, alias: str) -> NotFound:
     known = ", ".join(registry.aliases(connection, model.id))
     return NotFound(
-        f"{_named(model.name)} has no alias {values.short(alias)} ({f'it has {known}' if known else 'it has none'})"
+        f"{named(model.name)} has no alias {values.short(alias)} ({f'it has {known}' if known else 'it has none'})"
     )
 
 

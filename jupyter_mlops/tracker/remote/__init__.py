@@ -29,6 +29,24 @@ class RemoteDatasets(Noun):
     noun = "datasets"
 
 
+class RemotePromotions(Noun):
+    """See :class:`jupyter_mlops.tracker.promoting.Promotions`."""
+
+    noun = "promotions"
+
+
+class RemotePolicies(Noun):
+    """See :class:`jupyter_mlops.tracker.promoting.Policies`."""
+
+    noun = "policies"
+
+
+class RemoteChecks(Noun):
+    """See :class:`jupyter_mlops.tracker.promoting.Checks`."""
+
+    noun = "checks"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -51,6 +69,9 @@ class RemoteTracker(Noun):
         self.artifacts = cast("protocol.Artifacts", RemoteArtifacts(client))
         self.models = cast("protocol.Models", RemoteModels(client))
         self.datasets = cast("protocol.Datasets", RemoteDatasets(client))
+        self.promotions = cast("protocol.Promotions", RemotePromotions(client))
+        self.policies = cast("protocol.Policies", RemotePolicies(client))
+        self.checks = cast("protocol.Checks", RemoteChecks(client))
 
     @cached_property
     def principal(self) -> Principal:

@@ -1,0 +1,103 @@
+"""What a reviewer needs, gathered in one answer."""
+
+from __future__ import annotations
+
+import difflib
+
+import msgspec
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.promotion import Promotion, PromotionEvidence, RunSide
+from jupyter_mlops.core.records import Run
+from jupyter_mlops.store.registry import Model
+from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.evidence import NOTEBOOK, compare_runs
+from jupyter_mlops.tracker.protocol import Tracker
+
+LARGEST_NOTEBOOK = 20_000_000
+"""Bytes of a notebook that is compared."""
+LONGEST_DIFF = 200_000
+
+
+def evidence(context: Context, promotion: Promotion, model: Model, policy: Policy) -> PromotionEvidence:
+    """See :meth:`jupyter_mlops.tracker.promoting.Promotions.evidence`."""
+    with _tracker(context, model) as tracker:
+        candidate = _side(tracker, promotion.model, promotion.version)
+        champion = _side(tracker, promotion.model, promotion.champion)
+        runs = [side.run for side in (champion, candidate) if side is not None and side.run is not None]
+        comparison = compare_runs(tracker, [run.run_id for run in runs]) if runs else None
+        before, after = (
+            "" if side is None or side.run is None else _source(tracker, side.run) for side in (champion, candidate)
+        )
+    return PromotionEvidence(
+        promotion=promotion,
+        policy=policy,
+        candidate=candidate,
+        champion=champion,
+        comparison=comparison,
+        notebook_diff=_diff(before, after, promotion) if before and after else "",
+        lineage=() if candidate is None else _lineage(candidate, promotion),
+    )
+
+
+def _tracker(context: Context, model: Model) -> Tracker:
+    """The store as it is to be seen here: whoever may decide sees the runs of both versions, which asking has laid open
+    to them; others see what they see anyway."""
+    from jupyter_mlops.tracker.embedded import EmbeddedTracker
+
+    principal = context.principal
+    if principal.scope_on(model.owner) >= Scope.PROMOTE:
+        principal = Principal(name=principal.name, groups=principal.groups, scope=Scope.ADMIN, decides=False)
+    return EmbeddedTracker(context.store, principal, is_view=True)
+
+
+def _side(tracker: Tracker, model: str, version: int | None) -> RunSide | None:
+    if version is None:
+        return None
+    try:
+        found = tracker.models.version(model, version)
+    except NotFound:
+        # What an alias pointed at once may be deleted since.
+        return None
+    try:
+        run = None if found.run_id is None else tracker.runs.get(found.run_id)
+    except NotFound:
+        run = None
+    datasets = () if run is None else tuple(each.dataset for each in run.inputs)
+    return RunSide(version=found, run=run, datasets=datasets)
+
+
+def _source(tracker: Tracker, run: Run) -> str:
+    """The code of the run's source notebook, cell by cell; empty when it has none that can be read."""
+    files = tracker.artifacts.walk(run.run_id, NOTEBOOK)
+    if not files or (files[0].size or 0) > LARGEST_NOTEBOOK:
+        return ""
+    try:
+        document = msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, NOTEBOOK)))
+        cells = document["cells"]
+        return "\n".join(f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        # Somebody logged a file of that name which is no notebook.
+        return ""
+
+
+def _diff(before: str, after: str, promotion: Promotion) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(),
+        after.splitlines(),
+        f"version {promotion.champion}",
+        f"version {promotion.version}",
+        lineterm="",
+    )
+    return "\n".join(lines)[:LONGEST_DIFF]
+
+
+def _lineage(candidate: RunSide, promotion: Promotion) -> tuple[str, ...]:
+    data = tuple(f"dataset {dataset.name} ({dataset.digest})" for dataset in candidate.datasets)
+    run = candidate.run
+    middle: tuple[str, ...] = () if run is None else (f"run {run.name} ({run.run_id})",)
+    if run is not None and run.source:
+        middle = (f"notebook {run.source}", *middle)
+    return (*data, *middle, f"version {promotion.version} ({promotion.digest})", f"alias {promotion.alias}")

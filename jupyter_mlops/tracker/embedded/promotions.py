@@ -1,0 +1,432 @@
+"""Requests, reviews and decisions; rollbacks and overrides. Each change locks the model that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core import access, values
+from jupyter_mlops.core.access import GROUP_PREFIX, Scope
+from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, PermissionDenied, UnsafeModel
+from jupyter_mlops.core.ids import is_id, new_id
+from jupyter_mlops.core.policy import DAY_MS
+from jupyter_mlops.core.promotion import (
+    AliasPeriod,
+    Promotion,
+    PromotionEvidence,
+    PromotionKind,
+    PromotionState,
+    Review,
+    ReviewComment,
+    ReviewVerdict,
+    may_not_approve,
+    mentions,
+    nobody_could,
+    restorable,
+    stale,
+)
+from jupyter_mlops.core.records import ModelVersion, Page
+from jupyter_mlops.core.values import short
+from jupyter_mlops.store import checkjobs, promotions, registry
+from jupyter_mlops.store.registry import Model
+from jupyter_mlops.tracker.embedded import aliases, deciding
+from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
+
+
+@checked
+class EmbeddedPromotions:
+    """See :class:`jupyter_mlops.tracker.promoting.Promotions`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    # --- asking ---
+
+    def request(self, model: str, version: int, *, alias: str = "production", reason: str = "") -> Promotion:
+        values.alias_name(alias)
+        values.reason(reason)
+        with self._context.write() as connection:
+            target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
+            deciding.expire(self._context, connection, target)
+            new, candidate_id = self._new(connection, target, alias, version, reason)
+            if new.alias not in new.policy.protected:
+                return self._unprotected(connection, target, new, candidate_id)
+            if (same := self._standing(connection, target, new)) is not None:
+                return deciding.with_missing(connection, target, same, new.created)
+            if new.champion == version:
+                raise Conflict(f"{model}@{alias} is version {version} already")
+            if not new.safe and new.policy.safe_formats:
+                raise UnsafeModel(
+                    f"{aliases.named(model, version)}: its format can run code when it is loaded, which the policy "
+                    "bars; log the model in a safe format (skops, ONNX, safetensors) and ask for that version"
+                )
+            if (impossible := nobody_could(new, [new.policy])) is not None:
+                raise Conflict(impossible)
+            promotions.insert(connection, target.id, new)
+            checkjobs.enqueue(connection, new.request_id, new.round, new.policy.checks)
+            deciding.tell(self._context, connection, target, new, "promotion.requested", version=version)
+            return self._present(connection, target, new.request_id)
+
+    def refresh(self, request_id: str) -> Promotion:
+        with self._changing(request_id, Scope.WRITE) as (connection, model, request):
+            now = deciding.latest_time(self._context, connection)
+            champion = self._champion(connection, model, request.alias)
+            if champion is not None and champion.version == request.version:
+                raise Conflict(f"{model.name}@{request.alias} is version {request.version} already")
+            promotions.cancel(connection, request_id)
+            promotions.update(
+                *(connection, request_id, now),
+                round=request.round + 1,
+                champion=None if champion is None else champion.version,
+                champion_digest=None if champion is None else champion.digest,
+            )
+            rules = deciding.rules_for(connection, model, request)
+            checkjobs.enqueue(connection, request_id, request.round + 1, rules)
+            deciding.tell(self._context, connection, model, request, "promotion.refreshed", round=request.round + 1)
+            return self._present(connection, model, request_id)
+
+    def withdraw(self, request_id: str, *, reason: str = "") -> Promotion:
+        values.reason(reason)
+        with self._changing(request_id, Scope.WRITE) as (connection, model, request):
+            principal = self._context.principal
+            if principal.person not in (request.requester, request.asked_by) and (
+                principal.scope_on(model.owner) < Scope.ADMIN
+            ):
+                raise PermissionDenied(
+                    f"request {request_id}: {request.requester!r} asked for it, and only they can withdraw it; whoever "
+                    "may decide can reject it"
+                )
+            return self._close(connection, model, request, PromotionState.WITHDRAWN, reason)
+
+    def comment(self, request_id: str, text: str) -> Promotion:
+        values.comment_text(text)
+        with self._locked(request_id, Scope.WRITE) as (connection, model, request):
+            now = deciding.latest_time(self._context, connection)
+            user = self._context.principal.name
+            comment = ReviewComment(user=user, text=text, mentions=mentions(text), at=now)
+            promotions.add_comment(connection, request_id, comment)
+            promotions.update(connection, request_id, now)
+            deciding.tell(
+                self._context, connection, model, request, "promotion.commented", mentions=list(comment.mentions)
+            )
+            return self._present(connection, model, request_id)
+
+    # --- reading ---
+
+    def get(self, request_id: str) -> Promotion:
+        with self._context.read() as connection:
+            model, request = self._found(connection, request_id, Scope.READ)
+            return deciding.with_missing(connection, model, request, deciding.latest_time(self._context, connection))
+
+    def search(
+        self,
+        *,
+        model: str | None = None,
+        alias: str | None = None,
+        state: PromotionState | str | None = None,
+        requester: str | None = None,
+        limit: int = DEFAULT_PAGE,
+        page_token: str | None = None,
+    ) -> Page[Promotion]:
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidValue(f"limit: {limit} is out of range; 1 to {LARGEST_PAGE} are possible")
+        wanted = None if state is None else _state(state)
+        with self._context.read() as connection:
+            page = promotions.search(
+                *(connection, self._context.reach),
+                model=model,
+                alias=alias,
+                state=wanted,
+                requester=requester,
+                limit=limit,
+                page_token=page_token,
+            )
+            now = deciding.latest_time(self._context, connection)
+            found = [
+                deciding.with_missing(connection, self._model(connection, request.request_id), request, now)
+                for request in promotions.load(connection, page.items)
+            ]
+        return Page(items=tuple(found), next_page_token=page.next_page_token)
+
+    def evidence(self, request_id: str) -> PromotionEvidence:
+        from jupyter_mlops.tracker.embedded.promotionevidence import evidence
+
+        with self._context.read() as connection:
+            model, _ = self._found(connection, request_id, Scope.READ)
+            policy = aliases.policy_of(connection, model)
+        return evidence(self._context, self.get(request_id), model, policy)
+
+    def history(self, model: str, alias: str | None = None, *, at: int | None = None) -> tuple[AliasPeriod, ...]:
+        with self._context.read() as connection:
+            found = self._context.model_allowed(connection, model, Scope.READ)
+            moves = registry.numbered_moves(connection, found.id, alias)
+            requests = promotions.by_move(connection, found.id)
+            loaded = {each.request_id: each for each in promotions.load(connection, list(requests.values()))}
+        periods = []
+        until: dict[str, int] = {}
+        for number, move in reversed(moves):
+            request = loaded.get(requests.get(number, ""))
+            period = AliasPeriod(move=move, until=until.get(move.alias), promotion=request)
+            # Of two moves at the same moment the later one counts.
+            until[move.alias] = move.at
+            if at is None or (move.at <= at and (period.until is None or at < period.until)):
+                periods.append(period)
+        return tuple(reversed(periods))
+
+    # --- deciding ---
+
+    def approve(self, request_id: str, *, reason: str = "", round: int | None = None) -> Promotion:
+        with self._reviewing(request_id, ReviewVerdict.APPROVED, reason, round) as (connection, model, request):
+            current = deciding.pointed_at(connection, model, request.alias)
+            if current != request.champion:
+                raise Conflict(f"request {request_id}: {stale(request, current)}")
+            owners = self._owners()
+            policies = deciding.policies_for(connection, model, request)
+            if (refusal := may_not_approve(request, policies, owners)) is not None:
+                raise PermissionDenied(f"request {request_id}: {refusal}")
+            self._add_review(connection, model, request, ReviewVerdict.APPROVED, reason)
+            approved = promotions.load(connection, [request_id])[0]
+            deciding.settle(self._context, connection, model, approved, self._context.principal.name)
+            return self._present(connection, model, request_id)
+
+    def reject(self, request_id: str, *, reason: str) -> Promotion:
+        with self._reviewing(request_id, ReviewVerdict.REJECTED, reason) as (connection, model, request):
+            self._add_review(connection, model, request, ReviewVerdict.REJECTED, reason)
+            return self._close(connection, model, request, PromotionState.REJECTED, reason)
+
+    def request_changes(self, request_id: str, *, reason: str) -> Promotion:
+        with self._reviewing(request_id, ReviewVerdict.CHANGES_REQUESTED, reason) as (connection, model, request):
+            self._add_review(connection, model, request, ReviewVerdict.CHANGES_REQUESTED, reason)
+            return self._present(connection, model, request_id)
+
+    def rollback(self, model: str, alias: str, *, reason: str, to: int | None = None) -> Promotion:
+        _require_reason(reason, "a rollback")
+        with self._context.write() as connection:
+            target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
+            protected = alias in aliases.policy_of(connection, target).protected
+            if protected:
+                self._context.model_allowed(connection, model, Scope.PROMOTE)
+                access.require_decision(self._context.principal, aliases.named(model))
+            moves = registry.numbered_moves(connection, target.id, alias)
+            before = restorable(moves, promotions.rollbacks(connection, target.id, alias))
+            if not before:
+                raise Conflict(f"{model}@{alias} has no version before this one to go back to")
+            if to is not None and to != before[-1]:
+                raise Conflict(
+                    f"{model}@{alias} goes back to version {before[-1]}, not {to}: it was moved just now; look again"
+                )
+            if registry.find_version(connection, target.id, before[-1]) is None:
+                raise Conflict(f"{aliases.named(model, before[-1])}, which {alias} pointed at before, was deleted")
+            return self._move(connection, target, PromotionKind.ROLLBACK, alias, before[-1], reason)
+
+    def override(self, model: str, alias: str, *, version: int | None, reason: str) -> Promotion:
+        values.alias_name(alias)
+        _require_reason(reason, "an override")
+        with self._context.write() as connection:
+            target = self._context.model_allowed(connection, model, Scope.ADMIN, lock=True)
+            access.require_decision(self._context.principal, aliases.named(model))
+            return self._move(connection, target, PromotionKind.OVERRIDE, alias, version, reason)
+
+    # --- shared ---
+
+    def _new(
+        self, connection: Connection, model: Model, alias: str, version: int | None, reason: str
+    ) -> tuple[Promotion, str | None]:
+        """A request as it begins, and the id of its candidate."""
+        now = deciding.latest_time(self._context, connection)
+        in_force, policy = aliases.in_force(connection, model)
+        candidate_id = None if version is None else aliases.require_version(connection, model, version)
+        candidate = None if candidate_id is None else registry.load_versions(connection, [candidate_id])[0]
+        champion = self._champion(connection, model, alias)
+        principal = self._context.principal
+        new = Promotion(
+            request_id=new_id(),
+            state=PromotionState.OPEN,
+            model=model.name,
+            alias=alias,
+            version=version,
+            digest="" if candidate is None else candidate.digest,
+            run_id=None if candidate is None else candidate.run_id,
+            safe=candidate is None or candidate.safe,
+            champion=None if champion is None else champion.version,
+            champion_digest=None if champion is None else champion.digest,
+            requester=principal.person,
+            asked_by=principal.name,
+            authors=() if candidate is None else registry.authors_of(connection, candidate),
+            reason=reason,
+            policy=policy,
+            policy_number=in_force.number,
+            created=now,
+            updated=now,
+            expires=now + policy.lifetime_days * DAY_MS,
+        )
+        return new, candidate_id
+
+    def _unprotected(self, connection: Connection, model: Model, new: Promotion, candidate_id: str | None) -> Promotion:
+        """An alias that nobody protects just moves."""
+        if new.champion == new.version:
+            raise Conflict(f"{model.name}@{new.alias} is version {new.version} already")
+        return self._moved(connection, model, new, candidate_id, "the alias is not protected")
+
+    def _move(
+        self, connection: Connection, model: Model, kind: PromotionKind, alias: str, version: int | None, reason: str
+    ) -> Promotion:
+        """Move an alias by a rollback or an override."""
+        new, candidate_id = self._new(connection, model, alias, version, reason)
+        if new.champion == version:
+            raise Conflict(
+                f"{model.name}@{alias} {'is not set' if version is None else f'is version {version}'} already"
+            )
+        return self._moved(connection, model, msgspec.structs.replace(new, kind=kind), candidate_id, kind.value)
+
+    def _moved(
+        self, connection: Connection, model: Model, new: Promotion, candidate_id: str | None, outcome: str
+    ) -> Promotion:
+        user = self._context.principal.name
+        after = None if candidate_id is None or new.version is None else (candidate_id, new.version)
+        before = registry.alias_target(connection, model.id, new.alias)
+        number = aliases.move(
+            self._context, connection, model, new.alias, after=after, before=before, reason=new.reason
+        )
+        done = msgspec.structs.replace(
+            new,
+            state=PromotionState.PROMOTED,
+            expires=new.created,
+            closed=new.created,
+            closed_by=user,
+            outcome=outcome,
+        )
+        promotions.insert(connection, model.id, done, number)
+        kinds = {
+            PromotionKind.REQUEST: "promotion.promoted",
+            PromotionKind.ROLLBACK: "promotion.rolled_back",
+            PromotionKind.OVERRIDE: "promotion.overridden",
+        }
+        deciding.tell(self._context, connection, model, done, kinds[new.kind], version=new.version, reason=new.reason)
+        return done
+
+    def _standing(self, connection: Connection, model: Model, new: Promotion) -> Promotion | None:
+        """The open request for the same, if the same person has asked for it; their requests for other versions are
+        superseded."""
+        mine = [
+            request
+            for request in promotions.load(connection, promotions.open_ids(connection, model.id, new.alias))
+            if request.requester == new.requester
+        ]
+        for request in mine:
+            if request.version == new.version:
+                return request
+            outcome = f"{new.requester} asks for version {new.version} instead"
+            self._close(connection, model, request, PromotionState.SUPERSEDED, outcome)
+        return None
+
+    def _champion(self, connection: Connection, model: Model, alias: str) -> ModelVersion | None:
+        target = registry.alias_target(connection, model.id, alias)
+        return None if target is None else registry.load_versions(connection, [target[0]])[0]
+
+    def _owners(self) -> tuple[str, ...]:
+        principal = self._context.principal
+        return (principal.person, *sorted(GROUP_PREFIX + group for group in principal.groups))
+
+    def _add_review(
+        self, connection: Connection, model: Model, request: Promotion, verdict: ReviewVerdict, reason: str
+    ) -> None:
+        now = deciding.latest_time(self._context, connection)
+        owners = self._owners()
+        review = Review(user=owners[0], owners=owners[1:], verdict=verdict, reason=reason, at=now, round=request.round)
+        promotions.add_review(connection, request.request_id, review)
+        promotions.update(connection, request.request_id, now)
+        deciding.tell(
+            self._context, connection, model, request, "promotion.reviewed", verdict=verdict.value, reason=reason
+        )
+
+    def _close(
+        self, connection: Connection, model: Model, request: Promotion, state: PromotionState, outcome: str
+    ) -> Promotion:
+        now, user = deciding.latest_time(self._context, connection), self._context.principal.name
+        promotions.close(connection, request.request_id, state, now, by=user, outcome=outcome)
+        deciding.tell(self._context, connection, model, request, f"promotion.{state.value}", reason=outcome)
+        return self._present(connection, model, request.request_id)
+
+    def _present(self, connection: Connection, model: Model, request_id: str) -> Promotion:
+        now = deciding.latest_time(self._context, connection)
+        return deciding.with_missing(connection, model, promotions.load(connection, [request_id])[0], now)
+
+    @contextmanager
+    def _locked(self, request_id: str, scope: Scope) -> Iterator[tuple[Connection, Model, Promotion]]:
+        """A request whose model is locked."""
+        with self._context.write() as connection:
+            model, _ = self._found(connection, request_id, scope, lock=True)
+            yield connection, model, promotions.load(connection, [request_id])[0]
+
+    @contextmanager
+    def _changing(self, request_id: str, scope: Scope) -> Iterator[tuple[Connection, Model, Promotion]]:
+        """An open request whose model is locked."""
+        with self._locked(request_id, scope) as (connection, model, request):
+            _require_open(
+                deciding.with_missing(connection, model, request, deciding.latest_time(self._context, connection))
+            )
+            yield connection, model, request
+
+    @contextmanager
+    def _reviewing(
+        self, request_id: str, verdict: ReviewVerdict, reason: str, round: int | None = None
+    ) -> Iterator[tuple[Connection, Model, Promotion]]:
+        """An open request whose model is locked, for somebody who may decide about it."""
+        values.reason(reason)
+        if verdict is not ReviewVerdict.APPROVED:
+            _require_reason(reason, verdict.value)
+        with self._changing(request_id, Scope.PROMOTE) as (connection, model, request):
+            access.require_decision(self._context.principal, f"request {request_id}")
+            if round is not None and round != request.round:
+                raise Conflict(f"request {request_id} was refreshed since: look at it again")
+            yield connection, model, request
+
+    def _model(self, connection: Connection, request_id: str, *, lock: bool = False) -> Model:
+        model_id = promotions.model_of(connection, request_id) if is_id(request_id) else None
+        name = None if model_id is None else registry.name_of(connection, model_id)
+        model = None if name is None else registry.find(connection, name, lock=lock)
+        if model is None or model.id != model_id:
+            raise _no_request(request_id)
+        return model
+
+    def _found(
+        self, connection: Connection, request_id: str, scope: Scope, *, lock: bool = False
+    ) -> tuple[Model, Promotion]:
+        model = self._model(connection, request_id, lock=lock)
+        if not access.sees_model(self._context.principal, model.owner, model.restricted):
+            raise _no_request(request_id)
+        what = f"request {request_id}"
+        access.require_model(self._context.principal, model.owner, scope, what, restricted=model.restricted)
+        return model, promotions.load(connection, [request_id])[0]
+
+
+def _require_open(request: Promotion) -> None:
+    if request.state is not PromotionState.OPEN:
+        why = f": {request.outcome}" if request.outcome else ""
+        raise Conflict(
+            f"request {request.request_id} is {request.state.value}{why}; nothing can be done to it any more"
+        )
+
+
+def _require_reason(reason: str, what: str) -> None:
+    values.reason(reason)
+    if not reason.strip():
+        raise InvalidValue(f"reason: {what} needs one")
+
+
+def _no_request(request_id: str) -> NotFound:
+    return NotFound(f"request {request_id if is_id(request_id) else short(request_id)} does not exist")
+
+
+def _state(state: PromotionState | str) -> PromotionState:
+    try:
+        return PromotionState(state)
+    except ValueError:
+        known = ", ".join(each.value for each in PromotionState)
+        raise InvalidValue(f"state: {short(state)} is none; {known} are") from None
