@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope, user_name
+from jupyter_mlops.core.checks import JOB_PREFIX
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 
 SCOPE_PREFIX = "custom:mlops:"
 SERVICE_PREFIX = "service:"
 """Before the name of a hub's service (CI), which must not be taken for a user of the same name."""
-_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX)
+_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX, JOB_PREFIX)
 _GROUP_FILTER = "group"
 _ONE_SERVER = "access:servers!server="
 """Begins a scope that the hub gives to the token of a notebook server."""
@@ -67,7 +68,7 @@ def principal_of(model: Mapping[str, Any], *, interactive: bool, default_groups:
     """
     name, groups = str(model["name"]), frozenset(map(str, model.get("groups") or ()))
     if name.startswith(_RESERVED):
-        raise PermissionDenied(f"the user name {name!r} begins like the name of a group or a service")
+        raise PermissionDenied(f"the user name {name!r} begins like the name of a group, a service or a check")
     if model.get("kind") == "service":
         name = SERVICE_PREFIX + name
     try:

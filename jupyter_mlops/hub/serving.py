@@ -19,6 +19,7 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.identity import Identity
+from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.maintenance import Maintenance
 from jupyter_mlops.service.server import Application, Server
 from jupyter_mlops.service.tokens import TokenFile
@@ -103,7 +104,8 @@ class Serving:
             loop.add_signal_handler(signal_number, stop.set)
         _allow_connections()
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
-        service = Service(self._tracker, self._identity, executor)
+        identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
+        service = Service(self._tracker, identity, executor)
         server = Server(self._make_app(service), behind_proxy=self._hub is not None)
         server.add_sockets(sockets)
         log = self._settings.log
