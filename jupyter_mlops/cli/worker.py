@@ -65,7 +65,6 @@ def worker(
     with orderly(), connection.connect() as tracker:
         doing = Worker(
             tracker,
-            tracker.checks,
             names=names,
             limits=Limits(seconds=timeout, memory=round(memory * 2**30)),
             user=user,
