@@ -30,13 +30,12 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
-from jupyter_mlops.store import artifacts, events, registry, search
+from jupyter_mlops.store import artifacts, events, registry, search, webhooks
 from jupyter_mlops.store.artifacts import File
-from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, save_folder
-from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded.model_cards import EmbeddedModelCards
 from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
@@ -45,11 +44,8 @@ _LARGEST_VERSION = 2**31 - 1
 
 
 @checked
-class EmbeddedModels:
+class EmbeddedModels(EmbeddedModelCards):
     """See :class:`jupyter_mlops.tracker.protocol.Models`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     # --- models ---
 
@@ -338,6 +334,7 @@ class EmbeddedModels:
         registry.move_alias(connection, model.id, after[0] if after else None, move)
         self._touch(connection, model)
         detail = {"alias": alias, "version": move.version, "replaced": move.replaced, "reason": reason}
+        self._event(connection, "alias.moved", model, detail)
         self._audit(connection, "alias.set" if after else "alias.delete", model.name, detail)
 
     def _new(self, name: str, owner: str | None, description: str, tags: tuple[Tag, ...]) -> RegisteredModel:
@@ -418,11 +415,7 @@ class EmbeddedModels:
         self._require(model, Scope.WRITE)
 
     def _allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> Model:
-        model = registry.find(connection, name, lock=lock)
-        if model is None:
-            raise NotFound(f"{_named(name)} does not exist")
-        self._require(model, scope)
-        return model
+        return self._context.model_allowed(connection, name, scope, lock=lock)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Connection, Model]]:
@@ -442,9 +435,9 @@ class EmbeddedModels:
         registry.update(connection, model.id, now)
         self._event(connection, "model.changed", model)
 
-    def _event(self, connection: Connection, kind: str, model: Model, detail: Json = None) -> None:
-        now = self._context.clock()
-        events.add_events(connection, Event(kind, model.owner, model.name, now, detail, restricted=model.restricted))
+    def _event(self, connection: Connection, kind: str, model: Model, detail: Mapping[str, Json] | None = None) -> None:
+        now, user = self._context.clock(), self._context.principal.name
+        webhooks.announce(connection, model, kind, now, user, detail)
 
     def _audit(self, connection: Connection, action: str, name: str, detail: Json = None) -> None:
         events.add_audit(connection, self._context.principal.name, action, name, self._context.clock(), detail)

@@ -29,6 +29,12 @@ class RemoteDatasets(Noun):
     noun = "datasets"
 
 
+class RemoteWebhooks(Noun):
+    """See :class:`jupyter_mlops.tracker.protocol.Webhooks`."""
+
+    noun = "webhooks"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -51,6 +57,7 @@ class RemoteTracker(Noun):
         self.artifacts = cast("protocol.Artifacts", RemoteArtifacts(client))
         self.models = cast("protocol.Models", RemoteModels(client))
         self.datasets = cast("protocol.Datasets", RemoteDatasets(client))
+        self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
 
     @cached_property
     def principal(self) -> Principal:
