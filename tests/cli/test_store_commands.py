@@ -93,7 +93,7 @@ def test_a_model_is_registered_aliased_and_fetched(mlops: Mlops, team: Team, tmp
     shown = mlops("models", "show", "churn").stdout
     assert "brave-otter-418" in shown
     assert "the runner-up" in shown
-    place = mlops("models", "get", "churn@production", "-o", "served").stdout.strip()
+    place = mlops("models", "get", "churn@production", "served").stdout.strip()
     assert (tmp_path / place / "MLmodel").exists()
     one = mlops("models", "show", "models:/churn/2").stdout
     assert "weights.bin" in one
@@ -182,7 +182,7 @@ def test_gc_removes_what_was_deleted_and_nothing_else(mlops: Mlops, team: Team) 
     assert document(mlops("gc", "--yes", "--json"))["runs"] == 2
     assert "brave-otter-418" not in mlops("runs", "list", "--deleted").stdout
     assert "(removed)" in mlops("models", "show", "churn").stdout
-    mlops("models", "get", "churn@production", "-o", "still-there")
+    mlops("models", "get", "churn@production", "still-there")
 
 
 @pytest.mark.parametrize("age", ["30", "x", "-1d", "1 year"])

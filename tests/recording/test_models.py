@@ -21,10 +21,11 @@ from jupyter_mlops.core.model_safety import is_trusted_type, unsafe_reason
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.recording import model_formats
 from jupyter_mlops.recording.autolog import autolog
-from jupyter_mlops.recording.model_cache import ModelCache, content_digest
+from jupyter_mlops.recording.model_cache import ModelCache
 from jupyter_mlops.recording.model_formats import UnsafeModelWarning, flavor_of
 from jupyter_mlops.recording.models import load_model, log_model, register_model
 from jupyter_mlops.recording.session import Session, current
+from jupyter_mlops.tracker.download import content_digest
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")

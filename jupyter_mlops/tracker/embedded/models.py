@@ -34,7 +34,7 @@ from jupyter_mlops.store import artifacts, events, registry, search, webhooks
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
-from jupyter_mlops.tracker.download import require_empty, save_folder
+from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
 from jupyter_mlops.tracker.embedded.model_cards import EmbeddedModelCards
 from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
@@ -281,6 +281,7 @@ class EmbeddedModels(EmbeddedModelCards):
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)
+        require_whole(self.version(name, version), [file.record() for file in files])
         require_empty(destination)
         openers = {file.path: lambda file=file: self._read(name, version, file) for file in files}
         return save_folder(destination, "", openers)

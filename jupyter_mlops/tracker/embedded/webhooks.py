@@ -128,6 +128,10 @@ class Outgoing:
     def __init__(self, store: OpenStore) -> None:
         self._store = store
 
+    def now(self) -> int:
+        """Milliseconds since the epoch, as the store has them."""
+        return self._store.clock()
+
     def claim(self, limit: int) -> list[Claimed]:
         """Messages to send now, ``limit`` at most; each is to be settled within :data:`CLAIM_MS`."""
         now = self._store.clock()
