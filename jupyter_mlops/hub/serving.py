@@ -23,6 +23,7 @@ from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
+from jupyter_mlops.service.sealing import seal_regularly
 from jupyter_mlops.service.server import Application, Server
 from jupyter_mlops.service.tokens import TokenFile
 from jupyter_mlops.tracker.connect import connect
@@ -125,6 +126,7 @@ class Serving:
         beside = [
             asyncio.create_task(Maintenance(service, self._settings.lost_after_seconds).run()),
             asyncio.create_task(Couriers(service, self._networks, self._mail).run()),
+            asyncio.create_task(seal_regularly(service)),
         ]
         if self._hub is not None:
             beside.append(asyncio.create_task(self._hub.check()))

@@ -112,7 +112,7 @@ def _sealed(connection: Connection) -> Iterator[tuple[int, str, int, str, bytes 
 def _entries(connection: Connection, table: sa.Table, query: sa.Select[Any]) -> Iterator[tuple[int, bytes]]:
     name = _key(table).name
     for row in connection.execute(query).mappings():
-        yield row[name], msgspec.json.encode([[column.name, row[column.name]] for column in table.columns])
+        yield row[name], msgspec.json.encode([[str(column.name), row[column.name]] for column in table.columns])
 
 
 def _count(connection: Connection, query: sa.Select[Any]) -> int:

@@ -70,6 +70,7 @@ def known(described: Described) -> Mapping[str, str]:
             run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: mlflow.sklearn}}")
         )
         version = tracker.models.register(new_id(), run.run_id, "model")
+        hook = tracker.webhooks.create("https://receiver.example/hook", model=version.model)
         return {
             "experiment_id": experiment.experiment_id,
             "run_id": run.run_id,
@@ -77,6 +78,7 @@ def known(described: Described) -> Mapping[str, str]:
             "version": str(version.version),
             "stream": "kernel",
             "upload_id": new_id(),
+            "webhook_id": hook.webhook_id,
         }
 
 
