@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.records import ModelVersion, Record, Run
-from jupyter_mlops.core.values import short
 
 LONGEST_CARD = 200_000
 LONGEST_PURPOSE = 500
@@ -52,7 +51,7 @@ def draft(version: ModelVersion, run: Run | None) -> str:
             for use, data in ((use, use.dataset) for use in run.inputs)
         ]
         parts += _section("Data", ("data set", "used for", "digest", "rows"), used)
-        params = [(param.key, short(param.text, _LONGEST_CELL)) for param in run.params]
+        params = [(param.key, param.text) for param in run.params]
         parts += _section("Parameters", ("parameter", "value"), params)
         parts += _section("Metrics", ("metric", "value"), [(m.key, formats.number(m.value)) for m in run.metrics])
     parts.append("## Intended use\n\nNot described yet.")
@@ -87,4 +86,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", formats.printable(short(text, _LONGEST_CELL)))
+    return _MARKDOWN.sub(r"\\\1", formats.printable(formats.abridged(text, _LONGEST_CELL)))

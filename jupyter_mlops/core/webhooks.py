@@ -24,8 +24,8 @@ LONGEST_URL = 2000
 LONGEST_ERROR = 500
 SECRET_PREFIX = "whsec_"
 MAIL = "mailto:"
-ATTEMPTS = 16
-"""How often a message is tried, over some three days."""
+ATTEMPTS = 20
+"""How often a message is tried, over two days and a half."""
 TOLERANCE_SECONDS = 300
 """How old a signed message may be when it is looked at, so that nobody sends an old one again."""
 KINDS = ("model", "version", "alias", "promotion", "check")

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from jupyter_mlops.core.formats import printable
+from jupyter_mlops.core.formats import abridged, printable
 from jupyter_mlops.core.records import Json
-from jupyter_mlops.core.values import short
 from jupyter_mlops.core.webhooks import Message, Template
 
 _LONGEST_TEXT = 500
@@ -36,7 +35,7 @@ def sentence(message: Message) -> str:
         details = [f"{key} {value}" for key, value in data.items() if key in ("alias", "version", "state", "check")]
         told += f" ({', '.join(details)})" if details else ""
     reason = data.get("reason")
-    return printable(short(f"{told}: {reason}" if reason else told, _LONGEST_TEXT))
+    return printable(abridged(f"{told}: {reason}" if reason else told, _LONGEST_TEXT))
 
 
 def body(message: Message, template: Template) -> bytes:
@@ -51,13 +50,15 @@ def body(message: Message, template: Template) -> bytes:
 
 def subject(message: Message) -> str:
     """Of a mail."""
-    return short(f"[mlops] {message.model}: {message.type}", 200)
+    return printable(abridged(f"[mlops] {message.model}: {message.type}", 200))
 
 
 def mail_text(message: Message) -> str:
     """The text of a mail."""
     lines = [sentence(message), ""]
-    lines += [f"{key}: {printable(short(str(value), _LONGEST_TEXT))}" for key, value in message.data.items() if value]
+    lines += [
+        f"{key}: {printable(abridged(str(value), _LONGEST_TEXT))}" for key, value in message.data.items() if value
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,7 @@ import msgspec
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.formats import abridged
 from jupyter_mlops.core.model_card import LONGEST_PURPOSE
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Artifact, Json, ModelVersion
@@ -245,7 +246,7 @@ def _version_folder(uri: str) -> Path:
 def _note_load(tracker: Tracker, version: ModelVersion, reference: str) -> None:
     """Tell the registry who loads what, by which alias and from where."""
     alias = reference if reference.startswith("@") else ""
-    purpose = values.short(executed(), LONGEST_PURPOSE)
+    purpose = abridged(executed(), LONGEST_PURPOSE)
     try:
         tracker.models.consume(version.model, version.version, reference=alias, purpose=purpose)
     except MLOpsError as error:

@@ -12,9 +12,9 @@ from tornado.iostream import StreamClosedError
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import MLOpsError
+from jupyter_mlops.core.formats import abridged
 from jupyter_mlops.core.model_card import LONGEST_PURPOSE
 from jupyter_mlops.core.records import Artifact, ModelVersion
-from jupyter_mlops.core.values import short
 from jupyter_mlops.service.handlers import ApiHandler
 from jupyter_mlops.tracker.protocol import Models
 
@@ -74,7 +74,7 @@ class ArchiveHandler(ApiHandler):
         purpose = self.query().get("consumer") or self.request.headers.get("User-Agent", "")
         alias = reference if reference.startswith("@") else ""
         try:
-            told = short(purpose, LONGEST_PURPOSE)
+            told = abridged(purpose, LONGEST_PURPOSE)
             models.consume(version.model, version.version, reference=alias, purpose=told)
         except MLOpsError as error:
             # A deployment gets its model also when nothing can be written.

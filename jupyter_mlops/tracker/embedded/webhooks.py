@@ -10,6 +10,7 @@ from jupyter_mlops.core import access
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.formats import abridged
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.core.values import short
@@ -153,7 +154,7 @@ class Outgoing:
         """Note that it did not; gives whether it is tried again."""
         now = self._store.clock()
         state = DeliveryState.WAITING if done.attempts < ATTEMPTS else DeliveryState.FAILED
-        told, again = short(error, LONGEST_ERROR), now + delay_ms(done.attempts)
+        told, again = abridged(error, LONGEST_ERROR), now + delay_ms(done.attempts)
         with self._store.database.write() as connection:
             webhooks.settle(connection, done, state, at=now, next_attempt=again, status=status, error=told)
         return state
