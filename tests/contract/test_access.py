@@ -41,7 +41,7 @@ from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.contract.conftest import Opener
 
-NO_DOORS = {"close", "experiments", "runs", "artifacts", "models", "datasets", "artifacts.check_location"}
+NO_DOORS = {"close", "experiments", "runs", "artifacts", "models", "datasets", "webhooks", "artifacts.check_location"}
 """Of the tracker itself: what reads and writes nothing."""
 
 
@@ -111,13 +111,14 @@ class Thing(msgspec.Struct, frozen=True):
     model: str
     digest: str
     stream: str
+    webhook: str
 
     @classmethod
     def unknown(cls) -> Thing:
         """One that does not exist."""
-        ids = [new_id() for _ in range(8)]
+        ids = [new_id() for _ in range(9)]
         names = [f"n{id}" for id in ids]
-        return cls(ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7])
+        return cls(ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7], ids[8])
 
 
 MLMODEL = b"flavors: {python_function: {}}"
@@ -137,8 +138,13 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     admin.models.register(thing.model, run.run_id, "model", tags={"a": "b"})
     admin.models.set_alias(thing.model, "prod", 1)
     admin.models.restrict(thing.model, True)
+    hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
     return msgspec.structs.replace(
-        thing, experiment_id=experiment.experiment_id, run_id=run.run_id, child_id=child.run_id
+        thing,
+        experiment_id=experiment.experiment_id,
+        run_id=run.run_id,
+        child_id=child.run_id,
+        webhook=hook.webhook_id,
     )
 
 
@@ -313,12 +319,24 @@ CASES: dict[str, Case] = {
     "models.set_alias": model(OWNS, lambda t, it, _: t.models.set_alias(it.model, "next", 1)),
     "models.delete_alias": model(OWNS, lambda t, it, _: t.models.delete_alias(it.model, "prod")),
     "models.alias_history": model(SEES, lambda t, it, _: t.models.alias_history(it.model)),
+    "models.consume": model(SEES, lambda t, it, _: t.models.consume(it.model, 1)),
+    "models.consumers": model(SEES, lambda t, it, _: t.models.consumers(it.model)),
+    "models.card": model(SEES, lambda t, it, _: t.models.card(it.model, 1)),
+    "models.set_card": model(OWNS, lambda t, it, _: t.models.set_card(it.model, 1, "x")),
+    "webhooks.create": model(DECIDES, lambda t, it, _: t.webhooks.create("https://x.example/", model=it.model)),
+    "webhooks.list": listing(
+        lambda t, it: it.webhook in {each.webhook_id for each in t.webhooks.list()}, OWNS, of_model=True
+    ),
+    "webhooks.delete": model(DECIDES, lambda t, it, _: t.webhooks.delete(it.webhook)),
+    "webhooks.deliveries": model(OWNS, lambda t, it, _: t.webhooks.deliveries(it.webhook)),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
     "audit": listing(
         lambda t, it: bool({entry.target for entry in t.audit()} & {it.experiment_id, it.run_id, it.model}),
         Level.ADMINISTERS,
     ),
+    "audit_head": case(Level.ADMINISTERS, lambda t, _, __: t.audit_head(), unseen=PermissionDenied),
+    "audit_verify": case(Level.ADMINISTERS, lambda t, _, __: t.audit_verify(), unseen=PermissionDenied),
     "gc": case(Level.ADMINISTERS, lambda t, _, __: t.gc(dry_run=True), unseen=PermissionDenied),
 }
 NEEDED_OF_TOKEN = {

@@ -109,10 +109,11 @@ class EmbeddedWebhooks:
             return webhooks.deliveries(connection, webhook_id, limit)
 
     def _found(self, connection: Connection, webhook_id: str) -> Webhook:
-        owners = self._context.writable_owners
-        found = webhooks.load(connection, owners, webhook_id) if is_id(webhook_id) else ()
+        what = f"webhook {short(webhook_id)}"
+        found = webhooks.load(connection, None, webhook_id) if is_id(webhook_id) else ()
         if not found:
-            raise NotFound(f"webhook {short(webhook_id)} does not exist")
+            raise NotFound(f"{what} does not exist")
+        access.require(self._context.principal, found[0].owner, Scope.WRITE, what)
         return found[0]
 
     def _audit(self, connection: Connection, action: str, hook: Webhook) -> None:
