@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,22 @@ import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.addresses import networks
-from jupyter_mlops.core.errors import InvalidValue, Unavailable
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.core.webhooks import ATTEMPTS, DeliveryState, delay_ms, verify_signature
 from jupyter_mlops.service import delivery
 from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
+from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
 from jupyter_mlops.tracker.embedded.webhooks import CLAIM_MS
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests import postgres
+from tests.hub.standalone import COMMAND, started, token
 from tests.service.receivers import Received, receiver
+from tests.service.test_mail import postbox
 from tests.waiting import until
 
 LOOPBACK = networks(["127.0.0.1"])
@@ -360,30 +365,73 @@ def test_a_service_that_is_killed_while_it_sends_is_followed(house: House, tmp_p
     assert len(there.received) == 2
 
 
-def test_an_outage_of_the_database_ends_no_loop(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_loop_goes_on_after_an_outage_of_the_database(
+    postgres_server: postgres.Server, postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The loop goes on after a reading that failed."""
-    monkeypatch.setattr(delivery, "PERIOD_SECONDS", 0.01)
-    couriers = Couriers(house.replicas[0].service, LOOPBACK)
-    outgoing = couriers._outgoing
-    away = iter([Unavailable("away")])
-
-    def claim(limit: int, then: Callable[[int], Any] = outgoing.claim) -> Any:
-        for error in away:
-            raise error
-        return then(limit)
-
-    monkeypatch.setattr(outgoing, "claim", claim)
+    first = Database(postgres_url)
+    migrate.ensure_current(first, upgrade=False)
+    first.close()
+    house = House(postgres_url, tmp_path)
     with receiver() as there:
         house.model("churn")
         house.tracker.webhooks.create(there.url, model="churn", events=["alias.*"])
         house.move("churn", "production")
+        postgres_server.allow_connections(postgres_url, False)
 
         async def until_sent() -> None:
-            task = asyncio.create_task(couriers.run())
+            task = asyncio.create_task(Couriers(house.replicas[0].service, LOOPBACK).run())
+            await asyncio.to_thread(until, lambda: "cannot be looked for" in caplog.text, "the outage")
+            await asyncio.to_thread(postgres_server.allow_connections, postgres_url, True)
             await asyncio.to_thread(until, lambda: there.received, "the message")
             task.cancel()
 
         asyncio.run(until_sent())
-    assert "away" in caplog.text
+    house.close()
+
+
+@pytest.mark.slow
+def test_a_service_sends_by_its_own_settings(tmp_path: Path) -> None:
+    """The process that administrators start, with its webhook networks and its mail server."""
+    credential = token(tmp_path, "ann")
+    with receiver() as there, postbox() as box:
+        settings = [
+            "--tokens",
+            "tokens.json",
+            "--MLOpsService.webhook_networks=127.0.0.0/8",
+            f"--MLOpsService.smtp_url={box.url}",
+            "--MLOpsService.mail_from=mlops@example.org",
+        ]
+        with started(tmp_path, *settings) as (_, url), RemoteTracker(url, credential) as tracker:
+            experiment = tracker.experiments.ensure("models")
+            run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+            tracker.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(MLMODEL))
+            tracker.models.register("churn", run.run_id, "model")
+            for target in (there.url, "mailto:team@example.org"):
+                tracker.webhooks.create(target, model="churn", events=["alias.moved"])
+            tracker.models.set_alias("churn", "production", 1, reason="best")
+            until(lambda: there.received and box.mails, "both messages")
+            for hook in tracker.webhooks.list():
+                until(
+                    lambda hook=hook: tracker.webhooks.deliveries(hook.webhook_id)[0].state is DeliveryState.DELIVERED,
+                    "that it is noted",
+                )
+    assert there.received[0].json["data"]["alias"] == "production"
+    assert "churn@production is now version 1, by ann: best" in box.mails[0][1].get_content()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("--MLOpsService.webhook_networks=inside", "'inside' is no network"),
+        ("--MLOpsService.smtp_url=mail.example", "smtp_url"),
+    ],
+)
+def test_settings_that_do_not_fit_keep_a_service_from_starting(tmp_path: Path, setting: str, told: str) -> None:
+    token(tmp_path, "ann")
+    command = [*COMMAND, "--port", "0", "--tokens", "tokens.json", setting]
+    environ = {**os.environ, "MLOPS_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
