@@ -17,11 +17,12 @@ from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Role
 from jupyter_mlops.core.values import LONGEST_KEY, short
-from jupyter_mlops.store import registry, runs, shares
+from jupyter_mlops.store import runs, shares
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.events import Event
 
 if TYPE_CHECKING:
+    from jupyter_mlops.store import registry
     from jupyter_mlops.store.blobs import BlobStore
     from jupyter_mlops.store.calls import Caller, RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
@@ -146,15 +147,6 @@ class Context:
         self.require(connection, found.owner, found.experiment_id, scope, f"run {run_id}")
         return found
 
-    def model_allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> registry.Model:
-        """What is needed to act on a registered model on which the principal may use ``scope``."""
-        model = registry.find(connection, name, lock=lock)
-        what = f"registered model {short(name, LONGEST_KEY)}"
-        if model is None:
-            raise NotFound(f"{what} does not exist")
-        access.require_model(self.principal, model.owner, scope, what, restricted=model.restricted)
-        return model
-
     def run_owned(self, connection: Connection, run_id: str) -> runs.Facts:
         """What is to be known of a run with which the principal may do what only the owner of its experiment may."""
         found = self._run(connection, run_id)
@@ -166,6 +158,18 @@ class Context:
         if found is None:
             raise NotFound(f"run {run_id if is_id(run_id) else short(run_id)} does not exist")
         return found
+
+    def model_allowed(self, connection: Connection, name: str, scope: Scope, *, lock: bool = False) -> registry.Model:
+        """The registered model of that name, on which the principal may use ``scope``; ``lock`` keeps others from
+        changing anything of it meanwhile."""
+        from jupyter_mlops.store import registry
+
+        what = f"registered model {short(name, LONGEST_KEY)}"
+        model = registry.find(connection, name, lock=lock)
+        if model is None:
+            raise NotFound(f"{what} does not exist")
+        access.require_model(self.principal, model.owner, scope, what, restricted=model.restricted)
+        return model
 
     @cached_property
     def reach(self) -> shares.Reach | None:
