@@ -129,7 +129,7 @@ def test_a_webhook_is_created_listed_and_deleted(open_tracker: Opener) -> None:
     [seen] = ben.webhooks.list()
     assert (seen.webhook_id, seen.secret, seen.url) == (made.webhook_id, None, "https://hooks.slack.com/…")
     assert "password" not in str([entry.detail for entry in ann.audit()])
-    ann.models.set_alias("churn", "production", 1, reason="best")
+    ann.models.set_alias("churn", "staging", 1, reason="best")
     [waiting] = ben.webhooks.deliveries(made.webhook_id)
     assert (waiting.kind, waiting.model, waiting.state) == ("alias.moved", "churn", DeliveryState.WAITING)
     ben.webhooks.delete(made.webhook_id)
@@ -152,7 +152,7 @@ def test_webhooks_are_their_owners(open_tracker: Opener) -> None:
     for call in (eve.webhooks.delete, eve.webhooks.deliveries):
         with pytest.raises(NotFound):
             call(made.webhook_id)
-    ann.models.set_alias("churn", "production", 1)
+    ann.models.set_alias("churn", "staging", 1)
     assert eve.webhooks.deliveries(own.webhook_id) == ()
 
 
@@ -211,13 +211,13 @@ def test_the_record_is_sealed_and_compared_for_administrators(open_tracker: Open
     empty = admin.audit_head()
     assert empty.position == 0
     register(ann)
-    ann.models.set_alias("churn", "production", 1)
+    ann.models.set_alias("churn", "staging", 1)
     before = admin.audit_verify()
     assert before.intact
     assert before.unsealed > 0
     head = admin.audit_head()
     assert head.position == before.unsealed
-    ann.models.set_alias("churn", "staging", 1)
+    ann.models.set_alias("churn", "canary", 1)
     later = admin.audit_head()
     assert later.position == head.position + 2
     verdict = admin.audit_verify("\n".join(written(each) for each in (empty, head, later)))
