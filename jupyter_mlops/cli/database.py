@@ -1,4 +1,4 @@
-"""Looking after the store: ``jupyter mlops db``, ``gc`` and ``audit``."""
+"""Looking after the store: ``jupyter mlops db`` and ``gc``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import confirm, json_option, limit_option, yes_option
+from jupyter_mlops.cli.options import confirm, json_option, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
 
@@ -163,35 +163,3 @@ def _age(text: str) -> float:
             f"{text!r} is no age; say it like 90s, 15min, 12h, 30d or 4w.", param_hint="--older-than"
         )
     return float(match[1]) * _SECONDS[match[2]]
-
-
-@click.command()
-@limit_option(50)
-@click.option("--before", type=click.IntRange(min=1), metavar="NUMBER", help="Only entries with a smaller number.")
-@json_option
-@click.pass_obj
-def audit(connection: Connection, *, limit: int, before: int | None, as_json: bool) -> None:
-    """Who did what, newest first."""
-    import msgspec
-
-    entries = connection.tracker.audit(limit=limit, before=before)
-    if as_json:
-        emit_json(entries)
-        return
-    if not entries:
-        note("Nothing is on record.")
-        return
-    from jupyter_mlops.cli.tables import Column, cells, show
-    from jupyter_mlops.core import formats
-
-    details = ["" if e.detail is None else msgspec.json.encode(e.detail).decode() for e in entries]
-    show(
-        [
-            Column(header="number", cells=cells([str(e.number) for e in entries], "dim"), right=True, rank=3),
-            Column(header="when", cells=cells([formats.moment(e.at) for e in entries])),
-            Column(header="by", cells=cells([e.user for e in entries]), least=12, rank=1),
-            Column(header="action", cells=cells([e.action for e in entries], "bold")),
-            Column(header="on", cells=cells([e.target for e in entries]), least=20, rank=2),
-            Column(header="detail", cells=cells(details, "dim"), least=24, rank=4),
-        ]
-    )

@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "models": Entry("jupyter_mlops.cli.models:models", "Register, list and fetch models; move aliases."),
         "artifacts": Entry("jupyter_mlops.cli.artifacts:artifacts", "List and fetch the files of a run."),
         "datasets": Entry("jupyter_mlops.cli.datasets:datasets", "Find what used a data set."),
+        "webhooks": Entry("jupyter_mlops.cli.webhooks:webhooks", "Who is told what happens to models."),
     },
     "Promote models": {
         "promote": Entry("jupyter_mlops.cli.promotion:promote", "Ask to point an alias at a version."),
@@ -60,7 +61,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "token": Entry("jupyter_mlops.cli.tokens:token", "Tokens for a service without a hub."),
     },
     "Look after the store": {
-        "audit": Entry("jupyter_mlops.cli.database:audit", "Who did what, newest first."),
+        "audit": Entry("jupyter_mlops.cli.audit:audit", "Who did what; whether the record still is what it was."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
         "spool": Entry("jupyter_mlops.cli.spool:spool", "What was logged and is not stored yet; store it now."),
         "db": Entry("jupyter_mlops.cli.database:db", "Status of the store, upgrade of its database."),

@@ -11,9 +11,10 @@ import click
 
 from jupyter_mlops.cli.aliashistory import history
 from jupyter_mlops.cli.context import Connection
+from jupyter_mlops.cli.model_cards import card, consumers
 from jupyter_mlops.cli.options import ModelName, RunName, confirm, json_option, limit_option, paged, quoted, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import ModelVersion, RegisteredModel
 
@@ -76,7 +77,7 @@ def show(connection: Connection, *, model: str, as_json: bool) -> None:
     """Show MODEL: its versions, where each came from, and what the aliases point at. With NAME/VERSION or NAME@ALIAS,
     show that version and its files."""
     tracker = connection.tracker
-    name, reference = _parsed(model)
+    name, reference = parsed(model)
     if reference is not None:
         version = tracker.models.resolve(name, reference)
         _show_version(tracker, version, as_json)
@@ -176,24 +177,23 @@ def _flavors(version: ModelVersion) -> str:
 
 @models.command()
 @click.argument("model", type=ModelName())
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A new or empty folder (default: NAME-VERSION here).",
-)
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @json_option
 @click.pass_obj
-def get(connection: Connection, *, model: str, output: Path | None, as_json: bool) -> None:
-    """Fetch the files of a version, verified by digest.
+def get(connection: Connection, *, model: str, folder: Path | None, as_json: bool) -> None:
+    """Fetch the files of a version, verified by digest, into FOLDER: a new or empty one (default: NAME-VERSION here).
 
     MODEL is NAME (its latest version), NAME/VERSION, NAME@ALIAS, or any of these as MLflow's models:/... URI.
     """
-    name, reference = _parsed(model)
-    version = connection.tracker.models.resolve(name, reference or "latest")
-    place = connection.tracker.models.download(
-        version.model, version.version, output or Path(f"{version.model}-{version.version}")
-    )
+    name, reference = parsed(model)
+    registry = connection.tracker.models
+    version = registry.resolve(name, reference or "latest")
+    place = registry.download(version.model, version.version, folder or Path(f"{version.model}-{version.version}"))
+    alias = reference if reference is not None and reference.startswith("@") else ""
+    try:
+        registry.consume(version.model, version.version, reference=alias, purpose="jupyter mlops models get")
+    except MLOpsError as error:
+        note(f"That {version.model} is used here could not be noted: {error.message}")
     if as_json:
         emit_json({"version": version, "local_path": str(place)})
     else:
@@ -285,7 +285,7 @@ def delete(connection: Connection, *, model: str, yes: bool, as_json: bool) -> N
     What an alias points at is kept: move or delete the alias first.
     """
     registry = connection.tracker.models
-    name, reference = _parsed(model)
+    name, reference = parsed(model)
     if reference is None:
         registry.get(name)
         confirm(f"Delete the model {name} with all of its versions, for good?", yes)
@@ -331,9 +331,13 @@ def restrict(connection: Connection, *, name: str, off: bool, as_json: bool) -> 
         click.echo(printable(f"{name} is for {'all who may read' if off else model.owner}."))
 
 
-def _parsed(text: str) -> tuple[str, str | None]:
+def parsed(text: str) -> tuple[str, str | None]:
     """A model's name and, when ``text`` names a version, the reference to it."""
     match = _REFERENCE.fullmatch(text)
     if match is None:
         raise InvalidValue(f"{text!r} names no model: use NAME, NAME/VERSION or NAME@ALIAS")
     return match["name"], match["version"] or match["alias"]
+
+
+models.add_command(card)
+models.add_command(consumers)

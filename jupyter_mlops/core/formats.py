@@ -154,6 +154,11 @@ def _bar(value: float, low: float, high: float) -> str:
 
 # C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides, lone surrogates: whatever moves the
 # cursor, sets colours, reorders text, or cannot be encoded.
+def abridged(text: str, longest: int) -> str:
+    """The text itself, or as much of it as has ``longest`` characters with an ellipsis at its end."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
-from traitlets import Bool, Float, Integer, Unicode, default, validate
+from traitlets import Bool, Float, Integer, List, Unicode, default, validate
 from traitlets.config import Application as TraitletsApplication
 from traitlets.config import catch_config_error
 
@@ -110,6 +110,21 @@ class MLOpsService(TraitletsApplication):
         help="How long the runner of a run may be silent, in seconds, before the run is ended as lost; runners tell "
         "each 15 s that they live. Counts from the start of this service; a run whose runner is heard again "
         "goes on.",
+    ).tag(config=True)
+
+    webhook_networks = List(
+        Unicode(),
+        help="Networks that webhooks may lead to although they are not public: ['10.2.0.0/16', '127.0.0.1']. Any "
+        "other address that is private, link-local or of this machine itself is refused.",
+    ).tag(config=True)
+    smtp_url = Unicode(
+        help="The server that takes mail for webhooks to mailto: addresses: smtp://USER@HOST:587 (encrypted by "
+        "STARTTLS), smtps://USER@HOST:465 or smtp+plain://HOST:25. Its password is in MLOPS_SMTP_PASSWORD. Without it "
+        "no mail is sent."
+    ).tag(config=True)
+    mail_from = Unicode(help="The address that mails come from; needed with smtp_url.").tag(config=True)
+    mail_domains = List(
+        Unicode(), help="Mail goes to addresses of these domains only; when empty, of the domain of mail_from."
     ).tag(config=True)
 
     def __init__(self, when_ready: Callable[[str], None] | None = None, **kwargs: Any) -> None:

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.addresses import networks
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
+from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.jobtokens import JobTokens
+from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
+from jupyter_mlops.service.sealing import seal_regularly
 from jupyter_mlops.service.server import Application, Server
 from jupyter_mlops.service.tokens import TokenFile
 from jupyter_mlops.tracker.connect import connect
@@ -58,6 +62,8 @@ class Serving:
         # Set where a hub says who callers are.
         self._hub: HubIdentity | None = None
         self._identity = self._make_identity()
+        self._networks = networks(settings.webhook_networks)
+        self._mail = self._make_mail()
         self._tracker = self._open_tracker()
 
     def run(self, sockets: Sequence[socket.socket], ready: Callable[[], None]) -> None:
@@ -81,6 +87,13 @@ class Serving:
             ) from error
         self._hub = HubIdentity(self._settings.base_url, parent=self._settings)
         return self._hub
+
+    def _make_mail(self) -> Mail | None:
+        settings = self._settings
+        if not settings.smtp_url:
+            return None
+        password = os.environ.get("MLOPS_SMTP_PASSWORD", "")
+        return Mail(settings.smtp_url, settings.mail_from, settings.mail_domains, password)
 
     def _open_tracker(self) -> EmbeddedTracker:
         url = self._settings.db_url
@@ -117,7 +130,11 @@ class Serving:
         if self._settings.tokens_file and self._settings.ip not in _LOOPBACK:
             log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self._settings.url)
         ready()
-        beside = [asyncio.create_task(Maintenance(service, self._settings.lost_after_seconds).run())]
+        beside = [
+            asyncio.create_task(Maintenance(service, self._settings.lost_after_seconds).run()),
+            asyncio.create_task(Couriers(service, self._networks, self._mail).run()),
+            asyncio.create_task(seal_regularly(service)),
+        ]
         if self._hub is not None:
             beside.append(asyncio.create_task(self._hub.check()))
         await stop.wait()

@@ -15,6 +15,7 @@ from pathlib import Path
 from jupyter_mlops.core.errors import Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.tracker.download import content_digest
 from jupyter_mlops.tracker.location import make_private
 
 KEPT_SECONDS = 30 * 24 * 3600.0
@@ -81,15 +82,6 @@ class ModelCache:
                     self._discard(entry)
             except FileNotFoundError:
                 continue
-
-
-def content_digest(files: Sequence[Artifact]) -> str:
-    """SHA-256 over the sorted (path, file digest) pairs, each as ``path NUL digest NUL``: that of a model version with
-    these files."""
-    digest = hashlib.sha256()
-    for path, content in sorted((file.path, file.digest or "") for file in files):
-        digest.update(f"{path}\0{content}\0".encode())
-    return digest.hexdigest()
 
 
 def _is_intact(place: Path, files: Sequence[Artifact]) -> bool:

@@ -13,13 +13,18 @@ import msgspec
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked_call
-from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.formats import abridged
+from jupyter_mlops.core.model_card import LONGEST_PURPOSE
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Artifact, Json, ModelVersion
+from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.recording import model_formats
 from jupyter_mlops.recording.files import is_folder
 from jupyter_mlops.recording.model_cache import ModelCache
 from jupyter_mlops.recording.session import current
+from jupyter_mlops.recording.surroundings import executed
+from jupyter_mlops.tracker.download import require_whole
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -197,6 +202,8 @@ def load_model(model_uri: str | Path, *, flavor: str | None = None, allow_unsafe
     ------
     NotFound
         There is no such model.
+    IntegrityError
+        Its files are not those that the version was registered with.
     UnsafeModel
         Its format can run code and ``allow_unsafe`` is False, or its content is not what it claims to be.
     """
@@ -207,12 +214,7 @@ def load_model(model_uri: str | Path, *, flavor: str | None = None, allow_unsafe
 def _local_folder(uri: str) -> Path:
     """The model's files on this machine: verified copies of what the tracker has."""
     if uri.startswith(_MODELS):
-        name, reference = _version_reference(uri)
-        tracker = current().reader()
-        number = tracker.models.resolve(name, reference).version
-        return _cache().get(
-            tracker.models.files(name, number), lambda place: tracker.models.download(name, number, place)
-        )
+        return _version_folder(uri)
     if uri.startswith(_RUNS):
         tracker = current().reader()
         run_id, path = _run_path(tracker, uri)
@@ -228,6 +230,28 @@ def _local_folder(uri: str) -> Path:
     if "://" not in uri and ":/" not in uri and is_folder(Path(uri)):
         return Path(uri)
     raise NotFound(f"load_model: {values.short(uri, 200)} is no model; give {_FORMS}")
+
+
+def _version_folder(uri: str) -> Path:
+    name, reference = _version_reference(uri)
+    tracker = current().reader()
+    version = tracker.models.resolve(name, reference)
+    files = tracker.models.files(name, version.version)
+    require_whole(version, files)
+    folder = _cache().get(files, lambda place: tracker.models.download(name, version.version, place))
+    _note_load(tracker, version, reference)
+    return folder
+
+
+def _note_load(tracker: Tracker, version: ModelVersion, reference: str) -> None:
+    """Tell the registry who loads what, by which alias and from where."""
+    alias = reference if reference.startswith("@") else ""
+    purpose = abridged(executed(), LONGEST_PURPOSE)
+    try:
+        tracker.models.consume(version.model, version.version, reference=alias, purpose=purpose)
+    except MLOpsError as error:
+        # A model that is there can be used.
+        warn_caller(f"that {version.model} is used here could not be noted: {error.message}", RuntimeWarning)
 
 
 def _version_reference(uri: str) -> tuple[str, str]:

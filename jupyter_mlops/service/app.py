@@ -8,6 +8,7 @@ from typing import Any
 
 import tornado.web
 
+from jupyter_mlops.service.archive import ArchiveHandler
 from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
 from jupyter_mlops.service.live import EventsHandler, Listeners
@@ -15,6 +16,7 @@ from jupyter_mlops.service.server import Application
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
 from jupyter_mlops.tracker.operations import (
     EVENTS,
+    MODEL_ARCHIVE,
     OPERATIONS,
     PREFIX,
     PRINCIPAL,
@@ -42,6 +44,7 @@ def routes(service: Service, base: str) -> list[Route]:
     add(_pattern(RUN_CONTENT), RunContentHandler)
     add(_pattern(UPLOAD_CONTENT), UploadContentHandler)
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
+    add(_pattern(MODEL_ARCHIVE), ArchiveHandler)
     add(PRINCIPAL, PrincipalHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)

@@ -13,6 +13,7 @@ from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.records import Artifact, Part
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import (
+    MODEL_ARCHIVE,
     OPERATIONS,
     PRINCIPAL,
     RUN_CONTENT,
@@ -140,7 +141,18 @@ def _content(artifact: Schema, part_record: Schema) -> dict[str, Schema]:
     offset = _query("offset", {"type": "integer", "minimum": 0}, required=True)
     part_of["parameters"] = [*parameters(UPLOAD_CONTENT), path, offset]
     part_of["requestBody"] = upload["requestBody"]
+    whole = _plain("models.archive", "All files of a version as a tar archive.", None)
+    whole["responses"]["200"] = {
+        "description": "The archive.",
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+    }
+    del whole["responses"]["204"]
+    whole["responses"]["304"] = {"description": "The reference names the version of the ETag that was sent."}
+    reference = _query("reference", {"type": "string", "description": "A number, @ALIAS or latest."}, required=True)
+    consumer = _query("consumer", {"type": "string", "description": "What loads it, for those who change it."})
+    whole["parameters"] = [*parameters(MODEL_ARCHIVE), reference, consumer]
     return {
+        f"/{MODEL_ARCHIVE}": {"get": whole},
         f"/{RUN_CONTENT}": {"get": download("artifacts.open", RUN_CONTENT), "put": upload},
         f"/{UPLOAD_CONTENT}": {"put": part_of},
         f"/{VERSION_CONTENT}": {"get": download("models.open", VERSION_CONTENT)},

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jupyter_mlops.core.errors import InvalidValue, StorageFull
+from jupyter_mlops.core.errors import IntegrityError, InvalidValue, StorageFull
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import Artifact, ModelVersion
 
 Opener = Callable[[], Iterator[bytes]]
 """Gives the pieces of one file, and raises in the end when they are not what was stored."""
+
+
+def content_digest(files: Sequence[Artifact]) -> str:
+    """SHA-256 over the sorted (path, file digest) pairs, each as ``path NUL digest NUL``: that of a model version with
+    these files."""
+    digest = hashlib.sha256()
+    for path, content in sorted((file.path, file.digest or "") for file in files):
+        digest.update(f"{path}\0{content}\0".encode())
+    return digest.hexdigest()
+
+
+def require_whole(version: ModelVersion, files: Sequence[Artifact]) -> None:
+    """Raise ``IntegrityError`` unless ``files`` are exactly those that the version was registered with."""
+    if content_digest(files) != version.digest:
+        raise IntegrityError(
+            f"version {version.version} of model {version.model!r} has other files than it was registered with: its "
+            f"SHA-256 is no longer {version.digest}"
+        )
 
 
 def require_empty(folder: Path) -> None:

@@ -29,6 +29,8 @@ RUN_CONTENT = "runs/{run_id}/content"
 UPLOAD_CONTENT = "runs/{run_id}/uploads/{upload_id}/content"
 """Where parts of files are put; the query says which: ``path`` and ``offset``."""
 VERSION_CONTENT = "models/{name}/versions/{version}/content"
+MODEL_ARCHIVE = "models/{name}/archive"
+"""A whole version as a tar archive; the query says which: ``reference``."""
 
 EVENTS = "events"
 """The WebSocket that tells what happens."""
@@ -44,6 +46,7 @@ NOUNS: dict[str, type] = {
     "promotions": protocol.Promotions,
     "policies": protocol.Policies,
     "checks": protocol.Checks,
+    "webhooks": protocol.Webhooks,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -144,7 +147,7 @@ def _as_sent(hint: Any) -> Any:
 _DECIDING = frozenset(
     "experiments.share experiments.unshare experiments.transfer models.restrict models.transfer promotions.approve "
     "promotions.reject promotions.request_changes promotions.rollback promotions.override policies.set checks.claim "
-    "checks.renew checks.report".split()
+    "checks.renew checks.report webhooks.create webhooks.delete".split()
 )
 
 
@@ -224,6 +227,10 @@ def _declared() -> Iterator[Operation]:
         ("set_alias", "POST", "models/{name}/aliases", write),
         ("delete_alias", "DELETE", "models/{name}/aliases", write),
         ("alias_history", "GET", "models/{name}/aliases", read),
+        ("consume", "POST", "models/{name}/versions/{version}/consumers", read),
+        ("consumers", "GET", "models/{name}/consumers", read),
+        ("card", "GET", "models/{name}/versions/{version}/card", read),
+        ("set_card", "POST", "models/{name}/versions/{version}/card", write),
     )
     promote = Scope.PROMOTE
     yield from of(
@@ -257,7 +264,19 @@ def _declared() -> Iterator[Operation]:
     )
     yield from of("datasets", ("uses", "GET", "datasets/uses", read))
     yield from of(
-        "", ("compare", "POST", "compare", read), ("audit", "GET", "audit", read), ("gc", "POST", "gc", admin)
+        "webhooks",
+        ("create", "POST", "webhooks", write),
+        ("list", "GET", "webhooks", write),
+        ("delete", "DELETE", "webhooks/{webhook_id}", write),
+        ("deliveries", "GET", "webhooks/{webhook_id}/deliveries", write),
+    )
+    yield from of(
+        "",
+        ("compare", "POST", "compare", read),
+        ("audit", "GET", "audit", read),
+        ("audit_head", "POST", "audit/head", admin),
+        ("audit_verify", "POST", "audit/verify", admin),
+        ("gc", "POST", "gc", admin),
     )
 
 

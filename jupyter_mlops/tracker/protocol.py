@@ -27,7 +27,9 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.audit import AuditHead, AuditVerdict
 from jupyter_mlops.core.compare import Comparison
+from jupyter_mlops.core.model_card import Consumer, ModelCard
 from jupyter_mlops.core.records import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -53,6 +55,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.core.webhooks import Delivery, Template, Webhook
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "Promotions",
     "Runs",
     "Tracker",
+    "Webhooks",
 ]
 
 
@@ -369,6 +373,46 @@ class Models(Protocol):
     def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
         """The moves of one alias, or of all, oldest first."""
 
+    def consume(self, name: str, version: int, *, reference: str = "", purpose: str = "") -> None:
+        """Note that the caller loads a version: by which alias (``@production``; empty for a number), and what for."""
+
+    def consumers(self, name: str) -> tuple[Consumer, ...]:
+        """Who loads which version, the last first; who may not see the owner's other things sees only themselves."""
+
+    def card(self, name: str, version: int) -> ModelCard:
+        """What is to be known of a version: what was written, else a draft from the record, which has of the version's
+        run what the caller may see."""
+
+    def set_card(self, name: str, version: int, text: str) -> ModelCard:
+        """Write the card of a version, Markdown; an empty text brings the draft back."""
+
+
+class Webhooks(Protocol):
+    """Who is told what happens to registered models, by a message to a URL or by mail. The service sends them: signed,
+    at least once, and in order for each model (:mod:`jupyter_mlops.core.webhooks`). They are seen and changed by who
+    may write to their owner's things; a group's are changed only by a principal that decides."""
+
+    def create(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        owner: str | None = None,
+        events: Sequence[str] = ("*",),
+        template: Template | str = Template.JSON,
+    ) -> Webhook:
+        """Tell ``url`` (``https://…``, ``http://…`` or ``mailto:ADDRESS``) what happens to ``model``, or to all models
+        of ``owner``. The answer alone has the secret that messages are signed with, and the whole URL."""
+
+    def list(self, owner: str | None = None) -> tuple[Webhook, ...]:
+        """The webhooks of ``owner``, or of all whose things the caller may write to; oldest first."""
+
+    def delete(self, webhook_id: str) -> None:
+        """Tell nothing any more, nor what waits to be told."""
+
+    def deliveries(self, webhook_id: str, *, limit: int = 100) -> tuple[Delivery, ...]:
+        """What it was and is to be told, newest first; kept for 30 days."""
+
 
 class Datasets(Protocol):
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
@@ -400,12 +444,22 @@ class Tracker(Protocol):
     def policies(self) -> Policies: ...
     @property
     def checks(self) -> Checks: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         """What was done by whom, newest first; of others only for administrators."""
+
+    def audit_head(self) -> AuditHead:
+        """Seal what is on record (audit, moves of aliases) and give the digest of all of it, to be kept elsewhere. For
+        administrators."""
+
+    def audit_verify(self, published: str = "") -> AuditVerdict:
+        """Compare the record with its seals, and with heads that were kept elsewhere: lines as
+        :func:`jupyter_mlops.core.audit.written` makes them. For administrators."""
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,

@@ -93,11 +93,48 @@ def test_a_model_is_registered_aliased_and_fetched(mlops: Mlops, team: Team, tmp
     shown = mlops("models", "show", "churn").stdout
     assert "brave-otter-418" in shown
     assert "the runner-up" in shown
-    place = mlops("models", "get", "churn@production", "-o", "served").stdout.strip()
+    place = mlops("models", "get", "churn@production", "served").stdout.strip()
     assert (tmp_path / place / "MLmodel").exists()
     one = mlops("models", "show", "models:/churn/2").stdout
     assert "weights.bin" in one
     assert document(mlops("models", "get", "churn", "--json"))["version"]["version"] == 2
+
+
+def test_who_uses_a_model_is_told_and_its_card_is_written(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production")
+    assert "Nobody has loaded churn" in mlops("models", "consumers", "churn").stderr
+    mlops("models", "get", "churn@production", "served")
+    mlops("models", "get", "churn/1", "again")
+    assert "@production" in mlops("models", "consumers", "churn").stdout
+    seen = document(mlops("models", "consumers", "churn", "--json"))
+    assert {(each["version"], each.get("reference", ""), each["loads"]) for each in seen} == {
+        (1, "@production", 1),
+        (1, "", 1),
+    }
+    assert "# churn version 1" in mlops("models", "card", "churn@production").stdout
+    (tmp_path / "card.md").write_text("# Ours\n")
+    assert mlops("models", "card", "churn", "--set", "card.md").stdout == "# Ours\n"
+    assert document(mlops("models", "card", "churn", "--json"))["text"] == "# Ours\n"
+    assert "# churn version 1" in mlops("models", "card", "churn/1", "--set", "-", input="").stdout
+
+
+def test_webhooks_are_created_listed_and_deleted(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "brave-otter-418", "churn")
+    assert "no webhooks" in mlops("webhooks", "list").stderr
+    url = "https://hooks.example.org/services/hidden"
+    made = mlops("webhooks", "create", url, "--model", "churn", "--event", "alias.moved")
+    assert made.stdout.startswith("whsec_")
+    [hook] = document(mlops("webhooks", "list", "--json"))
+    listed = mlops("webhooks", "list").stdout
+    assert hook["webhook_id"] in listed
+    assert "hidden" not in listed
+    assert "told nothing" in mlops("webhooks", "deliveries", hook["webhook_id"]).stderr
+    mlops("models", "alias", "churn", "production", "1")
+    assert "alias.moved" in mlops("webhooks", "deliveries", hook["webhook_id"]).stdout
+    assert document(mlops("webhooks", "deliveries", hook["webhook_id"], "--json"))[0]["state"] == "waiting"
+    mlops("webhooks", "delete", hook["webhook_id"], "--yes")
+    assert document(mlops("webhooks", "list", "--json")) == []
+    assert "mailto" in mlops("webhooks", "create", "ftp://x", code=2).stderr
 
 
 def test_an_alias_moves_and_remembers(mlops: Mlops, team: Team) -> None:
@@ -182,7 +219,24 @@ def test_gc_removes_what_was_deleted_and_nothing_else(mlops: Mlops, team: Team) 
     assert document(mlops("gc", "--yes", "--json"))["runs"] == 2
     assert "brave-otter-418" not in mlops("runs", "list", "--deleted").stdout
     assert "(removed)" in mlops("models", "show", "churn").stdout
-    mlops("models", "get", "churn@production", "-o", "still-there")
+    mlops("models", "get", "churn@production", "still-there")
+
+
+def test_the_record_is_what_was_published_or_it_is_said_where_it_breaks(
+    mlops: Mlops, team: Team, home: Path, tmp_path: Path
+) -> None:
+    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production")
+    head = mlops("audit", "head").stdout
+    (tmp_path / "heads.txt").write_text(head)
+    mlops("models", "alias", "churn", "production", "--delete")
+    assert "what was sealed" in mlops("audit", "verify", "heads.txt").stdout
+    assert "no seal covers 2" in mlops("audit", "verify").stderr.lower()
+    (tmp_path / "heads.txt").write_text(head + mlops("audit", "head").stdout)
+    assert document(mlops("audit", "verify", "-", "--json", input=(tmp_path / "heads.txt").read_text()))["intact"]
+    with sqlite3.connect(home / "mlops.db") as database:
+        database.execute("update audit set actor = 'eve' where action = 'alias.set'")
+    assert "was changed" in mlops("audit", "verify", "heads.txt", code=1).stdout
+    assert "line 1" in mlops("audit", "verify", "-", input="nonsense", code=2).stderr
 
 
 @pytest.mark.parametrize("age", ["30", "x", "-1d", "1 year"])

@@ -121,13 +121,14 @@ class Thing(msgspec.Struct, frozen=True):
     """Asks for what is protected."""
     job_id: str
     """A check of that request."""
+    webhook: str
 
     @classmethod
     def unknown(cls) -> Thing:
         """One that does not exist."""
-        ids = [new_id() for _ in range(10)]
+        ids = [new_id() for _ in range(11)]
         names = [f"n{id}" for id in ids]
-        return cls(ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7], ids[8], ids[9])
+        return cls(ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7], ids[8], ids[9], ids[10])
 
 
 MLMODEL = b"flavors: {python_function: {}}"
@@ -149,8 +150,13 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     request = admin.promotions.request(thing.model, 1)
     admin.models.restrict(thing.model, True)
     thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
+    hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
     return msgspec.structs.replace(
-        thing, experiment_id=experiment.experiment_id, run_id=run.run_id, child_id=child.run_id
+        thing,
+        experiment_id=experiment.experiment_id,
+        run_id=run.run_id,
+        child_id=child.run_id,
+        webhook=hook.webhook_id,
     )
 
 
@@ -362,12 +368,24 @@ CASES: dict[str, Case] = {
     "checks.renew": model(ADMINISTERS, lambda t, it, _: t.checks.renew(it.job_id), allowed=Conflict),
     "checks.report": model(ADMINISTERS, lambda t, it, _: t.checks.report(it.job_id, RESULT), allowed=Conflict),
     "checks.self_report": model(OWNS, lambda t, it, _: t.checks.self_report(it.request_id, RESULT)),
+    "models.consume": model(SEES, lambda t, it, _: t.models.consume(it.model, 1)),
+    "models.consumers": model(SEES, lambda t, it, _: t.models.consumers(it.model)),
+    "models.card": model(SEES, lambda t, it, _: t.models.card(it.model, 1)),
+    "models.set_card": model(OWNS, lambda t, it, _: t.models.set_card(it.model, 1, "x")),
+    "webhooks.create": model(DECIDES, lambda t, it, _: t.webhooks.create("https://x.example/", model=it.model)),
+    "webhooks.list": listing(
+        lambda t, it: it.webhook in {each.webhook_id for each in t.webhooks.list()}, OWNS, of_model=True
+    ),
+    "webhooks.delete": model(DECIDES, lambda t, it, _: t.webhooks.delete(it.webhook)),
+    "webhooks.deliveries": model(OWNS, lambda t, it, _: t.webhooks.deliveries(it.webhook)),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
     "audit": listing(
         lambda t, it: bool({entry.target for entry in t.audit()} & {it.experiment_id, it.run_id, it.model}),
         Level.ADMINISTERS,
     ),
+    "audit_head": case(Level.ADMINISTERS, lambda t, _, __: t.audit_head(), unseen=PermissionDenied),
+    "audit_verify": case(Level.ADMINISTERS, lambda t, _, __: t.audit_verify(), unseen=PermissionDenied),
     "gc": case(Level.ADMINISTERS, lambda t, _, __: t.gc(dry_run=True), unseen=PermissionDenied),
 }
 NEEDED_OF_TOKEN = {

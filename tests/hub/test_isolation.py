@@ -15,7 +15,15 @@ import requests
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param, RunChange, StreamPosition, Tag
-from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX, RUN_CONTENT, UPLOAD_CONTENT, VERSION_CONTENT, Operation
+from jupyter_mlops.tracker.operations import (
+    MODEL_ARCHIVE,
+    OPERATIONS,
+    PREFIX,
+    RUN_CONTENT,
+    UPLOAD_CONTENT,
+    VERSION_CONTENT,
+    Operation,
+)
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.client import filled
 from tests.hub import realhub
@@ -36,6 +44,7 @@ class Things(NamedTuple):
     run_id: str
     digest: str
     upload_id: str
+    webhook_id: str
     model: str = MODEL
 
 
@@ -75,7 +84,8 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.models.register(MODEL, run.run_id, "model", description=SECRET)
     ann.models.set_alias(MODEL, "production", 1, reason=SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
-    return Things(experiment.experiment_id, run.run_id, digest, upload_id)
+    hook = trackers[LEAD].webhooks.create(f"https://receiver.example/{SECRET}", model=MODEL)
+    return Things(experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -85,6 +95,8 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "run_id": things.run_id,
         "digest": things.digest,
         "upload_id": things.upload_id,
+        "webhook_id": things.webhook_id,
+        "url": "https://receiver.example/",
         "files": {"a": "0" * 64},
         "alias": "production",
         "batch": Batch(tags=(Tag("a", "b"),)),
@@ -154,6 +166,10 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.models.get(MODEL),
                 ann.models.version(MODEL, 1),
                 ann.models.alias_history(MODEL),
+                ann.models.consumers(MODEL),
+                ann.models.card(MODEL, 1),
+                ann.webhooks.list("group:red"),
+                ann.webhooks.deliveries(things.webhook_id),
             ]
         )
     )
@@ -165,7 +181,7 @@ def test_nothing_leaks_and_nothing_changes(
 ) -> None:
     before = state(trackers[MEMBER], things)
     # Theirs to do: it makes something of their own, or looks through what they may see.
-    theirs = {"experiments.create", "experiments.ensure", "audit", "gc"}
+    theirs = {"experiments.create", "experiments.ensure", "webhooks.create", "audit", "gc"}
     for operation in OPERATIONS:
         answer = call(hub, tokens[user], operation, arguments(operation, things))
         told = f"{operation.id}: {answer.status_code} {answer.text}"
@@ -174,7 +190,7 @@ def test_nothing_leaks_and_nothing_changes(
         if operation.in_path and operation.id != "runs.watermark":
             # Unknown and forbidden look alike.
             assert answer.status_code == 404, told
-            made_up = Things(new_id(), new_id(), new_id(), new_id(), new_id())
+            made_up = Things(*(new_id() for _ in Things._fields))
             unknown = call(hub, tokens[user], operation, arguments(operation, made_up))
             assert without(made_up, unknown) == without(things, answer)
         elif operation.id not in theirs and answer.status_code == 200:
@@ -201,13 +217,14 @@ def test_no_search_and_no_file_tells(
         filled(RUN_CONTENT, run_id=things.run_id),
         filled(UPLOAD_CONTENT, run_id=things.run_id, upload_id=things.upload_id),
         filled(VERSION_CONTENT, name=MODEL, version=1),
+        filled(MODEL_ARCHIVE, name=MODEL),
     ):
         url = f"{hub.service_url}/{PREFIX}{path}"
         for method in ("GET", "HEAD", "PUT"):
             answer = requests.request(
                 method,
                 url,
-                params={"path": "model/MLmodel", "offset": "0"},
+                params={"path": "model/MLmodel", "offset": "0", "reference": "1"},
                 data=b"x",
                 headers=authorization(tokens[user]),
                 timeout=30,

@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import re
+import sqlite3
 import subprocess
 import sys
 import warnings
@@ -16,15 +17,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jupyter_mlops.core.errors import InvalidValue, NotFound, UnsafeModel
+from jupyter_mlops.core.errors import IntegrityError, InvalidValue, NotFound, UnsafeModel
 from jupyter_mlops.core.model_safety import is_trusted_type, unsafe_reason
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.recording import model_formats
 from jupyter_mlops.recording.autolog import autolog
-from jupyter_mlops.recording.model_cache import ModelCache, content_digest
+from jupyter_mlops.recording.model_cache import ModelCache
 from jupyter_mlops.recording.model_formats import UnsafeModelWarning, flavor_of
 from jupyter_mlops.recording.models import load_model, log_model, register_model
 from jupyter_mlops.recording.session import Session, current
+from jupyter_mlops.tracker.download import content_digest
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
@@ -248,6 +250,31 @@ class TestRegistry:
         tracker.runs.delete(run.run_id)
         tracker.gc()
         assert len(load_model("models:/iris/1").predict(data[0])) == len(data[0])
+
+    def test_a_load_is_noted_with_its_alias_also_when_nothing_is_downloaded(self, session: Session, forest) -> None:
+        log_model(forest, registered_model_name="iris")
+        models = session.reader().models
+        models.set_alias("iris", "production", 1)
+        for uri in ("models:/iris@production", "models:/iris@production", "models:/iris/1"):
+            load_model(uri)
+        assert {each.reference: each.loads for each in models.consumers("iris")} == {"@production": 2, "": 1}
+
+    def test_other_files_than_were_registered_are_not_loaded(self, session: Session, forest, tmp_path: Path) -> None:
+        """Somebody with access to the database and the files puts another model in the place of the registered."""
+        log_model(forest, registered_model_name="iris")
+        with session.start_run(nested=True) as run:
+            log_model(forest, name="evil")
+        session.flush()
+        evil = "SELECT blob_id FROM artifact WHERE holder = ? AND path = 'evil/MLmodel'"
+        registered = "holder = (SELECT id FROM model_version) AND path = 'MLmodel'"
+        with sqlite3.connect(session.tracking_url.removeprefix("sqlite:///")) as database:
+            database.execute(f"UPDATE artifact SET blob_id = ({evil}) WHERE {registered}", (run.run_id,))
+        for load in (
+            lambda: load_model("models:/iris/1"),
+            lambda: session.reader().models.download("iris", 1, tmp_path / "got"),
+        ):
+            with pytest.raises(IntegrityError, match="other files"):
+                load()
 
     @pytest.mark.parametrize(
         ("uri", "error", "message"),

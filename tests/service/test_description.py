@@ -73,6 +73,7 @@ def known(described: Described) -> Mapping[str, str]:
         version = tracker.models.register(new_id(), run.run_id, "model")
         tracker.policies.set(Policy(), model=version.model)
         request = tracker.promotions.request(version.model, version.version)
+        hook = tracker.webhooks.create("https://receiver.example/hook", model=version.model)
         return {
             "experiment_id": experiment.experiment_id,
             "run_id": run.run_id,
@@ -82,6 +83,7 @@ def known(described: Described) -> Mapping[str, str]:
             "upload_id": new_id(),
             "request_id": request.request_id,
             "job_id": request.checks[0].job_id,
+            "webhook_id": hook.webhook_id,
         }
 
 

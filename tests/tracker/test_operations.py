@@ -17,7 +17,13 @@ def test_every_method_of_the_protocol_is_an_operation() -> None:
         for name, value in vars(kind).items()
         if noun and inspect.isfunction(value) and not name.startswith("_") and name not in STREAMS | LOCAL
     }
-    assert {operation.id for operation in OPERATIONS} == methods | {"compare", "audit", "gc"}
+    assert {operation.id for operation in OPERATIONS} == methods | {
+        "compare",
+        "audit",
+        "audit_head",
+        "audit_verify",
+        "gc",
+    }
 
 
 def test_no_two_operations_are_called_alike() -> None:

@@ -20,6 +20,7 @@ from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 if TYPE_CHECKING:
+    from jupyter_mlops.core.audit import AuditHead, AuditVerdict
     from jupyter_mlops.core.compare import Comparison
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
+    from jupyter_mlops.tracker.embedded.webhooks import EmbeddedWebhooks, Outgoing
 
 __all__ = ["EmbeddedTracker", "OpenStore", "RunCalls"]
 
@@ -99,6 +101,12 @@ class EmbeddedTracker:
 
         return EmbeddedChecks(self._context)
 
+    @cached_property
+    def webhooks(self) -> EmbeddedWebhooks:
+        from jupyter_mlops.tracker.embedded.webhooks import EmbeddedWebhooks
+
+        return EmbeddedWebhooks(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
@@ -121,6 +129,16 @@ class EmbeddedTracker:
         actor = None if principal.scope >= Scope.ADMIN else principal.name
         with self._context.read() as connection:
             return events.list_audit(connection, limit=limit, before=before, actor=actor)
+
+    def audit_head(self) -> AuditHead:
+        from jupyter_mlops.tracker.embedded.sealing import audit_head
+
+        return audit_head(self._context)
+
+    def audit_verify(self, published: str = "") -> AuditVerdict:
+        from jupyter_mlops.tracker.embedded.sealing import audit_verify
+
+        return audit_verify(self._context, published)
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         from jupyter_mlops.tracker.embedded.collection import collect
@@ -150,6 +168,14 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.checkjobs import principal_of_token
 
         return principal_of_token(self._context, token_digest)
+
+    def outgoing(self) -> Outgoing:
+        """The messages to all webhooks, for a service."""
+        from jupyter_mlops.tracker.embedded.webhooks import Outgoing
+
+        if self.principal.scope < Scope.ADMIN:
+            raise PermissionDenied(f"sending messages needs the scope 'admin', which {self.principal.name!r} lacks")
+        return Outgoing(self._store)
 
     def feed(self) -> Feed:
         """What happens in the store from now on."""

@@ -6,6 +6,8 @@ handing it over, deleting it with a policy of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from sqlalchemy.engine import Connection
 
@@ -15,8 +17,7 @@ from jupyter_mlops.core.errors import Conflict, NotFound, PermissionDenied
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicyVersion, weakened
 from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import AliasMove, Json
-from jupyter_mlops.store import events, policies, promotions, registry
-from jupyter_mlops.store.events import Event
+from jupyter_mlops.store import events, policies, promotions, registry, webhooks
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded._context import Context
 
@@ -54,15 +55,17 @@ def move(
     number = registry.move_alias(connection, model.id, after[0] if after else None, done)
     registry.update(connection, model.id, context.clock())
     announce(context, connection, "model.changed", model)
-    detail = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
+    detail: dict[str, Json] = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
+    announce(context, connection, "alias.moved", model, detail)
     audit(context, connection, "alias.set" if after else "alias.delete", model.name, detail)
     return number
 
 
-def announce(context: Context, connection: Connection, kind: str, model: Model, detail: Json = None) -> None:
-    """Tell who watches."""
-    now = context.clock()
-    events.add_events(connection, Event(kind, model.owner, model.name, now, detail, restricted=model.restricted))
+def announce(
+    context: Context, connection: Connection, kind: str, model: Model, detail: Mapping[str, Json] | None = None
+) -> None:
+    """Tell who watches, and the webhooks."""
+    webhooks.announce(connection, model, kind, context.clock(), context.principal.name, detail)
 
 
 def audit(context: Context, connection: Connection, action: str, target: str, detail: Json = None) -> None:

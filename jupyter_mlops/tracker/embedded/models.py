@@ -31,26 +31,22 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.redaction import redact_tags
-from jupyter_mlops.store import artifacts, events, registry, search
+from jupyter_mlops.store import artifacts, events, registry, search, webhooks
 from jupyter_mlops.store.artifacts import File
-from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
-from jupyter_mlops.tracker.download import require_empty, save_folder
+from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
 from jupyter_mlops.tracker.embedded import aliases
-from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
+from jupyter_mlops.tracker.embedded.model_cards import EmbeddedModelCards
 from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
 
 @checked
-class EmbeddedModels:
+class EmbeddedModels(EmbeddedModelCards):
     """See :class:`jupyter_mlops.tracker.protocol.Models`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     # --- models ---
 
@@ -291,6 +287,7 @@ class EmbeddedModels:
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)
+        require_whole(self.version(name, version), [file.record() for file in files])
         require_empty(destination)
         openers = {file.path: lambda file=file: self._read(name, version, file) for file in files}
         return save_folder(destination, "", openers)
@@ -423,9 +420,9 @@ class EmbeddedModels:
         registry.update(connection, model.id, now)
         self._event(connection, "model.changed", model)
 
-    def _event(self, connection: Connection, kind: str, model: Model, detail: Json = None) -> None:
-        now = self._context.clock()
-        events.add_events(connection, Event(kind, model.owner, model.name, now, detail, restricted=model.restricted))
+    def _event(self, connection: Connection, kind: str, model: Model, detail: Mapping[str, Json] | None = None) -> None:
+        now, user = self._context.clock(), self._context.principal.name
+        webhooks.announce(connection, model, kind, now, user, detail)
 
     def _audit(self, connection: Connection, action: str, name: str, detail: Json = None) -> None:
         events.add_audit(connection, self._context.principal.name, action, name, self._context.clock(), detail)

@@ -47,6 +47,12 @@ class RemoteChecks(Noun):
     noun = "checks"
 
 
+class RemoteWebhooks(Noun):
+    """See :class:`jupyter_mlops.tracker.protocol.Webhooks`."""
+
+    noun = "webhooks"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -72,6 +78,7 @@ class RemoteTracker(Noun):
         self.promotions = cast("protocol.Promotions", RemotePromotions(client))
         self.policies = cast("protocol.Policies", RemotePolicies(client))
         self.checks = cast("protocol.Checks", RemoteChecks(client))
+        self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
 
     @cached_property
     def principal(self) -> Principal:

@@ -16,7 +16,7 @@ from jupyter_mlops.core.errors import IntegrityError, MLOpsError, NotFound
 from jupyter_mlops.core.records import Artifact, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
 from jupyter_mlops.core.values import artifact_path
-from jupyter_mlops.tracker.download import require_empty, save_file, save_folder
+from jupyter_mlops.tracker.download import require_empty, require_whole, save_file, save_folder
 from jupyter_mlops.tracker.operations import RUN_CONTENT, UPLOAD_CONTENT, VERSION_CONTENT, operation
 from jupyter_mlops.tracker.remote.client import Client, filled
 from jupyter_mlops.tracker.remote.nouns import Noun
@@ -155,6 +155,7 @@ class RemoteModels(Noun):
     @checked_call
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self.files(name, version)
+        require_whole(self.version(name, version), files)
         require_empty(destination)
         openers = {file.path: lambda file=file: self.open(name, version, file.path) for file in files}
         return save_folder(destination, "", openers)

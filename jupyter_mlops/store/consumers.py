@@ -1,0 +1,78 @@
+"""Who loads which versions, and the cards of versions: rows and records."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.model_card import Consumer
+from jupyter_mlops.store import schema, schema_telling
+from jupyter_mlops.store.upsert import insert_of
+
+_consumer = schema_telling.model_consumer.c
+_card = schema_telling.model_card.c
+_version = schema.model_version.c
+_KEY = ["version_id", "consumer", "reference", "purpose"]
+
+
+def note_load(connection: Connection, version_id: str, consumer: str, reference: str, purpose: str, now: int) -> None:
+    """Count a load, a first one or one more."""
+    insert = insert_of(connection)(schema_telling.model_consumer)
+    counted = insert.on_conflict_do_update(index_elements=_KEY, set_={"last": now, "loads": _consumer.loads + 1})
+    row = {"version_id": version_id, "consumer": consumer, "reference": reference, "purpose": purpose}
+    connection.execute(counted, row | {"first": now, "last": now, "loads": 1})
+
+
+def of_model(connection: Connection, model_id: str, consumer: str | None = None) -> tuple[Consumer, ...]:
+    """Who loaded versions of the model, the last first; of one ``consumer`` when given."""
+    query = (
+        sa.select(
+            _version.version,
+            _consumer.consumer,
+            _consumer.reference,
+            _consumer.purpose,
+            _consumer.first,
+            _consumer.last,
+            _consumer.loads,
+        )
+        .join(schema.model_version, _version.id == _consumer.version_id)
+        .where(_version.model_id == model_id)
+        .order_by(_consumer.last.desc(), _version.version.desc(), _consumer.consumer, _consumer.purpose)
+    )
+    if consumer is not None:
+        query = query.where(_consumer.consumer == consumer)
+    return tuple(
+        Consumer(version=row[0], user=row[1], reference=row[2], purpose=row[3], first=row[4], last=row[5], loads=row[6])
+        for row in connection.execute(query)
+    )
+
+
+def of_alias(connection: Connection, model_id: str, alias: str, most: int) -> list[str]:
+    """The names of those who load the model by an alias, in order, ``most`` at most."""
+    query = (
+        sa.select(_consumer.consumer)
+        .join(schema.model_version, _version.id == _consumer.version_id)
+        .where(_version.model_id == model_id, _consumer.reference == f"@{alias}")
+        .distinct()
+        .order_by(_consumer.consumer)
+        .limit(most)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def card(connection: Connection, version_id: str) -> tuple[str, str, int] | None:
+    """The text that was written for a version, by whom and when."""
+    query = sa.select(_card.text, _card.edited_by, _card.edited).where(_card.version_id == version_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def set_card(connection: Connection, version_id: str, text: str, user: str, now: int) -> None:
+    """Keep the text of a version's card; an empty one takes it away."""
+    if not text:
+        connection.execute(schema_telling.model_card.delete().where(_card.version_id == version_id))
+        return
+    insert = insert_of(connection)(schema_telling.model_card)
+    row = {"version_id": version_id, "text": text, "edited_by": user, "edited": now}
+    changed = {key: value for key, value in row.items() if key != "version_id"}
+    connection.execute(insert.on_conflict_do_update(index_elements=["version_id"], set_=changed), row)
