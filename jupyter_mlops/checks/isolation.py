@@ -37,6 +37,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _MOST_PROCESSES = 4096
 _MOST_OPEN_FILES = 4096
 _LARGEST_FILE = 16 << 30
+_SPARE_BYTES = 128 << 20
 
 _SYSTEM = (
     "/usr",
@@ -325,10 +326,12 @@ def _end_all() -> None:
 
 
 def _limit(enclosure: Enclosure) -> None:
+    cpus = os.cpu_count() or 1
     for kind, most in (
-        # Of what a process has allocated, not of what it has mapped: threads map much that they never use.
-        (resource.RLIMIT_DATA, enclosure.memory),
-        (resource.RLIMIT_CPU, round(enclosure.seconds * (os.cpu_count() or 1)) + 1),
+        # Of what a process has allocated, not of what it has mapped. Libraries of linear algebra allocate for each
+        # processor what they hardly use; what is used is watched from outside.
+        (resource.RLIMIT_DATA, enclosure.memory + cpus * _SPARE_BYTES),
+        (resource.RLIMIT_CPU, round(enclosure.seconds * cpus) + 1),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, _LARGEST_FILE),
         (resource.RLIMIT_NOFILE, _MOST_OPEN_FILES),

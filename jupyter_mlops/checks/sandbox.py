@@ -184,6 +184,8 @@ class Sandbox:
         kept = {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES or name[:3] == "LC_"}
         return {
             **kept,
+            # Of a user by number only the system knows no name.
+            "LOGNAME": "check",
             "HOME": str(self.work),
             "TMPDIR": str(self.work / "tmp"),
             "MLOPS_HOME": str(self.work / "mlops"),

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 
@@ -29,12 +29,12 @@ from jupyter_mlops.core.checks import (
     new_token,
     token_digest,
 )
-from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound, PermissionDenied, Unavailable
+from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError, NotFound, PermissionDenied, Unavailable
 from jupyter_mlops.core.formats import now, printable
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.location import is_service
-from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.protocol import Checks, Tracker
 
 logger = logging.getLogger("jupyter_mlops.worker")
 
@@ -45,16 +45,6 @@ MOST_ATTEMPTS = 3
 _LOST = (Conflict, NotFound, PermissionDenied)
 
 
-class Jobs(Protocol):
-    """The queue, as a worker sees it."""
-
-    def claim(self, names: Sequence[str] = (), *, token_digest: str | None = None) -> CheckJob | None: ...
-
-    def renew(self, job_id: str) -> None: ...
-
-    def report(self, job_id: str, result: CheckResult) -> None: ...
-
-
 class Worker:
     """Does one job after another.
 
@@ -63,7 +53,7 @@ class Worker:
     tracker
         The shared store; who it acts as must be allowed to claim jobs.
     jobs
-        Its queue.
+        The queue; the store's own when None.
     names
         The checks to do; all that are installed when empty.
     limits, user
@@ -75,8 +65,8 @@ class Worker:
     def __init__(
         self,
         tracker: Tracker,
-        jobs: Jobs,
         *,
+        jobs: Checks | None = None,
         names: Sequence[str] = (),
         limits: Limits | None = None,
         user: str | None = DEFAULT_USER,
@@ -85,7 +75,7 @@ class Worker:
         for name in names:
             load_check(name)
         self._tracker = tracker
-        self._jobs = jobs
+        self._jobs = tracker.checks if jobs is None else jobs
         self.names = tuple(names) or tuple(sorted(installed_checks(), key=lambda name: (cost(name), name)))
         self._limits = limits or Limits()
         self._user = user
@@ -166,6 +156,15 @@ class Worker:
                 return True
             except _LOST:
                 return False
+            except InvalidValue as error:
+                # Something of it cannot be kept; then that is the result.
+                result = CheckResult(
+                    name=job.name,
+                    verdict=Verdict.ERROR,
+                    summary=f"the result ({result.verdict.value}) cannot be stored: {error.message}"[:LONGEST_SUMMARY],
+                    started=result.started,
+                    ended=result.ended,
+                )
             except Unavailable:
                 if time.monotonic() > deadline:
                     return False

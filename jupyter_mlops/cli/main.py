@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Share a store": {
         "service": Entry("jupyter_mlops.cli.service:service", "Serve the store over HTTP."),
         "hub-config": Entry("jupyter_mlops.cli.hubconfig:hub_config", "Print what a JupyterHub needs for the service."),
+        "worker": Entry("jupyter_mlops.cli.worker:worker", "Do the checks that requests for promotion wait for."),
         "token": Entry("jupyter_mlops.cli.tokens:token", "Tokens for a service without a hub."),
     },
     "Look after the store": {

@@ -130,8 +130,12 @@ class Hostile:
 
 @pytest.fixture
 def hostile(linear: Any, tmp_path: Path) -> Any:
-    """A scikit-learn model whose pickle touches files in forbidden places, and one in its working folder."""
-    made = copy.copy(linear)
+    return made_hostile(linear, tmp_path)
+
+
+def made_hostile(model: Any, tmp_path: Path) -> Any:
+    """The model as one whose pickle touches files in forbidden places, and one in its working folder."""
+    made = copy.copy(model)
     made.payload = Hostile(*forbidden(tmp_path), IN_THE_SANDBOX)
     return made
 

@@ -16,6 +16,8 @@ from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Dataset, Input, Tag
 from tests.checks.conftest import Registry
 
+pytestmark = pytest.mark.slow
+
 Examine = Callable[..., CheckResult]
 
 

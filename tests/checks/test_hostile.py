@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.checks.conftest import IN_THE_SANDBOX, Registry, forbidden
+from tests.checks.test_sandbox import ROOT, SURROUNDINGS
 from tests.notebook_files import write_notebook
 
 pytestmark = pytest.mark.slow
@@ -104,3 +109,34 @@ def test_a_hostile_model_that_claims_to_be_safe_is_not_loaded(
         assert result.verdict is Verdict.FAILED, result
     assert untouched(tmp_path)
     assert IN_THE_SANDBOX not in seen
+
+
+@pytest.mark.parametrize("where", [where for where in SURROUNDINGS if where != "as it is"])
+def test_it_touches_nothing_wherever_the_worker_runs(where: str, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        place.chmod(0o755)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    folder.chmod(0o777)
+    ended = subprocess.run(
+        [*SURROUNDINGS[where], "-m", "tests.checks.examine_hostile", str(folder)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MLOPS_HOME": str(folder / "home"),
+            "HOME": str(folder),
+            "LOGNAME": "worker",
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    answer = json.loads(ended.stdout)
+    assert answer["there"] == []
+    assert untouched(tmp_path)
+    assert {name: result["verdict"] for name, result in answer["results"].items()} == {
+        "loads": "passed",
+        "notebook": "passed",
+    }, answer

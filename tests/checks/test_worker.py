@@ -1,4 +1,4 @@
-"""The worker's loop, on a queue in this process."""
+"""The worker's loop: on the store's own queue, and on one that does what is rare."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from jupyter_mlops.checks.worker import Worker
 from jupyter_mlops.core.checks import CheckJob, CheckResult, Verdict
 from jupyter_mlops.core.errors import Conflict, InvalidValue, Unavailable
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.policy import CheckRule, Policy
+from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import ModelVersion
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.checks.conftest import MODEL, Registry
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 class Queue:
@@ -99,23 +103,34 @@ def test_jobs_are_done_until_there_is_none(tracker: Tracker, version: ModelVersi
     )
     queue = Queue(foreign, good, bad)
     told: list[tuple[str, Verdict]] = []
-    Worker(tracker, queue).run(once=True, on_result=lambda job, result: told.append((job.job_id, result.verdict)))
+    Worker(tracker, jobs=queue).run(once=True, on_result=lambda job, result: told.append((job.job_id, result.verdict)))
     assert told == [(good.job_id, Verdict.PASSED), (bad.job_id, Verdict.FAILED)]
     assert {id: result.verdict for id, result in queue.results.items()} == dict(told)
     assert queue.waiting == [foreign]
 
 
+def test_what_a_request_waits_for_is_done(tracker: Tracker, version: ModelVersion) -> None:
+    rule = CheckRule(name="metric", settings={"metric": "auc", "at_least": 0.8})
+    tracker.policies.set(Policy(automatic=True, checks=(rule,)), model=MODEL)
+    request = tracker.promotions.request(MODEL, version.version)
+    assert request.state is PromotionState.OPEN
+    Worker(tracker).run(once=True)
+    done = tracker.promotions.get(request.request_id)
+    assert done.state is PromotionState.PROMOTED
+    assert tracker.models.resolve(MODEL, "@production").version == version.version
+
+
 def test_only_some_checks_are_done_when_asked_so(tracker: Tracker, version: ModelVersion) -> None:
     queue = Queue(job(version, "format"), job(version, "metric", metric="auc", at_least=0.8))
-    Worker(tracker, queue, names=["metric"]).run(once=True)
+    Worker(tracker, jobs=queue, names=["metric"]).run(once=True)
     assert [job.name for job in queue.waiting] == ["format"]
     with pytest.raises(InvalidValue, match="did you mean 'metric'"):
-        Worker(tracker, queue, names=["metrics"])
+        Worker(tracker, jobs=queue, names=["metrics"])
 
 
 def test_a_queue_that_is_away_is_asked_again(tracker: Tracker, version: ModelVersion) -> None:
     queue = Queue(job(version, "metric", metric="auc", at_least=0.8))
-    worker = Worker(tracker, queue)
+    worker = Worker(tracker, jobs=queue)
     (waiting,) = queue.waiting
     original = queue.claim
 
@@ -130,10 +145,29 @@ def test_a_queue_that_is_away_is_asked_again(tracker: Tracker, version: ModelVer
     assert queue.results[waiting.job_id].verdict is Verdict.PASSED
 
 
+def test_a_result_that_cannot_be_stored_is_an_error(tracker: Tracker, version: ModelVersion) -> None:
+    waiting = job(version, "metric", metric="auc", at_least=0.8)
+    queue = Queue(waiting)
+    original = queue.report
+
+    def report(job_id: str, result: CheckResult) -> None:
+        if result.detail is not None:
+            raise InvalidValue("the detail is too large")
+        original(job_id, result)
+
+    queue.report = report  # type: ignore[method-assign]
+    Worker(tracker, jobs=queue).run(once=True)
+    result = queue.results[waiting.job_id]
+    assert (result.verdict, result.summary) == (
+        Verdict.ERROR,
+        "the result (passed) cannot be stored: the detail is too large",
+    )
+
+
 def test_a_lease_is_renewed_while_the_check_goes_on(tracker: Tracker, endless: Callable[[], ModelVersion]) -> None:
     waiting = job(endless(), "loads")
     queue = Queue(waiting)
-    Worker(tracker, queue, limits=Limits(seconds=12), lease_seconds=0.3).run(once=True)
+    Worker(tracker, jobs=queue, limits=Limits(seconds=12), lease_seconds=0.3).run(once=True)
     assert queue.renewals > 3
     assert queue.results[waiting.job_id].summary == "it took longer than 12 s"
 
@@ -141,7 +175,7 @@ def test_a_lease_is_renewed_while_the_check_goes_on(tracker: Tracker, endless: C
 def test_what_was_lost_is_ended_and_not_reported(tracker: Tracker, endless: Callable[[], ModelVersion]) -> None:
     waiting = job(endless(), "loads")
     queue = Queue(waiting)
-    worker = Worker(tracker, queue, limits=Limits(seconds=600), lease_seconds=0.3)
+    worker = Worker(tracker, jobs=queue, limits=Limits(seconds=600), lease_seconds=0.3)
     done: list[Any] = []
     thread = threading.Thread(target=lambda: done.append(worker.step()))
     began = time.monotonic()
@@ -157,7 +191,7 @@ def test_what_was_lost_is_ended_and_not_reported(tracker: Tracker, endless: Call
 
 def test_a_stopped_worker_ends_with_the_job_that_it_does(tracker: Tracker, version: ModelVersion) -> None:
     queue = Queue(*(job(version, "metric", metric="auc", at_least=0.8) for _ in range(3)))
-    worker = Worker(tracker, queue)
+    worker = Worker(tracker, jobs=queue)
     worker.run(on_result=lambda job, result: worker.stop())
     assert (len(queue.results), len(queue.waiting)) == (1, 2)
 
@@ -173,7 +207,7 @@ def test_what_foreign_code_says_is_made_harmless(tracker: Tracker, registry: Reg
 
     waiting = job(registry.version(loud, [1.0]), "loads")
     queue = Queue(waiting)
-    Worker(tracker, queue).run(once=True)
+    Worker(tracker, jobs=queue).run(once=True)
     result = queue.results[waiting.job_id]
     assert result.verdict is Verdict.FAILED
     assert len(result.summary) <= 1000
@@ -185,7 +219,7 @@ def test_what_foreign_code_says_is_made_harmless(tracker: Tracker, registry: Reg
 
 def test_the_isolation_of_this_machine_is_that_of_its_results(tracker: Tracker, version: ModelVersion) -> None:
     queue = Queue(job(version, "loads", example=False))
-    worker = Worker(tracker, queue)
+    worker = Worker(tracker, jobs=queue)
     worker.run(once=True)
     (result,) = queue.results.values()
     isolation = worker.isolation()

@@ -51,7 +51,7 @@ def test_what_decides() -> None:
 
 def test_services_are_no_users() -> None:
     assert of("custom:mlops:write", kind="service", name="ann").name == "service:ann"
-    for name in ("service:ci", "group:red", "", "a\nb", "x" * 300):
+    for name in ("service:ci", "group:red", "check:7", "", "a\nb", "x" * 300):
         with pytest.raises(PermissionDenied):
             of("custom:mlops:write", name=name)
 
