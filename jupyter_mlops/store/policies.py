@@ -54,8 +54,8 @@ def append(connection: Connection, new: PolicyVersion, model: Model | None) -> P
 
 
 def encoded(policy: Policy) -> str:
-    """The policy as JSON text."""
-    return msgspec.json.encode(policy).decode()
+    """The policy as JSON text, with all fields: a later version may have other defaults."""
+    return msgspec.json.encode(msgspec.structs.asdict(policy)).decode()
 
 
 def decoded(text: str) -> Policy:

@@ -62,7 +62,8 @@ def read_policy(text: str) -> Policy:
 
 def policy_yaml(policy: Policy) -> str:
     """The policy as text that :func:`read_policy` reads."""
-    plain = msgspec.to_builtins(policy)
+    # What is as in the default is told, too.
+    plain = msgspec.to_builtins(msgspec.structs.asdict(policy))
     plain["checks"] = [
         {rule.name: msgspec.to_builtins(rule.settings)} if rule.settings else rule.name for rule in policy.checks
     ]

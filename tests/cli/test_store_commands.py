@@ -144,7 +144,11 @@ def test_an_alias_moves_and_remembers(mlops: Mlops, team: Team) -> None:
     mlops("models", "alias", "churn", "production", "--delete", "--reason", "none is good")
     moves = mlops("models", "history", "churn", "production").stdout
     assert [line.split()[-1] for line in moves.splitlines()[1:]] == ["first", "newer", "good"]
-    assert [move.get("version") for move in document(mlops("models", "history", "churn", "--json"))] == [1, 2, None]
+    assert [each["move"].get("version") for each in document(mlops("models", "history", "churn", "--json"))] == [
+        1,
+        2,
+        None,
+    ]
     assert "never set" in mlops("models", "history", "churn", "canary").stderr
 
 

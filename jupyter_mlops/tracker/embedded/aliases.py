@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.access import GROUP_PREFIX, Scope
 from jupyter_mlops.core.errors import Conflict, NotFound, PermissionDenied
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicyVersion, weakened
 from jupyter_mlops.core.promotion import PromotionState
@@ -110,11 +110,13 @@ def require_name_kept(context: Context, connection: Connection, model: Model, do
 
 def require_handable(context: Context, connection: Connection, model: Model, owner: str) -> None:
     """Raise unless the model may become a thing of ``owner``: ``Conflict`` while an alias is set that is protected now
-    or would be then, and ``PermissionDenied`` when less would be demanded then."""
+    or would be then, and ``PermissionDenied`` when it is protected and would be a person's, or weaker."""
     after = policy_of(connection, msgspec.structs.replace(model, owner=owner))
     before = policy_of(connection, model)
     for policy in (before, after):
         _require_none_set(connection, model, policy, "handing it over")
+    if before.protected and not owner.startswith(GROUP_PREFIX):
+        _for_administrators(context, model, "handing it to a person would take it from those who decide about it")
     require_no_weaker(context, model, before, after, "handing it over")
 
 

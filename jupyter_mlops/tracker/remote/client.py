@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -76,11 +76,11 @@ class Client:
         # What carries its position in a stream, or changes nothing, may be sent again.
         repeatable = operation.method == "GET" or rest.get("position") is not None
         answer = self.send(operation.method, path, {} if operation.has_body else rest, body, repeatable=repeatable)
-        if answer.status == 204 and type(None) in (operation.answer, *get_args(operation.answer)):
-            return None
-        if operation.answer is type(None):
+        if operation.answer is not type(None):
+            return self.read(answer, operation.answer)
+        if answer.status != 204:
             raise self._failure(answer)
-        return self.read(answer, operation.answer)
+        return None
 
     def read(self, answer: urllib3.BaseHTTPResponse, kind: type[T]) -> T:
         """The record in an answer; ``Unavailable`` when there is none of this ``kind``."""

@@ -1,0 +1,103 @@
+"""A request lives as long as it was given, whatever the clock does."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.checks import LEASE_SECONDS, CheckResult, Verdict
+from jupyter_mlops.core.errors import Conflict
+from jupyter_mlops.core.policy import DAY_MS, Policy
+from jupyter_mlops.core.promotion import PromotionState
+from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
+
+RED = frozenset({"red"})
+
+
+class House:
+    """A group's model with two versions, and a clock that stands."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.now = 1_700_000_000_000
+        store = OpenStore(database, str(folder), lambda: self.now)
+        self.boss = EmbeddedTracker(store, Principal("boss", scope=Scope.ADMIN))
+        self.ada = self.boss.acting_for(Principal("ada", RED))
+        self.bo = self.boss.acting_for(Principal("bo", RED, Scope.PROMOTE))
+        for number in range(2):
+            experiment = self.ada.experiments.ensure("training")
+            run = self.ada.runs.create(NewRun(experiment_id=experiment.experiment_id))
+            self.ada.artifacts.put(run.run_id, "m/MLmodel", io.BytesIO(b"flavors: {python_function: {}}"))
+            self.ada.artifacts.put(run.run_id, "m/weights", io.BytesIO(str(number).encode()))
+            self.ada.models.register("churn", run.run_id, "m")
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> House:
+    return House(database, tmp_path)
+
+
+def test_a_clock_that_is_set_back_revives_nothing(house: House) -> None:
+    house.boss.policies.set(Policy(checks=(), lifetime_days=2), owner="group:red")
+    request = house.ada.promotions.request("churn", 1)
+    house.now += 2 * DAY_MS - 1
+    assert house.ada.promotions.get(request.request_id).state is PromotionState.OPEN
+    house.now += 1
+    assert house.ada.promotions.get(request.request_id).state is PromotionState.EXPIRED
+    with pytest.raises(Conflict, match="is expired"):
+        house.bo.promotions.approve(request.request_id)
+    # Anything that is written about any request says how late it is.
+    other = house.ada.promotions.request("churn", 2)
+    house.now -= 2 * DAY_MS
+    assert house.ada.promotions.get(request.request_id).state is PromotionState.EXPIRED
+    with pytest.raises(Conflict, match="is expired"):
+        house.bo.promotions.approve(request.request_id)
+    assert house.ada.promotions.get(other.request_id).expires == other.created + 2 * DAY_MS
+    assert house.ada.models.get("churn").aliases == ()
+
+
+def test_a_service_writes_down_what_has_expired(house: House) -> None:
+    house.boss.policies.set(Policy(checks=(), lifetime_days=1), owner="group:red")
+    request = house.ada.promotions.request("churn", 1)
+    assert house.boss.end_requests() == 0
+    house.now += DAY_MS
+    assert house.boss.end_requests() == 1
+    assert house.boss.end_requests() == 0
+    house.now -= 10 * DAY_MS
+    ended = house.ada.promotions.get(request.request_id)
+    assert (ended.state, ended.closed_by) == (PromotionState.EXPIRED, None)
+    assert house.boss.audit(limit=1)[0].action == "promotion.expired"
+
+
+def test_a_refreshed_request_lives_no_longer(house: House) -> None:
+    request = house.ada.promotions.request("churn", 1)
+    house.now += DAY_MS
+    assert house.ada.promotions.refresh(request.request_id).expires == request.expires
+
+
+def test_what_a_silent_worker_had_claimed_is_anothers(house: House) -> None:
+    house.ada.promotions.request("churn", 1)
+    other = house.boss.acting_for(Principal("other", scope=Scope.ADMIN))
+    digest = "a" * 64
+    first = house.boss.checks.claim(token_digest=digest)
+    assert first is not None
+    principal = house.boss.principal_of_check(digest)
+    assert principal is not None
+    assert (principal.name, principal.decides) == (f"check:{first.job_id}", False)
+    assert principal.scope_on("group:red") == Scope.READ
+    house.now += round(LEASE_SECONDS * 1000) - 1
+    assert other.checks.claim() is None
+    house.boss.checks.renew(first.job_id)
+    house.now += round(LEASE_SECONDS * 1000)
+    assert house.boss.principal_of_check(digest) is None
+    second = other.checks.claim()
+    assert second is not None
+    assert (second.job_id, second.attempt) == (first.job_id, 2)
+    result = CheckResult(name="loads", verdict=Verdict.PASSED, summary="late")
+    with pytest.raises(Conflict, match="not this worker's"):
+        house.boss.checks.report(first.job_id, result)
+    other.checks.report(second.job_id, result)
