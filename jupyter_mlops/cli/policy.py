@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,8 @@ from jupyter_mlops.core.formats import printable
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.policy import PolicyVersion
+
+POLICY = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 model_option = click.argument("name", required=False, type=ModelName())
 group_option = click.option(
@@ -43,9 +45,7 @@ def show(connection: Connection, *, name: str | None, group: str | None, as_json
 @policy.command("set")
 @model_option
 @group_option
-@click.option(
-    "--file", "-f", type=click.File(encoding="utf-8"), metavar="FILE", help="The policy, as YAML; - reads it."
-)
+@click.option("--file", "-f", type=POLICY, metavar="FILE", help="The policy, as YAML.")
 @click.option("--remove", is_flag=True, help="Take it back: that of the group counts then, or the default.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
 @json_option
@@ -55,7 +55,7 @@ def set_(
     *,
     name: str | None,
     group: str | None,
-    file: TextIO | None,
+    file: Path | None,
     remove: bool,
     reason: str,
     as_json: bool,
@@ -65,7 +65,7 @@ def set_(
 
     if (file is None) != remove:
         raise click.UsageError("Give either --file or --remove.")
-    given = None if file is None else read_policy(file.read())
+    given = None if file is None else read_policy(file.read_text(encoding="utf-8"))
     owner = _owner(name, group)
     connection.tracker.policies.set(given, model=name, owner=owner, reason=reason)
     found = connection.tracker.policies.get(model=name, owner=owner)
@@ -76,7 +76,7 @@ def set_(
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=POLICY)
 @json_option
 def check(*, file: Path, as_json: bool) -> None:
     """Say what is wrong with a policy in FILE, line by line; nothing is stored."""
