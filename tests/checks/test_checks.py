@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jupyter_mlops.checks.worker import MOST_ATTEMPTS
 from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Dataset, Input, Tag
+from jupyter_mlops.tracker.policyfile import read_policy
 from tests.checks.conftest import Registry
 
 pytestmark = pytest.mark.slow
@@ -254,3 +256,9 @@ def test_checks_of_others_are_found_by_entry_point(
     assert examine("broken", version).summary == "RuntimeError: oops"
     # What comes with the package cannot be replaced.
     assert "by the house rules" not in examine("loads", version, example=False).summary
+
+
+def test_the_policy_in_the_docs_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checks.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [rule.name for rule in read_policy(block).checks] == ["format", "metric", "loads", "notebook"]

@@ -22,6 +22,8 @@ from jupyter_mlops.checks import landlock
 from jupyter_mlops.checks.sandbox import Enclosed, Limits, Sandbox
 from tests.waiting import processes_with, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 _RUN = """
 import json, sys
@@ -34,8 +36,6 @@ with Sandbox(Limits(**limits)) as sandbox:
 SYSTEM_PYTHON = "/usr/bin/python3"
 _WITHOUT_LANDLOCK = """
 import ctypes, struct
-
-pytestmark = pytest.mark.slow
 program = ctypes.create_string_buffer(b''.join(struct.pack('=HBBI', *step) for step in (
     (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000))))
 prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -140,23 +140,28 @@ def test_a_hostile_candidate_is_checked_approved_and_touches_nothing(
     assert not [place for place in forbidden(tmp_path) if place.exists()]
 
 
+def slow(model_input: list[float]) -> list[float]:
+    import os
+    import time
+
+    # Not while it is saved, which tries it too.
+    if "mlops-check" in os.environ.get("TMPDIR", ""):
+        time.sleep(600)
+    return model_input
+
+
+def enclosed_by(worker: subprocess.Popen[str], folder: Path) -> list[psutil.Process]:
+    """The processes that a worker has enclosed, once it has claimed a job and they are there."""
+    return until(
+        lambda: [each for each in psutil.Process(worker.pid).children(recursive=True) if _claimed(folder)],
+        "the candidate's code ran",
+    )
+
+
 def test_the_job_of_a_killed_worker_is_done_by_another_after_its_lease(team: Team, tmp_path: Path) -> None:
-    def slow(model_input: list[float]) -> list[float]:
-        import os
-        import time
-
-        # Not while it is saved, which tries it too.
-        if "mlops-check" in os.environ.get("TMPDIR", ""):
-            time.sleep(600)
-        return model_input
-
     request = team.ask(team.registry.version(slow, [1.0]), CheckRule(name="loads"))
     first = team.work()
-
-    def enclosed() -> list[psutil.Process]:
-        return [each for each in psutil.Process(first.pid).children(recursive=True) if _claimed(tmp_path)]
-
-    left = until(enclosed, "the candidate's code ran")
+    left = enclosed_by(first, tmp_path)
     first.kill()
     first.wait()
     until(lambda: not any(map(_runs, left)), "what the killed worker had enclosed ended too")
@@ -170,6 +175,24 @@ def test_the_job_of_a_killed_worker_is_done_by_another_after_its_lease(team: Tea
     (told,) = [json.loads(line) for line in output.splitlines()]
     assert (told["job"]["attempt"], told["result"]["summary"]) == (2, "it took longer than 20 s"), errors
     assert team.verdicts(request) == {"loads": Verdict.FAILED}
+
+
+def test_a_worker_that_is_asked_to_end_leaves_nothing(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    request = team.ask(team.registry.version(slow, [1.0]), CheckRule(name="loads"))
+    worker = team.work()
+    left = enclosed_by(worker, tmp_path)
+    worker.terminate()
+    output, errors = worker.communicate(timeout=60)
+    assert (worker.returncode, output) == (143, ""), errors
+    assert "Traceback" not in errors
+    assert not any(map(_runs, left))
+    assert list(temporary.iterdir()) == []
+    assert team.verdicts(request) == {"loads": None}
 
 
 def test_a_worker_needs_a_token_that_may_claim(team: Team) -> None:
