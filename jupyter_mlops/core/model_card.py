@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from jupyter_mlops.core import formats
+from jupyter_mlops.core.checks import CheckResult
 from jupyter_mlops.core.records import ModelVersion, Record, Run
 
 LONGEST_CARD = 200_000
@@ -39,8 +40,9 @@ class ModelCard(Record, frozen=True, kw_only=True):
     edited: int | None = None
 
 
-def draft(version: ModelVersion, run: Run | None) -> str:
-    """A card from what is on record: of the run only where it is there, and the reader may see it."""
+def draft(version: ModelVersion, run: Run | None, checks: Sequence[CheckResult] = ()) -> str:
+    """A card from what is on record: of the run only where it is there, and the reader may see it; the checks are
+    those that the version went through to be promoted."""
     parts = [f"# {_cell(version.model)} version {version.version}"]
     if version.description:
         parts.append(version.description.strip())
@@ -54,6 +56,8 @@ def draft(version: ModelVersion, run: Run | None) -> str:
         params = [(param.key, param.text) for param in run.params]
         parts += _section("Parameters", ("parameter", "value"), params)
         parts += _section("Metrics", ("metric", "value"), [(m.key, formats.number(m.value)) for m in run.metrics])
+    found = [(each.name, each.verdict.value, each.summary, each.reported_by) for each in checks]
+    parts += _section("Checks", ("check", "verdict", "what was found", "reported by"), found)
     parts.append("## Intended use\n\nNot described yet.")
     parts.append("## Limits\n\nNot described yet.")
     return "\n\n".join(parts) + "\n"

@@ -15,6 +15,7 @@ import msgspec
 from jupyter_mlops.core.access import GROUP_PREFIX
 from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.compare import Comparison
+from jupyter_mlops.core.model_card import Consumer
 from jupyter_mlops.core.policy import CheckRule, Policy, rules_of
 from jupyter_mlops.core.records import AliasMove, Dataset, ModelVersion, Record, Run
 
@@ -123,6 +124,8 @@ class RunSide(Record, frozen=True, kw_only=True):
     version: ModelVersion
     run: Run | None = None
     datasets: tuple[Dataset, ...] = ()
+    card: str = ""
+    """The version's card, Markdown."""
 
 
 class PromotionEvidence(Record, frozen=True, kw_only=True):
@@ -139,6 +142,8 @@ class PromotionEvidence(Record, frozen=True, kw_only=True):
     """How the sources of the notebooks differ, as a unified diff from the champion's to the candidate's."""
     lineage: tuple[str, ...] = ()
     """From the data to the alias: data sets, notebook, run, version, alias."""
+    consumers: tuple[Consumer, ...] = ()
+    """Who loads the model by this alias, and is reached by the change, as far as the reader may know."""
 
 
 class AliasPeriod(Record, frozen=True, kw_only=True):

@@ -127,6 +127,12 @@ def search(
     )
 
 
+def ids_of_version(connection: Connection, model_id: str, version: int) -> list[str]:
+    """The ids of the requests for a version, oldest first."""
+    query = sa.select(_promotion.id).where(_promotion.model_id == model_id, _promotion.version == version)
+    return list(connection.execute(query.order_by(_promotion.created, _promotion.id)).scalars())
+
+
 def open_ids(connection: Connection, model_id: str, alias: str | None = None) -> list[str]:
     """The open requests for a model, oldest first."""
     query = sa.select(_promotion.id).where(

@@ -16,10 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, schema_promotion
 from jupyter_mlops.store.schema_telling import audit_seal
 
-SOURCES: Mapping[str, sa.Table] = {"audit": schema.audit, "alias_move": schema.alias_move}
+SOURCES: Mapping[str, sa.Table] = {
+    table.name: table
+    for table in (
+        schema.audit,
+        schema.alias_move,
+        schema_promotion.policy,
+        schema_promotion.promotion_review,
+        schema_promotion.promotion_comment,
+    )
+}
 """The tables that are sealed: append-only, each with one number as its key."""
 MOST_PROBLEMS = 100
 _START = hashlib.sha256(b"jupyter-mlops audit").hexdigest()

@@ -9,6 +9,7 @@ import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.audit import written
+from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param
@@ -201,6 +202,32 @@ def test_a_renamed_model_keeps_its_webhook_and_a_deleted_one_tells_so(tracker: T
     tracker.models.delete("leavers")
     told = tracker.webhooks.deliveries(made.webhook_id)
     assert [(each.kind, each.model) for each in told] == [("model.deleted", "leavers"), ("model.changed", "leavers")]
+
+
+def test_a_promotion_is_told_and_its_checks_are_on_the_card(open_tracker: Opener) -> None:
+    red = frozenset({"red"})
+    admin = open_tracker(Principal("boss", scope=Scope.ADMIN))
+    ada = open_tracker(Principal("ada", red, default_owner="group:red"))
+    bo = open_tracker(Principal("bo", red, Scope.PROMOTE))
+    register(ada)
+    hook = ada.webhooks.create("https://receiver.example/", model="churn", events=["promotion.*", "alias.*"])
+    open_tracker(EVE).models.consume("churn", 1, reference="@production")
+    request = ada.promotions.request("churn", 1, reason="better")
+    bo.promotions.approve(request.request_id)
+    job = admin.checks.claim()
+    assert job is not None
+    admin.checks.report(job.job_id, CheckResult(name="loads", verdict=Verdict.PASSED, summary="it predicts"))
+    told = [each.kind for each in reversed(ada.webhooks.deliveries(hook.webhook_id))]
+    assert told[0] == "promotion.requested"
+    assert "promotion.reviewed" in told
+    assert told[-2:] == ["alias.moved", "promotion.promoted"]
+    assert "| loads | passed | it predicts | boss |" in bo.models.card("churn", 1).text
+    evidence = bo.promotions.evidence(request.request_id)
+    assert [each.user for each in evidence.consumers] == ["eve"]
+    assert evidence.candidate is not None
+    assert evidence.candidate.card.startswith("# churn version 1")
+    assert admin.audit_head().position > 0
+    assert admin.audit_verify().intact
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

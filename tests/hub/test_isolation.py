@@ -12,8 +12,11 @@ import msgspec
 import pytest
 import requests
 
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param, RunChange, StreamPosition, Tag
 from jupyter_mlops.tracker.operations import (
     MODEL_ARCHIVE,
@@ -45,6 +48,7 @@ class Things(NamedTuple):
     digest: str
     upload_id: str
     webhook_id: str
+    request_id: str
     model: str = MODEL
 
 
@@ -82,10 +86,11 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.artifacts.put_part(run.run_id, upload_id, f"{SECRET}.bin", 0, io.BytesIO(b"begun"))
     ann.models.create(MODEL, description=SECRET, tags={"about": SECRET})
     ann.models.register(MODEL, run.run_id, "model", description=SECRET)
-    ann.models.set_alias(MODEL, "production", 1, reason=SECRET)
+    ann.models.set_alias(MODEL, "staging", 1, reason=SECRET)
+    request = ann.promotions.request(MODEL, 1, reason=SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
     hook = trackers[LEAD].webhooks.create(f"https://receiver.example/{SECRET}", model=MODEL)
-    return Things(experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id)
+    return Things(experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id, request.request_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -96,9 +101,15 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "digest": things.digest,
         "upload_id": things.upload_id,
         "webhook_id": things.webhook_id,
+        "request_id": things.request_id,
+        "job_id": things.request_id,
+        "model": things.model,
+        "reason": "taken over",
+        "policy": Policy(),
+        "result": CheckResult(name="loads", verdict=Verdict.PASSED, summary="fine"),
         "url": "https://receiver.example/",
         "files": {"a": "0" * 64},
-        "alias": "production",
+        "alias": "staging",
         "batch": Batch(tags=(Tag("a", "b"),)),
         "description": "taken over",
         "change": RunChange(name="taken over"),
@@ -107,7 +118,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
         "path": "model/MLmodel",
-        "reference": "@production",
+        "reference": "@staging",
         "restricted": False,
         "run_ids": [things.run_id],
         "stream": STREAM,
@@ -169,6 +180,8 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.models.consumers(MODEL),
                 ann.models.card(MODEL, 1),
                 ann.webhooks.list("group:red"),
+                ann.promotions.get(things.request_id),
+                ann.policies.history(model=MODEL),
                 ann.webhooks.deliveries(things.webhook_id),
             ]
         )
@@ -188,8 +201,8 @@ def test_nothing_leaks_and_nothing_changes(
         assert answer.status_code < 500, told
         assert SECRET not in answer.text, told
         if operation.in_path and operation.id != "runs.watermark":
-            # Unknown and forbidden look alike.
-            assert answer.status_code == 404, told
+            # Unknown and forbidden look alike; what the token is not for at all is said before anything is looked for.
+            assert answer.status_code == (403 if operation.scope > Scope.WRITE else 404), told
             made_up = Things(*(new_id() for _ in Things._fields))
             unknown = call(hub, tokens[user], operation, arguments(operation, made_up))
             assert without(made_up, unknown) == without(things, answer)

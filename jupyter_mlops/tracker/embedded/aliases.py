@@ -56,16 +56,21 @@ def move(
     registry.update(connection, model.id, context.clock())
     announce(context, connection, "model.changed", model)
     detail: dict[str, Json] = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
-    announce(context, connection, "alias.moved", model, detail)
+    announce(context, connection, "alias.moved", model, detail, done.user)
     audit(context, connection, "alias.set" if after else "alias.delete", model.name, detail)
     return number
 
 
 def announce(
-    context: Context, connection: Connection, kind: str, model: Model, detail: Mapping[str, Json] | None = None
+    context: Context,
+    connection: Connection,
+    kind: str,
+    model: Model,
+    detail: Mapping[str, Json] | None = None,
+    user: str | None = None,
 ) -> None:
-    """Tell who watches, and the webhooks."""
-    webhooks.announce(connection, model, kind, context.clock(), context.principal.name, detail)
+    """Tell who watches, and the webhooks. ``user`` is who did it, if not the caller."""
+    webhooks.announce(connection, model, kind, context.clock(), user or context.principal.name, detail)
 
 
 def audit(context: Context, connection: Connection, action: str, target: str, detail: Json = None) -> None:

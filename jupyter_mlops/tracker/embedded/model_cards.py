@@ -9,10 +9,11 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.checks import CheckResult
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.model_card import LONGEST_CARD, LONGEST_PURPOSE, Consumer, ModelCard, draft
 from jupyter_mlops.core.records import ModelVersion, Run
-from jupyter_mlops.store import consumers, events, registry, runs
+from jupyter_mlops.store import consumers, events, promotions, registry, runs
 from jupyter_mlops.tracker.embedded._context import Context
 
 _LARGEST_VERSION = 2**31 - 1
@@ -52,7 +53,9 @@ class EmbeddedModelCards:
             if written is not None:
                 text, user, at = written
                 return ModelCard(model=record.model, version=version, text=text, edited_by=user, edited=at)
-            return ModelCard(model=record.model, version=version, text=draft(record, self._run(connection, record)))
+            checks = self._checks(connection, name, version)
+            text = draft(record, self._run(connection, record), checks)
+            return ModelCard(model=record.model, version=version, text=text)
 
     def set_card(self, name: str, version: int, text: str) -> ModelCard:
         values.check_text(text, "text", LONGEST_CARD)
@@ -73,6 +76,15 @@ class EmbeddedModelCards:
         if found is None:
             raise NotFound(f"version {version} of registered model {values.short(name)} does not exist")
         return found, registry.load_versions(connection, [found])[0]
+
+    def _checks(self, connection: Connection, name: str, version: int) -> list[CheckResult]:
+        """What came of the version's checks by workers, the last of each."""
+        model = self._context.model_allowed(connection, name, Scope.READ)
+        found: dict[str, CheckResult] = {}
+        for request in promotions.load(connection, promotions.ids_of_version(connection, model.id, version)):
+            results = [each.result for each in request.checks if each.result is not None]
+            found |= {result.name: result for result in results if not result.self_reported}
+        return list(found.values())
 
     def _run(self, connection: Connection, version: ModelVersion) -> Run | None:
         """The run that the version came from, where it is there and the caller may see it."""

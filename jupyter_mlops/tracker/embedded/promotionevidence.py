@@ -27,6 +27,7 @@ def evidence(context: Context, promotion: Promotion, model: Model, policy: Polic
         candidate = _side(tracker, promotion.model, promotion.version)
         champion = _side(tracker, promotion.model, promotion.champion)
         runs = [side.run for side in (champion, candidate) if side is not None and side.run is not None]
+        consumers = tracker.models.consumers(promotion.model)
         comparison = compare_runs(tracker, [run.run_id for run in runs]) if runs else None
         before, after = (
             "" if side is None or side.run is None else _source(tracker, side.run) for side in (champion, candidate)
@@ -39,6 +40,7 @@ def evidence(context: Context, promotion: Promotion, model: Model, policy: Polic
         comparison=comparison,
         notebook_diff=_diff(before, after, promotion) if before and after else "",
         lineage=() if candidate is None else _lineage(candidate, promotion),
+        consumers=tuple(each for each in consumers if each.reference == f"@{promotion.alias}"),
     )
 
 
@@ -66,7 +68,7 @@ def _side(tracker: Tracker, model: str, version: int | None) -> RunSide | None:
     except NotFound:
         run = None
     datasets = () if run is None else tuple(each.dataset for each in run.inputs)
-    return RunSide(version=found, run=run, datasets=datasets)
+    return RunSide(version=found, run=run, datasets=datasets, card=tracker.models.card(model, version).text)
 
 
 def _source(tracker: Tracker, run: Run) -> str:
