@@ -134,7 +134,7 @@ def test_models_are_read_by_all_and_changed_by_their_owners(open_tracker: Opener
     with pytest.raises(AlreadyExists, match="churn"):
         bob.models.create("churn")
     cat = open_tracker(Principal("cat", frozenset({"crm"})))
-    cat.models.set_alias("churn", "production", 1, reason="ours")
+    cat.models.set_alias("churn", "next", 1, reason="ours")
     nobody = open_tracker(Principal("ann", frozenset({"crm"}), scope=Scope.NONE))
     assert nobody.models.search().items == nobody.models.versions().items == ()
     with pytest.raises(NotFound):
