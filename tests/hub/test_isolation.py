@@ -12,6 +12,8 @@ import msgspec
 import pytest
 import requests
 
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param, RunChange, StreamPosition, Tag
@@ -36,6 +38,8 @@ class Things(NamedTuple):
     run_id: str
     digest: str
     upload_id: str
+    request_id: str
+    job_id: str
     model: str = MODEL
 
 
@@ -73,9 +77,12 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.artifacts.put_part(run.run_id, upload_id, f"{SECRET}.bin", 0, io.BytesIO(b"begun"))
     ann.models.create(MODEL, description=SECRET, tags={"about": SECRET})
     ann.models.register(MODEL, run.run_id, "model", description=SECRET)
-    ann.models.set_alias(MODEL, "production", 1, reason=SECRET)
+    ann.models.set_alias(MODEL, "next", 1, reason=SECRET)
+    asked = ann.promotions.request(MODEL, 1, reason=SECRET)
+    ann.promotions.comment(asked.request_id, SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
-    return Things(experiment.experiment_id, run.run_id, digest, upload_id)
+    job_id = asked.checks[0].job_id
+    return Things(experiment.experiment_id, run.run_id, digest, upload_id, asked.request_id, job_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "digest": things.digest,
         "upload_id": things.upload_id,
         "files": {"a": "0" * 64},
-        "alias": "production",
+        "alias": "next",
         "batch": Batch(tags=(Tag("a", "b"),)),
         "description": "taken over",
         "change": RunChange(name="taken over"),
@@ -94,8 +101,14 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "limit": 100,
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
+        "job_id": things.job_id,
+        "model": things.model,
         "path": "model/MLmodel",
-        "reference": "@production",
+        "policy": None,
+        "reason": "taken over",
+        "request_id": things.request_id,
+        "result": CheckResult(name="loads", verdict=Verdict.PASSED, summary="hello"),
+        "reference": "@next",
         "restricted": False,
         "run_ids": [things.run_id],
         "stream": STREAM,
@@ -154,6 +167,8 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.models.get(MODEL),
                 ann.models.version(MODEL, 1),
                 ann.models.alias_history(MODEL),
+                ann.promotions.get(things.request_id),
+                ann.policies.history(model=MODEL),
             ]
         )
     )
@@ -173,8 +188,9 @@ def test_nothing_leaks_and_nothing_changes(
         assert SECRET not in answer.text, told
         if operation.in_path and operation.id != "runs.watermark":
             # Unknown and forbidden look alike.
-            assert answer.status_code == 404, told
-            made_up = Things(new_id(), new_id(), new_id(), new_id(), new_id())
+            # For what nobody of theirs may do to anything, it is not even looked for.
+            assert answer.status_code == (404 if operation.scope <= Scope.WRITE else 403), told
+            made_up = Things(*(new_id() for _ in Things._fields))
             unknown = call(hub, tokens[user], operation, arguments(operation, made_up))
             assert without(made_up, unknown) == without(things, answer)
         elif operation.id not in theirs and answer.status_code == 200:
