@@ -49,6 +49,7 @@ class Things(NamedTuple):
     upload_id: str
     webhook_id: str
     request_id: str
+    job_id: str
     model: str = MODEL
 
 
@@ -88,9 +89,11 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.models.register(MODEL, run.run_id, "model", description=SECRET)
     ann.models.set_alias(MODEL, "staging", 1, reason=SECRET)
     request = ann.promotions.request(MODEL, 1, reason=SECRET)
+    ann.promotions.comment(request.request_id, SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
     hook = trackers[LEAD].webhooks.create(f"https://receiver.example/{SECRET}", model=MODEL)
-    return Things(experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id, request.request_id)
+    made = (experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id, request.request_id)
+    return Things(*made, request.checks[0].job_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -102,7 +105,6 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "upload_id": things.upload_id,
         "webhook_id": things.webhook_id,
         "request_id": things.request_id,
-        "job_id": things.request_id,
         "model": things.model,
         "reason": "taken over",
         "policy": Policy(),
@@ -117,6 +119,8 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "limit": 100,
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
+        "job_id": things.job_id,
+        "model": things.model,
         "path": "model/MLmodel",
         "reference": "@staging",
         "restricted": False,
