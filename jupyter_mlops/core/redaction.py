@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from jupyter_mlops.core.records import Json, Param
+from jupyter_mlops.core.records import Batch, Input, Json, Param, Tag
 from jupyter_mlops.core.values import short
 
 REDACTED = "[redacted]"
@@ -61,11 +61,19 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
 )
 _SHAPE = re.compile("|".join(f"(?:{pattern})" for _, pattern in _SHAPES))
+# One of these is in whatever has a shape: to look for them takes a twentieth of the time, and most texts have none.
+_MARKS = (
+    "AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox AIza hf_ pypi- npm_ dapi sk- k_live_ eyJ -----BEGIN"
+).split()
+_SHORTEST_SHAPE = 14
+"""Characters; a little less than the shortest text that has a shape."""
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"<>]*):([^\s/'\"<>]+)@")
 # Tracebacks are coloured: there, a terminal's sequence may stand before the value and behind it.
 _ASSIGNED = re.compile(r"(?:(?<=[?&;\s])|\A)([\w.-]+)=((?:\x1b\[[\d;]*m)*)([^&;\s'\"<>()\x1b]+)")
 _HARMLESS = re.compile(r"(?:true|false|none|null|[-+]?[\d.]+|\[redacted\])[,:]?\Z", re.IGNORECASE)
+# How libraries write numbers, truth values and arrays of them.
+_NUMBERS = re.compile(r"(?:[-+\d.eE,\s\[\]()]|nan|inf|True|False|None)*\Z")
 
 
 @lru_cache(maxsize=4096)
@@ -84,13 +92,32 @@ def is_secret_name(name: str) -> bool:
     return False
 
 
+def redact_batch(batch: Batch, secrets: Collection[str] = ()) -> Batch:
+    """The batch as it may be written: its parameters as by :func:`redact_params`, its tags as by :func:`redact_tags`,
+    and so the sources and tags of its inputs. The batch itself when it holds metrics only."""
+    if not (batch.params or batch.tags or batch.inputs):
+        return batch
+    return msgspec.structs.replace(
+        batch,
+        params=redact_params(batch.params, secrets),
+        tags=redact_tags(batch.tags, secrets),
+        inputs=tuple(_redact_input(use, secrets) for use in batch.inputs),
+    )
+
+
 def redact_params(params: Iterable[Param], secrets: Collection[str] = ()) -> tuple[Param, ...]:
     """The parameters, with a marker in place of what is secret; those are flagged ``redacted``.
 
     Secret is the text of a parameter (or of an entry of a dict) that is named like a secret, and in any text the
-    passwords of URLs, what has the shape of a well-known token, and the known ``secrets``.
+    passwords of URLs, what has the shape of a well-known token, and the known ``secrets``. What was redacted before
+    comes out as it is.
     """
     return tuple(_redact_param(param, secrets) for param in params)
+
+
+def redact_tags(tags: Iterable[Tag], secrets: Collection[str] = ()) -> tuple[Tag, ...]:
+    """The tags, with a marker in place of what is secret, as in parameters."""
+    return tuple(Tag(tag.key, str(redact_value(tag.key, tag.value, secrets))) for tag in tags)
 
 
 def redact_value(name: str, value: Json, secrets: Collection[str] = ()) -> Json:
@@ -145,7 +172,9 @@ def redact_text(text: str, secrets: Collection[str] = ()) -> str:
     Python string or in a URL), with what has the shape of a well-known token, and as by :func:`redact_url`."""
     if secrets:
         text = _pattern_of(frozenset(secrets)).sub(REDACTED, text)
-    return redact_url(_SHAPE.sub(REDACTED, text))
+    if len(text) > _SHORTEST_SHAPE and _has_mark(text):
+        text = _SHAPE.sub(REDACTED, text)
+    return redact_url(text)
 
 
 class Withheld:
@@ -227,16 +256,33 @@ def find_secrets(source: str) -> tuple[Finding, ...]:
 
 
 def _redact_param(param: Param, secrets: Collection[str]) -> Param:
-    if param.redacted:
-        return param
     value = redact_value(param.key, param.value, secrets)
-    if isinstance(param.value, str):
-        text = REDACTED if value == REDACTED else redact_text(param.text, secrets)
+    if isinstance(value, str):
+        text = value if param.text == param.value else str(redact_value(param.key, param.text, secrets))
+    elif isinstance(value, list | dict) and repr(value) != repr(param.value):
+        text = str(value)
+    elif _NUMBERS.match(param.text) or param.text == str(value):
+        text = param.text
     else:
-        text = param.text if repr(value) == repr(param.value) else str(value)
-    if text == param.text and repr(value) == repr(param.value):
+        # A client may send any text with what is no text.
+        text = str(redact_value(param.key, param.text, secrets))
+    if text == param.text and (value is param.value or repr(value) == repr(param.value)):
         return param
     return Param(param.key, value, text, redacted=True)
+
+
+def _redact_input(use: Input, secrets: Collection[str]) -> Input:
+    source = redact_text(use.dataset.source, secrets)
+    dataset = use.dataset if source == use.dataset.source else msgspec.structs.replace(use.dataset, source=source)
+    return Input(dataset, use.context, redact_tags(use.tags, secrets))
+
+
+def _has_mark(text: str) -> bool:
+    # Without a generator, whose calls would take longer than the looking.
+    for mark in _MARKS:  # noqa: SIM110
+        if mark in text:
+            return True
+    return False
 
 
 def _redact_assigned(match: re.Match[str]) -> str:

@@ -240,13 +240,14 @@ def reason(text: object) -> str:
 
 
 def check_text(text: object, what: str, longest: int) -> str:
-    """The text, checked: at most ``longest`` characters, none that no database takes (NUL, lone surrogates)."""
+    """The text, checked: at most ``longest`` characters, none that no database takes (NUL, lone surrogates). Errors do
+    not show a text, which may hold secrets."""
     if not isinstance(text, str):
         raise InvalidValue(f"{what}: expected a string, found {short(text)} ({type(text).__name__})")
     if type(text) is not str:
         text = str.__str__(text)
     if len(text) > longest:
-        raise InvalidValue(f"{what} {short(text)}: {len(text)} characters are too long; at most {longest} are accepted")
+        raise InvalidValue(f"{what}: {len(text)} characters are too long; at most {longest} are accepted")
     unusable = _NOT_IN_TEXT.search(text)
     if unusable:
         raise InvalidValue(f"{what}: the character {unusable[0]!r} at position {unusable.start()} cannot be stored")
@@ -279,14 +280,14 @@ def _check_parts(path: str, what: str) -> None:
 
 
 def checked_param(param: Param) -> Param:
-    """The parameter, its key and text checked."""
+    """The parameter, its key and text checked. Errors do not show the value, which may be a secret."""
     what = f"parameter {param.key!r}"
     if type(param.text) is not str:
-        raise InvalidValue(f"{what}: its text is a string, not {short(param.text)} ({type(param.text).__name__})")
+        raise InvalidValue(f"{what}: its text is a string, not a value of type {type(param.text).__name__}")
     if len(param.text) > LONGEST_PARAM:
         raise InvalidValue(
-            f"{what}: {short(param.text)} is too long with {len(param.text)} characters; at most {LONGEST_PARAM} are "
-            "accepted. Log it as an artifact instead (log_text, log_dict)"
+            f"{what}: it is too long with {len(param.text)} characters; at most {LONGEST_PARAM} are accepted. "
+            "Log it as an artifact instead (log_text, log_dict)"
         )
     check_text(param.text, what, LONGEST_PARAM)
     # The text of an array is abbreviated by its library, and a caller of the API may send any pair.

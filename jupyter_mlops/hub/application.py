@@ -90,6 +90,20 @@ class MLOpsService(TraitletsApplication):
         help="How many requests may use the database at once, each with a connection of its own; others wait. Of "
         "PostgreSQL all replicas together need one more each, and may not exceed its max_connections (100).",
     ).tag(config=True)
+    request_seconds = Float(
+        75.0,
+        min=1.0,
+        help="How long a request is awaited on an open connection, in seconds, before that is closed: until its "
+        "headers are there, and as long again for its body; of a file no piece may be awaited for longer. A proxy in "
+        "front should keep unused connections for less.",
+    ).tag(config=True)
+    max_connections = Integer(
+        4096,
+        min=16,
+        help="How many connections may be open, live events not counted. One more takes the place of the one that has "
+        "kept the service waiting for the longest time, and is answered 503 when all are being answered. Less where "
+        "the system allows fewer open files.",
+    ).tag(config=True)
     lost_after_seconds = Float(
         300.0,
         min=1.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.hub.scopes import scope_name
+from jupyter_mlops.hub.scopes import SCOPE_PREFIX, scope_name
 from jupyter_mlops.tracker.location import ARTIFACTS_URL, TRACKING_URL
 
 logger = logging.getLogger("jupyter_mlops.hub")
@@ -25,6 +25,7 @@ CLUSTER_URL = "http://mlops:10380"
 POD_LABELS = {"app": "jupyter-mlops"}
 """Of the service's pods, for the network policy of users' pods."""
 
+_LOGIN_SCOPES = "oauth_client_allowed_scopes"
 _LINE = 88
 _SCOPES = {
     Scope.READ: "See the experiments and models that are yours, your groups', or shared with you",
@@ -71,7 +72,7 @@ def hub_config(
     service |= {
         "display": True,
         "oauth_no_confirm": True,
-        "oauth_client_allowed_scopes": [scope_name(Scope.ADMIN)],
+        _LOGIN_SCOPES: [scope_name(Scope.ADMIN)],
     }
     custom: dict[str, Any] = {}
     for scope, description in _SCOPES.items():
@@ -83,7 +84,8 @@ def hub_config(
         "JupyterHub": {
             "custom_scopes": custom,
             "services": [service],
-            "load_roles": [{"name": "user", "scopes": ["self", access, scope_name(Scope.WRITE)]}],
+            # A hub tells nobody what its roles give: the service learns it by having this one itself.
+            "load_roles": [{"name": "user", "services": [name], "scopes": ["self", access, scope_name(Scope.WRITE)]}],
         },
         "Spawner": {
             "server_token_scopes": server_scopes,
@@ -125,15 +127,17 @@ def configure(
         environment={key: value for key, value in environment.items() if value is not None},
     )
     hub = wanted["JupyterHub"]
-    _add_named(c, "services", hub["services"][0])
+    _add_service(c, hub["services"][0])
     _add_missing(c.JupyterHub, "custom_scopes", hub["custom_scopes"])
+    _warn_of_gaps(c, hub["custom_scopes"])
     _add_user_scopes(c, hub["load_roles"][0])
     # A setting of a spawner's own class hides that of all spawners.
     for section in ["Spawner", *(key for key in c if key.endswith("Spawner") and key != "Spawner")]:
         if section == "Spawner" or "environment" in c[section]:
             _add_missing(c[section], "environment", wanted["Spawner"]["environment"])
         if "server_token_scopes" in c[section]:
-            _warn_of_lacking(f"{section}.server_token_scopes", c[section].server_token_scopes, wanted["Spawner"])
+            given = c[section].server_token_scopes
+            _warn_of_lacking(f"{section}.server_token_scopes", given, wanted["Spawner"]["server_token_scopes"])
         elif section == "Spawner":
             c.Spawner.server_token_scopes = wanted["Spawner"]["server_token_scopes"]
 
@@ -184,39 +188,69 @@ def _hub_base_url(c: Config) -> str:
     return urlsplit(str(c.JupyterHub.bind_url)).path or "/" if "bind_url" in c.JupyterHub else "/"
 
 
-def _add_named(c: Config, setting: str, entry: dict[str, Any]) -> None:
-    if setting not in c.JupyterHub:
-        c.JupyterHub[setting] = [entry]
-    elif all(each.get("name") != entry["name"] for each in _items(c.JupyterHub[setting])):
-        c.JupyterHub[setting].append(entry)
+def _add_service(c: Config, entry: dict[str, Any]) -> None:
+    found = _named(c, "services", entry["name"])
+    if found is None:
+        _append(c, "services", entry)
+        return
+    allowed = found.get(_LOGIN_SCOPES, [])
+    if not any(scope == "inherit" or scope.startswith(SCOPE_PREFIX) for scope in allowed):
+        where = f"{_LOGIN_SCOPES} of the service {entry['name']!r} in JupyterHub.services"
+        _warn_of_lacking(where, allowed, entry[_LOGIN_SCOPES])
+
+
+def _warn_of_gaps(c: Config, wanted: Mapping[str, Any]) -> None:
+    """Say which scope does not include the one below it, though a login asks only for the highest."""
+    given = _entries(c.JupyterHub["custom_scopes"])
+    for scope, entry in wanted.items():
+        where = f"the subscopes of {scope} in JupyterHub.custom_scopes"
+        _warn_of_lacking(where, given.get(scope, entry).get("subscopes", []), entry.get("subscopes", []))
 
 
 def _add_missing(section: Config, setting: str, wanted: Mapping[str, Any]) -> None:
     if setting not in section:
         section[setting] = dict(wanted)
         return
-    found = section[setting]
-    known = found.to_dict().get("update", {}) if isinstance(found, LazyConfigValue) else found
-    found.update({key: value for key, value in wanted.items() if key not in known})
+    known = _entries(section[setting])
+    section[setting].update({key: value for key, value in wanted.items() if key not in known})
 
 
 def _add_user_scopes(c: Config, role: dict[str, Any]) -> None:
     """Give all users what ``role`` has beside their own ``self``."""
-    roles = _items(c.JupyterHub.load_roles) if "load_roles" in c.JupyterHub else []
-    given = [each for each in roles if each.get("name") == role["name"] and "scopes" in each]
-    if given:
-        _warn_of_lacking("the role 'user' in JupyterHub.load_roles", given[0]["scopes"], role)
-    elif "extra_user_scopes" in c.JupyterHub:
-        # JupyterHub 6 adds these to the role of all users, unless that is defined.
+    found = _named(c, "load_roles", role["name"])
+    if "extra_user_scopes" in c.JupyterHub and "scopes" not in (found or {}):
+        # JupyterHub 6 adds these to the role of all users, unless its scopes are defined.
         c.JupyterHub.extra_user_scopes.update(scope for scope in role["scopes"] if scope != "self")
+        role = {key: value for key, value in role.items() if key != "scopes"}
+    if found is None:
+        _append(c, "load_roles", role)
+        return
+    where = f"the role {role['name']!r} in JupyterHub.load_roles"
+    _warn_of_lacking(f"the scopes of {where}", found.get("scopes", ["self"]), role.get("scopes", []))
+    _warn_of_lacking(f"the services of {where}", found.get("services", []), role["services"])
+
+
+def _warn_of_lacking(where: str, given: Any, wanted: Sequence[str]) -> None:
+    if isinstance(given, list | tuple | set) and (lacking := [each for each in wanted if each not in given]):
+        logger.warning("jupyter-mlops left %s as you set them; they lack %s", where, ", ".join(lacking))
+
+
+def _named(c: Config, setting: str, name: str) -> dict[str, Any] | None:
+    """The entry of that name in a list of the hub's, when there is one."""
+    entries = _items(c.JupyterHub[setting]) if setting in c.JupyterHub else []
+    return next((each for each in entries if each.get("name") == name), None)
+
+
+def _append(c: Config, setting: str, entry: dict[str, Any]) -> None:
+    if setting in c.JupyterHub:
+        c.JupyterHub[setting].append(entry)
     else:
-        _add_named(c, "load_roles", role)
+        c.JupyterHub[setting] = [entry]
 
 
-def _warn_of_lacking(where: str, given: Any, wanted: Mapping[str, Any]) -> None:
-    scopes = next(value for key, value in wanted.items() if key in ("scopes", "server_token_scopes"))
-    if isinstance(given, list | tuple | set) and (lacking := [scope for scope in scopes if scope not in given]):
-        logger.warning("jupyter-mlops left %s as you set it; it lacks %s", where, ", ".join(lacking))
+def _entries(setting: Any) -> dict[str, Any]:
+    """The entries of a dict that may still wait for its default."""
+    return dict(setting.to_dict().get("update", {}) if isinstance(setting, LazyConfigValue) else setting)
 
 
 def _items(setting: Any) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from traitlets.config import LoggingConfigurable
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import PermissionDenied, Unauthenticated, Unavailable
+from jupyter_mlops.hub.diagnosis import missing
 from jupyter_mlops.hub.oauth import StatelessHubOAuth, kept_cookie_secret
 from jupyter_mlops.hub.scopes import SCOPE_PREFIX, principal_of
 from jupyter_mlops.service.handlers import DiscreetHandler
@@ -139,6 +140,9 @@ class HubIdentity(LoggingConfigurable):
             await asyncio.sleep(_HUB_SECONDS)
         if own is None:
             self.log.error("JUPYTERHUB_API_TOKEN is none that the hub knows: nobody can be identified")
+            return
+        for what in missing(own, os.environ["JUPYTERHUB_SERVICE_NAME"]):
+            self.log.warning("missing: %s", what)
 
     @property
     def has_own_host(self) -> bool:

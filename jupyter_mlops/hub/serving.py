@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _DRAIN_SECONDS = 7.0
 _OPEN_FILES = 16_384
+_OWN_FILES = 256
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -102,11 +103,15 @@ class Serving:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, stop.set)
-        _allow_connections()
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
         service = Service(self._tracker, identity, executor)
-        server = Server(self._make_app(service), behind_proxy=self._hub is not None)
+        server = Server(
+            self._make_app(service),
+            behind_proxy=self._hub is not None,
+            request_seconds=self._settings.request_seconds,
+            max_connections=min(self._settings.max_connections, _allowed_connections()),
+        )
         server.add_sockets(sockets)
         log = self._settings.log
         if self._settings.tokens_file and self._settings.ip not in _LOOPBACK:
@@ -139,9 +144,11 @@ class Serving:
         timer.start()
 
 
-def _allow_connections() -> None:
-    """Each connection is an open file, of which a process may have only some 1,000 by default."""
+def _allowed_connections() -> int:
+    """Each connection is an open file, of which a process may have only some 1,000 by default: have more allowed, and
+    give their number, but for those that the store needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(wanted if soft == resource.RLIM_INFINITY else max(soft, wanted), 2 * _OWN_FILES) - _OWN_FILES

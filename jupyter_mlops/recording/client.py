@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from ast import literal_eval
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty
@@ -19,6 +18,7 @@ from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbclient.util import ensure_async
 from nbformat import from_dict
+from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.iorw import papermill_io, write_ipynb
@@ -27,12 +27,11 @@ from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
 from jupyter_mlops.core.redaction import Withheld
 from jupyter_mlops.recording.iopub import OutputChannel
 from jupyter_mlops.recording.kernel import Kernel
+from jupyter_mlops.recording.output_limit import EACH, OutputLimit, size_of
 from jupyter_mlops.recording.outputs import read_output
 from jupyter_mlops.recording.recorder import Recorder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
 
-LARGEST_STREAM = 20_000_000
-"""Characters of printed text that are kept of one cell; a line says what was left out."""
 _WAITING_MESSAGES = 50_000
 """How many messages of outputs may wait to be received while one is processed; beyond, they are lost. ZeroMQ's own
 1,000 a display that is updated in a loop exceeds at once."""
@@ -208,7 +207,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         self._recorder = recorder
         self._redactor = redactor
         self._cwd = cwd
-        self._streamed: Counter[int] = Counter()
+        self._limit = OutputLimit()
         self._withheld: dict[str, tuple[Withheld, dict[str, Any]]] = {}
         """By stream, what of its text waits for more, and the last message of it."""
 
@@ -299,6 +298,8 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
     execute_cell = run_sync(async_execute_cell)
 
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
+        if self.clear_before_next_output:
+            self._limit.clear(cell_index)
         if msg["msg_type"] == "stream":
             content = msg["content"]
             if not self._within_limit(content, cell_index):
@@ -313,6 +314,8 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
     def clear_output(self, outs: list[Any], msg: dict[str, Any], cell_index: int) -> None:
         self._give_out(outs, cell_index)
         super().clear_output(outs, msg, cell_index)
+        if not outs:
+            self._limit.clear(cell_index)
 
     def _give_out(self, outs: list[Any], cell_index: int) -> None:
         """Output what is withheld: something else follows."""
@@ -327,10 +330,39 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         out = super().output(outs, msg, display_id, cell_index)
         if out:
             logged = read_output(out, self._cwd)
-            self._redactor.output(out)
+            out = self._kept(outs, cell_index)
             if logged:
                 self._recorder.take(self._redactor.logged(logged))
+        return out
+
+    def _kept(self, outs: list[Any], cell_index: int) -> Any:
+        """The last output as it is kept, without secrets: the first one that finds no room becomes a line that says so,
+        those behind it are None and gone."""
+        out = outs[-1]
+        is_full = self._limit.is_full(cell_index)
+        if out["output_type"] == "stream":
+            # Its text was counted when it came.
+            self._redactor.output(out)
             _fold(outs)
+            if len(outs) > _SEPARATE_OUTPUTS and outs[-1] is out:
+                self._limit.add(cell_index, EACH)
+        elif out["output_type"] == "error" and (
+            self._limit.room(cell_index) > 0 or [before["output_type"] for before in outs[-2:-1]] != ["error"]
+        ):
+            # What ended the cell is told in any case.
+            self._redactor.output(out)
+            self._limit.add(cell_index, EACH)
+            out["evalue"] = _middle_left_out(out["evalue"])
+            if sum(map(len, out["traceback"])) > LARGEST_TEXT:
+                out["traceback"] = _middle_left_out("\n".join(out["traceback"])).split("\n")
+        elif is_full:
+            outs.pop()
+            return None
+        elif (size := size_of(out)) <= self._limit.room(cell_index):
+            self._redactor.output(out)
+            self._limit.add(cell_index, size)
+        else:
+            out = outs[-1] = new_output("stream", name="stderr", text=self._limit.fill(cell_index))
         return out
 
     def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
@@ -342,19 +374,27 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         shown = {"output_type": "display_data", "data": from_dict(content["data"])}
         self._redactor.output(shown)
         for cell, outputs in places.items():
+            kept = self.nb.cells[cell].outputs
             for output in outputs:
-                shared = self.nb.cells[cell].outputs[output]
-                shared.data, shared.metadata = shown["data"], from_dict(content["metadata"])
+                # What was shown there may have been left out.
+                if output < len(kept) and "data" in kept[output]:
+                    self._replace(kept[output], shown["data"], from_dict(content["metadata"]), cell)
+
+    def _replace(self, shared: Any, data: Any, metadata: Any, cell_index: int) -> None:
+        before = size_of(shared)
+        shared.data, shared.metadata = data, metadata
+        if size_of(shared) - before > self._limit.room(cell_index):
+            shared.data = from_dict({"text/plain": f"[left out: an update of {size_of(shared):,} characters]"})
+        self._limit.add(cell_index, size_of(shared) - before)
 
     def _within_limit(self, content: dict[str, Any], index: int) -> bool:
         """Whether printed text is kept; the text that passes the limit is cut there and says so."""
-        before = self._streamed[index]
-        self._streamed[index] += len(content["text"])
-        if before > LARGEST_STREAM:
+        if self._limit.is_full(index):
             return False
-        if self._streamed[index] > LARGEST_STREAM:
-            rest = content["text"][: LARGEST_STREAM - before]
-            content["text"] = f"{rest}\n[what this cell printed beyond {LARGEST_STREAM:,} characters was left out]\n"
+        room, size = max(0, self._limit.room(index)), len(content["text"])
+        self._limit.add(index, min(room, size))
+        if size > room:
+            content["text"] = f"{content['text'][:room]}\n{self._limit.fill(index)}"
         return True
 
 
@@ -375,6 +415,10 @@ def _fold(outputs: list[Any]) -> None:
 def plain(text: str) -> str:
     """The text without terminal colours and what no database takes, its middle left out when it is very long."""
     text = _ANSI.sub("", text).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return _middle_left_out(text)
+
+
+def _middle_left_out(text: str) -> str:
     half = LARGEST_TEXT // 2
     return text if len(text) <= LARGEST_TEXT else f"{text[:half]}\n[...]\n{text[-half:]}"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nbformat
 
 from jupyter_mlops.core.errors import Conflict
 from jupyter_mlops.core.parameters import recordable
@@ -32,6 +31,7 @@ from jupyter_mlops.recording.cancellation import cancelled_by_signals, why_cance
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
+from jupyter_mlops.recording.executed import written
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
 from jupyter_mlops.recording.recorder import LONG_PARAMETERS, Recorder, RunFolder, write_atomically
@@ -181,8 +181,7 @@ class Execution:
         files = answer if isinstance(answer, list) else []
         self.recorder.sample()
         self._client.ask_to_end(idle=self.failure is None)
-        # What a cell prints may hold halves of characters, which no file can.
-        content = nbformat.writes(self.executed).encode("utf-8", "replace")
+        content = written(self.executed)
         self.recorder.put_executed(content)
         self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
         if output is not None:

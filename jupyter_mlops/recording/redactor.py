@@ -9,8 +9,15 @@ from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.records import Json, Tag
-from jupyter_mlops.core.redaction import Withheld, redact_params, redact_text, redact_value, secret_values
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.redaction import (
+    Withheld,
+    redact_params,
+    redact_tags,
+    redact_text,
+    redact_value,
+    secret_values,
+)
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.source import INJECTED_TAG
 
@@ -45,11 +52,10 @@ class Redactor:
 
     def logged(self, logged: Logged) -> Logged:
         """What an output logs, without secrets; files are the notebook's own affair."""
-        tags = [Tag(tag.key, str(redact_value(tag.key, tag.value, self._secrets))) for tag in logged.tags]
         return msgspec.structs.replace(
             logged,
             params=list(redact_params(logged.params, self._secrets)),
-            tags=tags,
+            tags=list(redact_tags(logged.tags, self._secrets)),
             problems=[self.text(problem) for problem in logged.problems],
         )
 

@@ -268,7 +268,7 @@ class Session:
         InvalidValue
             A parameter that this process logged before is given another value.
         """
-        if batch.params or batch.tags:
+        if batch.params or batch.tags or batch.inputs:
             batch = self._redacted(batch)
             self._check_params(run_id, batch.params)
         self.delivery.append(Log(run_id, batch))
@@ -394,11 +394,10 @@ class Session:
         self.change(run.run_id, RunChange(status=status, reason=reason, end_time=now()))
 
     def _redacted(self, batch: Batch) -> Batch:
-        from jupyter_mlops.core.redaction import redact_params, redact_value, secret_values
+        """Before it reaches the spool; what the environment keeps secret is known here only."""
+        from jupyter_mlops.core.redaction import redact_batch, secret_values
 
-        secrets = secret_values(os.environ)
-        tags = tuple(Tag(tag.key, str(redact_value(tag.key, tag.value, secrets))) for tag in batch.tags)
-        return msgspec.structs.replace(batch, params=redact_params(batch.params, secrets), tags=tags)
+        return redact_batch(batch, secret_values(os.environ))
 
     def _check_params(self, run_id: str, params: tuple[Param, ...]) -> None:
         known = self._params.setdefault(run_id, {})

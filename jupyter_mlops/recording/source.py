@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from jupyter_mlops.core.records import Json
 DEFAULT_KERNEL = "python3"
 PARAMETERS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
+_NOTHING = msgspec.Raw(b"[]")
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
         # Cells without ids, as older tools write them, are given some.
         warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
         # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
-        notebook = nbformat.reads(source.content.decode("utf-8"), as_version=4)
+        notebook = nbformat.reads(_without_outputs(source.content), as_version=4)
         notebook = load_notebook_node(nbformat.from_dict(notebook))
     if parameters:
         try:
@@ -108,10 +109,45 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
 
 
+class _Cell(msgspec.Struct):
+    cell_type: Any
+    source: Any
+    metadata: Any = None
+
+
+class _Format4(msgspec.Struct):
+    """What of a notebook is read; to make objects of its outputs too would take several times their size."""
+
+    nbformat: Literal[4]
+    cells: list[_Cell]
+    metadata: Any = None
+
+
+def _loaded(content: bytes) -> Any:
+    try:
+        return msgspec.to_builtins(msgspec.json.decode(content, type=_Format4))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Another format, or what only Python takes for JSON, such as NaN in an output.
+        return json.loads(content)
+
+
+def _without_outputs(content: bytes) -> str:
+    """The notebook's JSON without the outputs, which an execution clears first of all."""
+    try:
+        document = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        cells = msgspec.json.decode(document["cells"], type=list[dict[str, msgspec.Raw]])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        return content.decode("utf-8")
+    for cell in cells:
+        if "outputs" in cell:
+            cell["outputs"] = _NOTHING
+    return msgspec.json.encode({**document, "cells": cells}).decode()
+
+
 def _parse(content: bytes, path: str) -> dict[str, Any]:
     """The notebook's JSON with ``cells`` as in format 4."""
     try:
-        document: dict[str, Any] = json.loads(content)
+        document: dict[str, Any] = _loaded(content)
     except (ValueError, RecursionError) as error:
         raise NotebookError(f"{path!r} is not a notebook: it is not JSON ({error})") from None
     if not isinstance(document, dict) or not isinstance(document.get("nbformat"), int):

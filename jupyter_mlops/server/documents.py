@@ -13,6 +13,8 @@ from tornado.web import HTTPError
 from jupyter_mlops.core.errors import InvalidValue, NotebookError, NotFound, PermissionDenied
 from jupyter_mlops.core.values import short
 
+LARGEST_NOTEBOOK = 128 << 20
+"""Bytes of a notebook that can be submitted: it passes through the memory of the user's server several times over."""
 _SHARED = "jupyter_server_ydoc"
 """The extension of jupyter-collaboration that keeps shared documents."""
 
@@ -55,7 +57,7 @@ class Documents:
         NotFound, PermissionDenied
             The contents manager knows or gives no such file.
         NotebookError, InvalidValue
-            It is no notebook.
+            It is no notebook, or one too large.
         """
         path = _checked(path)
         saved = await self._saved(path)
@@ -73,6 +75,13 @@ class Documents:
     async def _saved(self, path: str) -> bytes:
         contents = self._serverapp.contents_manager
         try:
+            model = contents.get(path, content=False, type="file")
+            model = await model if inspect.isawaitable(model) else model
+            if (model.get("size") or 0) > LARGEST_NOTEBOOK:
+                raise NotebookError(
+                    f"the notebook {short(path)} has {model['size']:,} bytes, and at most {LARGEST_NOTEBOOK:,} can be "
+                    "submitted; clear its outputs, or run it with `jupyter mlops run`"
+                )
             # As text, which is the file as it is: a model of a notebook would be written anew.
             model = contents.get(path, content=True, type="file", format="text")
             model = await model if inspect.isawaitable(model) else model

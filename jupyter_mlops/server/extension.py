@@ -44,7 +44,6 @@ class MLOpsExtension(ExtensionApp):
     """Experiment tracking and a model registry, served beside the notebooks."""
 
     name = "jupyter_mlops"
-    extension_url = BASE
     load_other_extensions = True
 
     concurrent_runs = Int(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -32,7 +33,7 @@ class DownloadHandler(ApiHandler):
     query, only if that is the file's."""
 
     async def _send(self, found: Callable[[], tuple[Artifact, Reader]]) -> None:
-        file, read = await self.call(found)
+        file, read = await self.call(partial(self.tracker.database.repeated, found))
         assert file.size is not None
         digest = self.query().get("digest")
         if digest is not None and digest != file.digest:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
+from itertools import count
 from types import MappingProxyType, NoneType
 from typing import Any, TypeVar, cast
 
@@ -26,7 +27,6 @@ from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.wakeups import Wakeups
 from jupyter_mlops.store.calls import RunCall
-from jupyter_mlops.store.failures import lost_connection
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, RunCalls
 from jupyter_mlops.tracker.operations import Operation
@@ -61,6 +61,12 @@ class Service:
         self.metrics = ServiceMetrics(tracker)
 
         self._written = Wakeups()
+        self._run = new_id()[:20]
+        self._requests = count()
+
+    def new_request_id(self) -> str:
+        """Another one, unique among all services."""
+        return f"{self._run}{next(self._requests):012x}"
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
@@ -95,7 +101,7 @@ class ApiHandler(DiscreetHandler):
 
     def initialize(self, service: Service) -> None:
         self.service = service
-        self.request_id = new_id()
+        self.request_id = service.new_request_id()
         self.set_header("X-Request-Id", self.request_id)
         self.principal: Principal | None = None
 
@@ -266,13 +272,7 @@ class OperationHandler(ApiHandler):
             await self._write_run(operation, parts)
             return
         answer = partial(self._answer, operation, parts)
-        try:
-            self.send(await self.call(answer))
-        except Unavailable as error:
-            # As writes of runs are. All idle connections have been given up with this one.
-            if method != "GET" or not lost_connection(error):
-                raise
-            self.send(await self.call(answer))
+        self.send(await self.call(partial(self.tracker.database.repeated, answer)))
 
     def _answer(self, operation: Operation, parts: dict[str, str]) -> bytes | None:
         tracker = self.tracker

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 from weakref import WeakSet
 
 import tornado.web
-from tornado.http1connection import HTTP1Connection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream
 
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, Unavailable
+from jupyter_mlops.service.awaited import Awaited, Receiving
 from jupyter_mlops.service.handlers import LARGEST_BODY
 from jupyter_mlops.tracker import wire
 
@@ -24,8 +27,11 @@ logger = logging.getLogger("jupyter_mlops.service")
 
 LARGEST_HEADER = 256 << 10
 """Bytes of a request's headers: a hub's users carry many cookies."""
-IDLE_SECONDS = 600.0
-"""How long a connection may be kept that nobody uses."""
+REQUEST_SECONDS = 75.0
+"""How long a request is awaited. Proxies keep connections for a minute, and should be the ones that end them."""
+MOST_CONNECTIONS = 4096
+_SWEEPS = 8
+"""How often late connections are looked for, in the time that they have."""
 _POLL_SECONDS = 0.02
 _LARGEST_DROPPED = 4 * LARGEST_BODY
 _MOST_DIGITS = 19
@@ -40,6 +46,7 @@ class Application(tornado.web.Application):
     def __init__(self, *args: object, **settings: object) -> None:
         super().__init__(*args, **settings)  # type: ignore[arg-type]
         self._begun: WeakSet[HTTPServerRequest] = WeakSet()
+        self.awaited = Awaited()
 
     @property
     def answering(self) -> int:
@@ -47,11 +54,15 @@ class Application(tornado.web.Application):
         return sum(not _gone(request) for request in self._begun)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> HTTPMessageDelegate:  # type: ignore[override]
-        found = super().find_handler(request, **kwargs)
-        if not found.stream_request_body and _length(request) > LARGEST_BODY:
-            return _TooLarge(request)
-        self._begun.add(request)
-        return found
+        found: HTTPMessageDelegate = super().find_handler(request, **kwargs)
+        if not found.stream_request_body and _length(request) > LARGEST_BODY:  # type: ignore[attr-defined]
+            found = _TooLarge(request)
+        else:
+            self._begun.add(request)
+        stream = request.connection.stream  # type: ignore[union-attr]
+        self.awaited.end(stream)
+        has_body = "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
+        return Receiving(found, self.awaited, stream) if has_body else found
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request = handler.request
@@ -92,25 +103,60 @@ class Server(HTTPServer):
         Answers.
     behind_proxy
         Whether a proxy of ours says in its headers who asked, and by which protocol.
+    request_seconds
+        How long a connection may be kept waiting for, until the headers of its next request are there; then as long
+        again for the body. Of a file no piece may be awaited for longer.
+    max_connections
+        How many there may be. One more takes the place of the one that has kept us waiting for the longest time, and
+        is told to come again when all are being answered.
     """
 
-    def initialize(self, app: Application, *, behind_proxy: bool = False) -> None:  # type: ignore[override]
-        super().initialize(
-            app,
-            xheaders=behind_proxy,
-            idle_connection_timeout=IDLE_SECONDS,
-            max_header_size=LARGEST_HEADER,
-            max_body_size=LARGEST_BODY,
-        )
+    def initialize(  # type: ignore[override]
+        self,
+        app: Application,
+        *,
+        behind_proxy: bool = False,
+        request_seconds: float = REQUEST_SECONDS,
+        max_connections: int = MOST_CONNECTIONS,
+    ) -> None:
+        super().initialize(app, xheaders=behind_proxy, max_header_size=LARGEST_HEADER, max_body_size=LARGEST_BODY)
+        # Tornado's own would be a timer for each request.
+        self.conn_params.header_timeout = None
         self._app = app
+        self._request_seconds = request_seconds
+        self._max_connections = max_connections
+        self._sweeping = PeriodicCallback(self._sweep, 1000 * request_seconds / _SWEEPS)
         logging.getLogger("tornado.general").addFilter(_without_details)
 
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        super().add_sockets(sockets)
+        self._sweeping.start()
+
+    def stop(self) -> None:
+        self._sweeping.stop()
+        super().stop()
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        self._app.awaited.begin(cast(HTTP1Connection, request_conn).stream)
+        return super().start_request(server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        self._app.awaited.end(cast(HTTP1ServerConnection, server_conn).stream)
+        super().on_close(server_conn)
+
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        if len(self._connections) >= self._max_connections and not self._app.awaited.close_longest():
+            stream.write(_FULL)
+            stream.close()
+            return
         stream.set_nodelay(True)
         # After each request tornado would have the kernel collect bytes again, which delays pieces of a download.
         stream.set_nodelay = _left_as_it_is  # type: ignore[method-assign]
         stream.write = partial(_in_our_form, stream.write)  # type: ignore[method-assign]
         super().handle_stream(stream, address)
+
+    def _sweep(self) -> None:
+        self._app.awaited.close_late(self._request_seconds)
 
     async def drain(self, seconds: float) -> int:
         """Take no connections any more, answer what was asked, close; gives the number of requests that were still
@@ -144,15 +190,19 @@ def _refusal(message: str) -> bytes:
     return wire.encode(wire.problem(InvalidValue(message)), wire.JSON)
 
 
-def _malformed() -> bytes:
-    body = _refusal("this is no HTTP/1.1 request, or its body is too large")
-    head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {wire.JSON}\r\nContent-Length: {len(body)}\r\n"
+def _last_answer(status: str, body: bytes, more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {wire.JSON}\r\nContent-Length: {len(body)}\r\n{more}"
     return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 """How tornado answers what it cannot read, without asking anybody."""
-_IN_OUR_FORM = _malformed()
+_IN_OUR_FORM = _last_answer("400 Bad Request", _refusal("this is no HTTP/1.1 request, or its body is too large"))
+_FULL = _last_answer(
+    "503 Service Unavailable",
+    wire.encode(wire.problem(Unavailable("the service has no connection left; ask again")), wire.JSON),
+    "Retry-After: 1\r\n",
+)
 
 
 def _in_our_form(write: Callable[[bytes | memoryview], Future[None]], data: bytes | memoryview) -> Future[None]:

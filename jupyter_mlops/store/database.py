@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
@@ -17,9 +18,11 @@ from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
-from jupyter_mlops.store.failures import translated
+from jupyter_mlops.store.failures import lost_connection, translated
 from jupyter_mlops.store.filesystem import network_file_system
 from jupyter_mlops.store.turnstile import Turnstile
+
+T = TypeVar("T")
 
 _WRITES = "mlops_writes"
 _TRUSTED = "mlops_trusted_until"
@@ -69,6 +72,7 @@ class Database:
         self._turnstile: Turnstile | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._of_thread = threading.local()
         if self.is_sqlite:
             self.path = Path(str(parsed.database)).absolute()
             if "\0" in str(self.path):
@@ -85,6 +89,8 @@ class Database:
                 connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
                 pool_size=min(connections, KEPT_TO_SQLITE) if self.is_sqlite else connections,
                 max_overflow=connections,
+                # An error is logged with its statement, not with what people wrote.
+                hide_parameters=True,
             )
         except ModuleNotFoundError as error:
             raise MissingDependency(
@@ -123,6 +129,27 @@ class Database:
             connection.begin(),
         ):
             yield connection
+            self.begin_commit()
+
+    def begin_commit(self) -> None:
+        """From here on something that this thread does may be durable, whatever is heard of it."""
+        self._of_thread.commits = self._commits + 1
+
+    @property
+    def _commits(self) -> int:
+        return int(getattr(self._of_thread, "commits", 0))
+
+    def repeated(self, function: Callable[[], T]) -> T:
+        """What ``function`` gives. It is called once more when it lost a connection to PostgreSQL before it began to
+        commit anything in this thread: then it has certainly changed nothing, and another connection may well do."""
+        before = self._commits
+        try:
+            return function()
+        except Unavailable as error:
+            # All idle connections have been given up with the lost one.
+            if self._commits != before or not lost_connection(error):
+                raise
+        return function()
 
     def ping(self) -> None:
         """Raise ``Unavailable`` unless the database answers."""

@@ -6,8 +6,10 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, MLOpsError, StorageFull, Unavailable
 
@@ -51,6 +53,16 @@ def translated(url: str) -> Iterator[None]:
         raise InvalidValue(f"a text cannot be stored: {error}") from error
     except sa.exc.TimeoutError as error:
         raise Unavailable(f"{url}: all database connections are busy: {error}") from error
+
+
+def driver_error(connection: Connection, sql: str, error: Exception) -> sa.exc.DBAPIError:
+    """An error of the driver, which was called without SQLAlchemy's layers, as they would have raised it."""
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    made = sa.exc.DBAPIError.instance(sql, None, error, dialect.loaded_dbapi.Error, dialect=dialect)
+    assert isinstance(made, sa.exc.DBAPIError)
+    made.connection_invalidated = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    return made
 
 
 def lost_connection(error: MLOpsError) -> bool:

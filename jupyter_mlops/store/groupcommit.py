@@ -96,6 +96,7 @@ class GroupCommit(Generic[C]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
                 self._thread.start()
+            self._database.begin_commit()
             self._queue.put(call)
 
     @property

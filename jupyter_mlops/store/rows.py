@@ -15,6 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from jupyter_mlops.store.failures import driver_error
 from jupyter_mlops.store.parameters import driver_value
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def fetch(
         # After the block: a fetch inside would be a round trip more.
         return [cursor.fetchall() for cursor in cursors]
     except errors as error:
-        raise sa.exc.DBAPIError.instance(sql, None, error, errors, dialect=dialect) from error
+        raise driver_error(connection, sql, error) from error
     finally:
         for cursor in cursors:
             cursor.close()

@@ -254,7 +254,10 @@ def comments(connection: Connection, run_id: str) -> tuple[Comment, ...]:
 
 def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tuple[DatasetUse, ...]:
     """Who used a data set of ``digest``: the active runs within ``reach``, newest first, with the versions registered
-    from them that are within it too; then the other versions within it, newest first, whose runs are not."""
+    from them that are within it too; then the other versions within it, newest first, whose runs are not.
+
+    The latter tell others than their owner only what identifies the data set: where its data are is the run's to say.
+    """
     query = (
         sa.select(_run.id, _input.context, *_DATASET_COLUMNS)
         .select_from(schema.dataset)
@@ -281,7 +284,14 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
         for row in rows
     ]
     without_run = (
-        sa.select(_version.run_id, _version_input.context, schema.model.c.name, _version.version, *_DATASET_COLUMNS)
+        sa.select(
+            _version.run_id,
+            _version_input.context,
+            schema.model.c.name,
+            _version.version,
+            schema.model.c.owner,
+            *_DATASET_COLUMNS,
+        )
         .select_from(schema.dataset)
         .join(schema.version_input, _version_input.dataset_id == _dataset.id)
         .join(schema.model_version, _version.id == _version_input.version_id)
@@ -290,7 +300,12 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
         .order_by(_version.created.desc(), _version.id.desc(), _dataset.name, _version_input.context)
     )
     uses += [
-        DatasetUse(dataset=Dataset(*row[4:]), run_id=row[0], context=row[1], versions=((row[2], row[3]),))
+        DatasetUse(
+            dataset=Dataset(*row[5:]) if reach is None or row[4] in reach.owners else Dataset(*row[5:7]),
+            run_id=row[0],
+            context=row[1],
+            versions=((row[2], row[3]),),
+        )
         for row in connection.execute(without_run, models)
     ]
     return tuple(uses)

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.sql.dml import Insert
 
+from jupyter_mlops.store.failures import driver_error
+
 Rows = Sequence[Mapping[str, Any]]
 Part = tuple[Insert, Rows]
 """A statement that is kept (its SQL is remembered for it), perhaps with a rule for conflicts, and rows with the same
@@ -53,7 +55,7 @@ def _pipelined(connection: Connection, parts: Sequence[Part]) -> None:
                     values = [row[column] for row in some for column in columns]
                     RawCursor(driver).execute(sql, [values[place] for place in order], prepare=True)
     except errors as error:
-        raise sa.exc.DBAPIError.instance(sql, None, error, errors, dialect=dialect) from error
+        raise driver_error(connection, sql, error) from error
 
 
 def _portions(rows: Rows) -> Iterator[Rows]:

@@ -374,7 +374,7 @@ class Datasets(Protocol):
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
         """Which visible runs, and visible versions registered from them, used a data set of this digest. A version
         whose run is deleted, gone or not visible has an entry of its own, by what the run had used when it was
-        registered."""
+        registered; of another owner's, only the data set's name and digest."""
 
 
 class Tracker(Protocol):

@@ -321,9 +321,13 @@ class _Sender:
         )
 
     def send(self, group: list[_Pending]) -> None:
-        if len(group) == 1 or not self._send_merged(group):
-            for pending in group:
-                self._send_one(pending)
+        if len(group) == 1:
+            self._send_one(group[0])
+        elif not self._send_merged(group):
+            # What is refused may be one of them, or, by a proxy that takes little at once, the size of all.
+            half = len(group) // 2
+            self.send(group[:half])
+            self.send(group[half:])
 
     def _send_merged(self, group: list[_Pending]) -> bool:
         """Whether the entries (of one run) could be written as one; nothing is written when not."""

@@ -155,7 +155,9 @@ def make(admin: Tracker, member: Tracker) -> Thing:
 
 
 def add_run(tracker: Tracker, experiment: Experiment, name: str, digest: str = "d") -> Run:
-    batch = Batch(metrics=(Metric("auc", 0.9, 1),), inputs=(Input(Dataset("data", digest)),))
+    batch = Batch(
+        metrics=(Metric("auc", 0.9, 1),), inputs=(Input(Dataset("data", digest, "file", "/home/ada/x.csv", "{}")),)
+    )
     return tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, name=name, batch=batch))
 
 
@@ -688,6 +690,17 @@ def test_an_experiment_is_handed_over(ada: Tracker, bo: Tracker) -> None:
 def register(tracker: Tracker, run: Run, name: str) -> None:
     tracker.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(MLMODEL))
     tracker.models.register(name, run.run_id, "model")
+
+
+def test_an_open_model_does_not_tell_where_a_private_run_has_its_data(ada: Tracker, bo: Tracker) -> None:
+    run = add_run(ada, ada.experiments.create("churn"), "r", "d1")
+    register(ada, run, "churn")
+    [seen] = bo.datasets.uses("d1")
+    assert (seen.dataset, seen.versions) == (Dataset("data", "d1"), (("churn", 1),))
+    ada.runs.delete(run.run_id)
+    [own] = ada.datasets.uses("d1")
+    assert own.dataset == Dataset("data", "d1", "file", "/home/ada/x.csv", "{}")
+    assert bo.datasets.uses("d1") == (seen,)
 
 
 def test_a_model_is_open_until_it_is_restricted(ada: Tracker, bo: Tracker) -> None:

@@ -43,7 +43,7 @@ Start = Callable[..., Run]
 
 EVERYTHING = Batch(
     metrics=(Metric("auc", 0.5, 10, 1), Metric("auc", 0.75, 20, 2)),
-    params=(Param("lr", 0.1, "0.1"), Param("api_key", "<redacted>", "<redacted>", redacted=True)),
+    params=(Param("lr", 0.1, "0.1"), Param("api_key", "[redacted]", "[redacted]", redacted=True)),
     tags=(Tag("team", "blue"),),
     inputs=(Input(Dataset("train", "d1", "local", "train.csv", "{}", "{}", 100), "training", (Tag("a", "b"),)),),
 )
@@ -82,7 +82,7 @@ def test_a_new_run_holds_what_was_given(tracker: Tracker, experiment: Experiment
         hidden_state="cell 3 was edited",
         runner=RUNNER,
         heartbeat=run.created,
-        params=(Param("api_key", "<redacted>", "<redacted>", redacted=True), Param("lr", 0.1, "0.1")),
+        params=(Param("api_key", "[redacted]", "[redacted]", redacted=True), Param("lr", 0.1, "0.1")),
         metrics=(MetricSummary("auc", 0.75, 20, 2, 2, 0.5, 0.75),),
         tags=EVERYTHING.tags,
         inputs=EVERYTHING.inputs,

@@ -90,6 +90,15 @@ def test_param_kept(key: str, value: object) -> None:
     assert redact_params([param])[0] is param
 
 
+def test_a_text_of_its_own_is_redacted_too() -> None:
+    given = [Param("password", None, "hunter2"), Param("secret", 5, "hunter2"), Param("secret", [0.5, 1], "[0.5 1. ]")]
+    assert redact_params(given) == (
+        Param("password", None, REDACTED, redacted=True),
+        Param("secret", 5, REDACTED, redacted=True),
+        given[2],
+    )
+
+
 def test_already_redacted_stays() -> None:
     param = Param("password", REDACTED, REDACTED, redacted=True)
     assert redact_params([param]) == (param,)
@@ -140,7 +149,15 @@ def test_urls_and_connection_strings(text: str, redacted: str) -> None:
     assert redact_url(redacted) == redacted
 
 
-@pytest.mark.parametrize("token", [AWS, GITHUB, JWT, "glpat-" + "a1" * 10, "hf_" + "aB3" * 11, "sk-proj-" + "a-_1" * 8])
+TOKENS = [
+    *(AWS, AWS.replace("AKIA", "ASIA"), GITHUB, *(GITHUB.replace("p_", f"{kind}_") for kind in "ousr"), JWT),
+    *("github_pat_" + "a_1" * 8, "glpat-" + "a1" * 10, "xoxb-" + "1a" * 5, "AIza" + "aB3_-" * 7, "hf_" + "aB3" * 11),
+    *("pypi-" + "aB" * 25, "npm_" + "aB" * 18, "dapi" + "0f" * 16, "sk-proj-" + "a-_1" * 8, "sk-" + "aB" * 16),
+    *("sk_live_" + "a1" * 8, "rk_live_" + "a1" * 8),
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
 def test_shapes_of_tokens(token: str) -> None:
     assert redact_text(f"before {token} after") == f"before {REDACTED} after"
     assert redact_text(json.dumps({"a": token})) == json.dumps({"a": REDACTED})

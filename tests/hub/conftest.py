@@ -13,3 +13,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]:
     folder = tmp_path_factory.mktemp("hub")
     with realhub.running(folder, f"sqlite:///{folder / 'mlops.db'}") as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def lead_server(hub: realhub.Hub) -> Iterator[dict[str, str]]:
+    """What the hub put into the environment of a notebook server of the lead's, and so of its kernels."""
+    yield hub.start_server(realhub.LEAD)
+    hub.stop_server(realhub.LEAD)

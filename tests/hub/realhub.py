@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import requests
 
 T = TypeVar("T")
@@ -27,11 +29,11 @@ MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN = "ann", "bea", "cyn", "dan", "e
 RED, BLUE = "red", "blue"
 
 _CONFIG = """
-import os, sys
+import sys
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy}"
-c.ConfigurableHTTPProxy.command = [os.path.join(os.path.dirname(sys.executable), "configurable-http-proxy")]
+c.ConfigurableHTTPProxy.command = [sys.executable, "{folder}/proxy.py"]
 c.ConfigurableHTTPProxy.auth_token = "{proxy_token}"
 c.JupyterHub.db_url = "sqlite:///:memory:"
 c.JupyterHub.cookie_secret_file = "{folder}/hub_cookie_secret"
@@ -42,24 +44,41 @@ c.Authenticator.admin_users = {{"hal"}}
 c.JupyterHub.spawner_class = "simple"
 c.Spawner.args = ["--allow-root"]
 c.Spawner.cmd = [sys.executable, "{folder}/server.py"]
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/users/{{username}}"
 c.JupyterHub.load_groups = {{"red": {{"users": ["ann", "bea"]}}, "blue": {{"users": ["cyn"]}}}}
-c.JupyterHub.services = [
+{first}
+c.JupyterHub.services += [
     {{"name": "tester", "api_token": "{tester}"}},
     {{"name": "ci", "api_token": "{ci}"}},
+    {{"name": "bare", "api_token": "{bare}"}},
 ]
-c.JupyterHub.load_roles = [
-    {{"name": "tester", "services": ["tester"], "scopes": ["admin:users", "admin:groups", "admin:servers", "tokens"]}},
+c.JupyterHub.load_roles += [
+    {{"name": "tester", "services": ["tester"], "scopes": ["admin:users", "admin:groups", "admin:servers", "tokens",
+                                                              "shares"]}},
     {{"name": "mlops-lead", "users": ["bea"], "scopes": ["custom:mlops:promote!group=red"]}},
     {{"name": "mlops-admin", "users": ["eve"], "scopes": ["custom:mlops:admin"]}},
     {{"name": "mlops-ci", "services": ["ci"], "scopes": ["access:services!service=mlops",
                                                         "custom:mlops:write!group=red"]}},
 ]
 
+c.JupyterHub.subdomain_host = "{subdomain_host}"
+
 from jupyter_mlops.hub import configure
 configure(c, url="http://127.0.0.1:{service}", db_url="{db_url}", artifacts_url="{folder}/artifacts")
-c.JupyterHub.services[-1]["command"] += ["--config", "{folder}/service.py"]
-c.JupyterHub.services[-1]["environment"] |= {environment}
+(mlops,) = [each for each in c.JupyterHub.services if each["name"] == "mlops"]
+mlops["command"] += ["--config", "{folder}/service.py"]
+mlops["environment"] |= {environment}
 """
+
+_BLANK = "c.JupyterHub.services, c.JupyterHub.load_roles = [], []"
+
+DOCUMENTED = {
+    "http://127.0.0.1:10380": "http://127.0.0.1:{service}",
+    "postgresql://mlops@db/mlops": "{db_url}",
+    "s3://team-mlops/artifacts": "{folder}/artifacts",
+    "/srv/mlops": "{folder}/home",
+}
+"""The places that the docs' configuration names, and what stands for them here."""
 
 _SERVER = """
 import json, os, runpy, sys
@@ -69,25 +88,56 @@ from jupyterhub.singleuser import main
 sys.exit(main())
 """
 
+_PROXY = """
+import sys
+from configurable_http_proxy.cli import main
+from configurable_http_proxy.configproxy import PythonProxy
+from configurable_http_proxy.handlers import ProxyHandler
+
+by_path, asked = PythonProxy.target_for_req, ProxyHandler.get_target_url
+
+# The proxy in pure Python takes routes by host, and forgets the host of a request.
+async def get_target_url(self, path):
+    PythonProxy.target_for_req = lambda proxy, _, path: by_path(proxy, self.request.host_name, f'/{path}')
+    return await asked(self, path)
+
+if "--host-routing" in sys.argv:
+    sys.argv[sys.argv.index("--host-routing")] = "--host-routing=yes"
+    ProxyHandler.get_target_url = get_target_url
+sys.exit(main())
+"""
+
 
 class Hub:
     """A running hub; ``url`` is its public one, without a slash at its end, ``direct_url`` the service's own."""
 
     def __init__(
-        self, url: str, direct_url: str, folder: Path, tester: str, ci: str, process: subprocess.Popen[bytes]
+        self,
+        url: str,
+        service_url: str,
+        direct_url: str,
+        api_url: str,
+        folder: Path,
+        tester: str,
+        ci: str,
+        bare: str,
+        process: subprocess.Popen[bytes],
     ) -> None:
         self.url = url
         self.direct_url = direct_url
-        self.service_url = f"{url}/services/mlops"
+        self.service_url = service_url
+        self._api_url = api_url
         self.api = f"{self.service_url}/api/v1/"
         self.folder = folder
         self.ci_token = ci
+        self.bare_token = bare
+        """Of a service that has no role."""
         self._tester = {"Authorization": f"token {tester}"}
         self._process = process
 
     def ask(self, method: str, path: str, **keywords: Any) -> requests.Response:
         """The hub's own API, as one who may do much."""
-        answer = requests.request(method, f"{self.url}/hub/api/{path}", headers=self._tester, timeout=30, **keywords)
+        answer = requests.request(method, f"{self._api_url}/{path}", headers=self._tester, timeout=30, **keywords)
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
@@ -98,10 +148,21 @@ class Hub:
 
     def revoke(self, user: str, token: str) -> None:
         for each in self.ask("GET", f"users/{user}/tokens").json()["api_tokens"]:
-            if requests.get(f"{self.url}/hub/api/user", headers=authorization(token), timeout=30).status_code == 403:
+            if requests.get(f"{self._api_url}/user", headers=authorization(token), timeout=30).status_code == 403:
                 return
             if each["session_id"] is None:
                 self.ask("DELETE", f"users/{user}/tokens/{each['id']}")
+
+    def start_server(self, user: str) -> dict[str, str]:
+        """Have ``user``'s notebook server started; gives its environment, as its kernels have it."""
+        self.ask("POST", f"users/{user}/server")
+        until(lambda: self.ask("GET", f"users/{user}").json()["servers"][""]["ready"], f"the server of {user} starts")
+        found: dict[str, str] = json.loads((self.folder / f"environment-{user}.json").read_text())
+        return found
+
+    def stop_server(self, user: str) -> None:
+        self.ask("DELETE", f"users/{user}/server")
+        until(lambda: not self.ask("GET", f"users/{user}").json()["servers"], f"the server of {user} stops")
 
     def log_in(self, user: str, start: str = "/services/mlops/") -> requests.Session:
         """A browser that opened ``start`` and filled in the hub's form."""
@@ -117,8 +178,6 @@ class Hub:
 
     def service_process(self) -> int:
         """The id of the service's process."""
-        import psutil
-
         (found,) = [
             child.pid
             for child in psutil.Process(self._process.pid).children()
@@ -167,19 +226,31 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    folder: Path, db_url: str, *, environment: Mapping[str, str] | None = None, pythonpath: str | None = None
+    folder: Path,
+    db_url: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    pythonpath: str | None = None,
+    domain: str | None = None,
+    first: str = "",
 ) -> Iterator[Hub]:
-    """A hub with the service, until the block ends. ``pythonpath`` may hold another JupyterHub."""
+    """A hub with the service, until the block ends. ``pythonpath`` may hold another JupyterHub. With a ``domain``,
+    servers and the service have subdomains of it, which browsers must take for this machine. ``first`` is the long form
+    of the docs, of which then nothing may lack."""
     public, hub, proxy, service = free_ports(4)
-    tester, ci = secrets.token_hex(16), secrets.token_hex(16)
+    tester, ci, bare = (secrets.token_hex(16) for _ in range(3))
     given = {"MLOPS_HOME": str(folder / "home"), **(environment or {})}
     if pythonpath:
         given["PYTHONPATH"] = pythonpath
+    for place, here in DOCUMENTED.items():
+        first = first.replace(place, here.format(service=service, db_url=db_url, folder=folder))
     written = _CONFIG.format(
-        public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, db_url=db_url,
-        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given,
+        public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, bare=bare,
+        subdomain_host=f"http://{domain}:{public}" if domain else "", db_url=db_url,
+        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given, first=first or _BLANK,
     )  # fmt: skip
     (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
+    (folder / "proxy.py").write_text(_PROXY, encoding="utf-8")
     (folder / "service.py").write_text(f"c.HubIdentity.cache_seconds = {CACHE_SECONDS}\n", encoding="utf-8")
     (folder / "server.py").write_text(_SERVER.format(told=str(folder / "environment-USER.json")), encoding="utf-8")
     own = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "MLOPS_"))}
@@ -190,22 +261,30 @@ def running(
             [sys.executable, "-m", "jupyterhub", "--config", "jupyterhub_config.py"],
             cwd=folder, env=own, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    public_url = f"http://{domain or '127.0.0.1'}:{public}"
+    host = f"mlops--service.{domain}:{public}" if domain else f"127.0.0.1:{public}"
     started = Hub(
-        f"http://127.0.0.1:{public}", f"http://127.0.0.1:{service}/services/mlops", folder, tester, ci, process
+        public_url,
+        f"http://{host}/services/mlops",
+        f"http://127.0.0.1:{service}/services/mlops",
+        f"http://127.0.0.1:{hub}/hub/api",
+        folder,
+        tester,
+        ci,
+        bare,
+        process,
     )
     try:
 
         def ready() -> bool:
             assert process.poll() is None, started.log[-5000:]
-            return requests.get(f"{started.service_url}/health", timeout=5).status_code == 200
+            health = f"http://127.0.0.1:{public}/services/mlops/health"
+            return requests.get(health, headers={"Host": host}, timeout=5, allow_redirects=False).status_code == 200
 
         until(ready, "the hub and its service start")
-        for user in (MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN):
-            if (
-                requests.get(f"{started.url}/hub/api/users/{user}", headers=started._tester, timeout=30).status_code
-                == 404
-            ):
-                started.ask("POST", f"users/{user}")
+        known = {user["name"] for user in started.ask("GET", "users").json()}
+        for user in {MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN} - known:
+            started.ask("POST", f"users/{user}")
         yield started
     finally:
         process.send_signal(signal.SIGINT)
@@ -214,3 +293,32 @@ def running(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextmanager
+def replica(hub: Hub, **environment: str) -> Iterator[str]:
+    """A service that the hub did not start, with what the docs say that it needs, and no more; gives its URL. What it
+    says is in ``replica.log`` in the hub's folder."""
+    documented = ("SERVICE_NAME", "SERVICE_PREFIX", "API_URL", "API_TOKEN")
+    names = {"PATH", "MLOPS_HOME", "MLOPS_TRACKING_URL", "MLOPS_ARTIFACTS_URL"}
+    names |= {f"JUPYTERHUB_{name}" for name in documented}
+    managed = psutil.Process(hub.service_process()).environ()
+    names |= {"PYTHONPATH"} & managed.keys()
+    (port,) = free_ports(1)
+    given = {name: managed[name] for name in names} | {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
+    with (
+        (hub.folder / "replica.log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "jupyter_mlops", "service"],
+            cwd=hub.folder, env=given | environment, stdout=subprocess.PIPE, stderr=log, text=True,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            assert process.stdout is not None
+            ready = re.fullmatch(r"jupyter-mlops is ready at (\S+)\n", process.stdout.readline())
+            assert ready is not None, (hub.folder / "replica.log").read_text()
+            assert f":{port}/" in ready[1]
+            yield ready[1]
+        finally:
+            process.terminate()
+            assert process.wait(12) == 0

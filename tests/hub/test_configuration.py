@@ -62,7 +62,9 @@ def test_the_same_as_values_of_the_chart() -> None:
     c = configured()
     assert values["hub"]["config"]["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
     assert values["hub"]["config"]["Spawner"]["server_token_scopes"] == c.Spawner.server_token_scopes
-    assert values["hub"]["loadRoles"] == {"user": {"scopes": c.JupyterHub.load_roles[0]["scopes"]}}
+    assert values["hub"]["loadRoles"] == {
+        "user": {"services": ["mlops"], "scopes": c.JupyterHub.load_roles[0]["scopes"]}
+    }
     service = values["hub"]["services"]["mlops"]
     # It runs in pods of its own: the hub starts nothing, and makes the token itself.
     assert "command" not in service
@@ -97,8 +99,13 @@ def test_nothing_the_administrator_set_is_touched(caplog: pytest.LogCaptureFixtu
     assert c.Spawner == before.Spawner
     assert c.JupyterHub.custom_scopes[WRITE] == {"description": "mine"}
     assert "custom:mlops:admin" in c.JupyterHub.custom_scopes
-    role, server = [record.getMessage() for record in caplog.records]
-    assert role.endswith(f"it lacks {WRITE}")
+    login, gap, role, services, server = [record.getMessage() for record in caplog.records]
+    assert "oauth_client_allowed_scopes of the service 'mlops'" in login
+    assert login.endswith("they lack custom:mlops:admin")
+    assert f"the subscopes of {WRITE}" in gap
+    assert "the scopes of the role 'user'" in role
+    assert role.endswith(f"they lack {WRITE}")
+    assert services.endswith("they lack mlops")
     assert "Spawner.server_token_scopes" in server
     assert ACCESS in server
 
@@ -114,7 +121,7 @@ def test_what_is_missing_is_added_beside_the_administrators() -> None:
     assert [service["name"] for service in c.JupyterHub.services] == ["cull", "mlops"]
     assert c.JupyterHub.load_roles.get_value([]) == [
         {"name": "other", "scopes": []},
-        {"name": "user", "scopes": ["self", ACCESS, WRITE]},
+        {"name": "user", "services": ["mlops"], "scopes": ["self", ACCESS, WRITE]},
     ]
     assert {"custom:x", WRITE} < set(c.JupyterHub.custom_scopes.get_value({}))
     # The environment of a spawner's own class hides that of all spawners.
@@ -127,7 +134,7 @@ def test_extra_scopes_of_users_are_not_hidden_by_a_role() -> None:
     c.JupyterHub.extra_user_scopes = {"access:services!service=other"}
     configured(c)
     assert c.JupyterHub.extra_user_scopes == {"access:services!service=other", ACCESS, WRITE}
-    assert "load_roles" not in c.JupyterHub
+    assert c.JupyterHub.load_roles == [{"name": "user", "services": ["mlops"]}]
 
 
 def test_twice_is_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -191,31 +190,20 @@ def test_a_cookie_does_not_stand_in_for_a_bad_token(hub: realhub.Hub) -> None:
     refused(answer, 401, "UNAUTHENTICATED")
 
 
-@pytest.fixture(scope="module")
-def server_environment(hub: realhub.Hub) -> dict[str, str]:
-    """What the hub put into the environment of a real server of the lead's, and so of its kernels."""
-    hub.ask("POST", f"users/{LEAD}/server")
-    path = Path(hub.folder / f"environment-{LEAD}.json")
-    until(path.exists, "the server starts")
-    found = until(lambda: json.loads(path.read_text()), "the server starts")
-    yield found  # type: ignore[misc]
-    hub.ask("DELETE", f"users/{LEAD}/server")
-
-
 def test_a_kernel_reaches_the_service_with_nothing_to_configure(
-    server_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    lead_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jupyter_mlops.tracker.connect import connect
 
     for name in ("MLOPS_TRACKING_URL", "JUPYTERHUB_API_TOKEN"):
-        monkeypatch.setenv(name, server_environment[name])
+        monkeypatch.setenv(name, lead_server[name])
     monkeypatch.delenv("MLOPS_TRACKING_TOKEN", raising=False)
     with connect() as tracker:
         assert tracker.experiments.ensure("from a kernel").owner == f"group:{RED}"
 
 
-def test_a_kernel_decides_nothing_and_cannot_get_more(hub: realhub.Hub, server_environment: dict[str, str]) -> None:
-    token = server_environment["JUPYTERHUB_API_TOKEN"]
+def test_a_kernel_decides_nothing_and_cannot_get_more(hub: realhub.Hub, lead_server: dict[str, str]) -> None:
+    token = lead_server["JUPYTERHUB_API_TOKEN"]
     kernel = principal(ask(hub, token))
     assert kernel == Principal(LEAD, frozenset({RED}), Scope.WRITE, decides=False)
     # It cannot make a token that may do more, nor log in on the page with its own.

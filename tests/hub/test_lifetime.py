@@ -22,7 +22,7 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
-from tests.hub.realhub import LEAD, MEMBER, RED, authorization, until
+from tests.hub.realhub import LEAD, MEMBER, OUTSIDER, RED, authorization, until
 
 pytestmark = pytest.mark.slow
 
@@ -72,42 +72,109 @@ def test_killed_it_is_started_again_and_has_what_it_acknowledged(hub: realhub.Hu
 
 def test_a_replica_that_the_hub_did_not_start_takes_part(hub: realhub.Hub) -> None:
     """It has what the docs say that an external service needs, no more; a login begins at it and ends at the other."""
-    documented = ("SERVICE_NAME", "SERVICE_PREFIX", "API_URL", "API_TOKEN")
-    names = {
-        "PATH",
-        "MLOPS_HOME",
-        "MLOPS_TRACKING_URL",
-        "MLOPS_ARTIFACTS_URL",
-        *(f"JUPYTERHUB_{n}" for n in documented),
-    }
-    managed = psutil.Process(hub.service_process()).environ()
+    with realhub.replica(hub) as url:
+        shown = authorization(hub.token(LEAD))
+        asked = [
+            requests.get(each, headers=shown, timeout=30).content
+            for each in (f"{url}api/v1/principal", hub.api + "principal")
+        ]
+        assert asked[0] == asked[1]
+        # Cookies know no ports: what the replica sets is sent to the hub's proxy too.
+        browser = requests.Session()
+        begun = browser.get(url, timeout=30, allow_redirects=False)
+        form = browser.get(hub.url + begun.headers["Location"], timeout=30)
+        page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
+        assert page.url == hub.service_url + "/", page.text
+        assert "<strong>ann</strong>" in page.text
+        assert "<strong>ann</strong>" in browser.get(url, timeout=30).text
+        assert "missing: " not in (hub.folder / "replica.log").read_text()
+
+
+def says_what_is_missing(hub: realhub.Hub) -> None:
+    """With a token of a service that has no role, and with one of another service, a replica says so at start, and
+    serves; with the right one it says nothing."""
+    log = hub.folder / "replica.log"
+    bare = {"JUPYTERHUB_SERVICE_NAME": "bare", "JUPYTERHUB_SERVICE_PREFIX": "/services/bare/"}
+    with realhub.replica(hub, JUPYTERHUB_API_TOKEN=hub.bare_token, **bare) as url:
+        for scope in ("access:services!service=bare", "custom:mlops:write"):
+            (line,) = until(lambda: re.findall(rf"missing: {scope}\b.*", log.read_text()), f"{scope} is missing")  # noqa: B023
+            assert '{"name": "user", "services": ["bare"], "scopes": ["self", "access' in line
+        assert log.read_text().count("missing: ") == 2
+        assert requests.get(f"{url}health", timeout=30).status_code == 200
+    with realhub.replica(hub, JUPYTERHUB_API_TOKEN=hub.ci_token) as url:
+        until(lambda: "missing: JUPYTERHUB_API_TOKEN is one of the service 'ci'" in log.read_text(), "another's token")
+        assert requests.get(f"{url}health", timeout=30).status_code == 200
+    # Callers of other tests may have come with too little.
+    assert not re.search("missing: (?!somebody came)", hub.log)
+
+
+def test_at_start_the_service_says_what_is_missing(hub: realhub.Hub) -> None:
+    says_what_is_missing(hub)
+
+
+def documented(language: str) -> str:
+    """The first two blocks of that language in the docs for administrators, but for what installs."""
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return "\n".join([block for block in found if not block.startswith("pip ")][:2])
+
+
+def is_as_documented(hub: realhub.Hub) -> None:
+    """The long form of the docs lacks nothing, leads decide for their group, and CI records for it."""
+    assert "jupyter-mlops left" not in hub.log
+    assert "missing: " not in hub.log
+    hub.ask("POST", "groups/churn-leads/users", json={"users": [OUTSIDER]})
+
+    def principal(token: str) -> Principal:
+        answer = requests.get(f"{hub.direct_url}/api/v1/principal", headers=authorization(token), timeout=30)
+        return wire.decode(answer.content, wire.JSON, Principal)
+
+    lead = principal(hub.token(OUTSIDER))
+    assert (lead.scope, lead.group_scopes, lead.decides) == (Scope.WRITE, (("churn", Scope.PROMOTE),), True)
+    assert dict(principal(hub.ci_token).group_scopes)["churn"] is Scope.WRITE
+    server = hub.start_server(MEMBER)
+    assert server["MLOPS_TRACKING_URL"] == hub.direct_url
+    kernel = principal(server["JUPYTERHUB_API_TOKEN"])
+    assert (kernel.name, kernel.scope, kernel.decides) == (MEMBER, Scope.WRITE, False)
+    hub.stop_server(MEMBER)
+
+
+def test_what_the_docs_show_is_all_that_a_hub_needs(tmp_path: Path) -> None:
+    with realhub.running(tmp_path, f"sqlite:///{tmp_path / 'mlops.db'}", first=documented("python")) as hub:
+        assert re.search(r"JupyterHub version 6\.", hub.log)
+        is_as_documented(hub)
+
+
+def test_what_the_docs_show_without_a_hub(tmp_path: Path, postgres_url: str) -> None:
+    """Typed as it stands there, in a shell, with a database and a port of this test's."""
     (port,) = realhub.free_ports(1)
-    environment = {name: managed[name] for name in names} | {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
-    command = [sys.executable, "-m", "jupyter_mlops", "service"]
-    with subprocess.Popen(
-        command, cwd=hub.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as replica:
+    create, serve, client = (
+        line.replace("postgresql://mlops@db/mlops", f"'{postgres_url}'").replace("s3://team-mlops/artifacts", "files")
+        for line in documented("bash").replace(":10380", f":{port}").split("\n", 2)
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTERHUB_", "MLOPS_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+        "MLOPS_HOME": str(tmp_path / "home"),
+    }
+
+    def typed(line: str) -> str:
+        shell = ["bash", "-euc", line]
+        ended = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    token = typed(create).strip()
+    assert token.startswith("mlops_")
+    command = ["bash", "-c", f"exec {serve} --port {port}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as service:
         try:
-            assert replica.stdout is not None
-            url = f"http://127.0.0.1:{port}/services/mlops/"
-            assert replica.stdout.readline() == f"jupyter-mlops is ready at {url}\n"
-            shown = authorization(hub.token(LEAD))
-            asked = [
-                requests.get(each, headers=shown, timeout=30).content
-                for each in (f"{url}api/v1/principal", hub.api + "principal")
-            ]
-            assert asked[0] == asked[1]
-            # Cookies know no ports: what the replica sets is sent to the hub's proxy too.
-            browser = requests.Session()
-            begun = browser.get(url, timeout=30, allow_redirects=False)
-            form = browser.get(hub.url + begun.headers["Location"], timeout=30)
-            page = browser.post(form.url, data=realhub.filled_in(form.text, MEMBER), timeout=30)
-            assert page.url == hub.service_url + "/", page.text
-            assert "<strong>ann</strong>" in page.text
-            assert "<strong>ann</strong>" in browser.get(url, timeout=30).text
+            assert service.stdout is not None
+            assert service.stdout.readline() == f"jupyter-mlops is ready at http://127.0.0.1:{port}/\n"
+            assert "mlops_..." in client
+            typed(client.replace("mlops_...", token))
         finally:
-            replica.terminate()
-            assert replica.wait(12) == 0
+            service.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +186,15 @@ def older_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]
     if installed.returncode != 0:
         pytest.skip(f"JupyterHub 5 cannot be installed here: {installed.stderr[-300:]}")
     folder = tmp_path_factory.mktemp("hub5")
-    with realhub.running(folder, f"sqlite:///{folder / 'mlops.db'}", pythonpath=str(package)) as hub:
+    database = f"sqlite:///{folder / 'mlops.db'}"
+    with realhub.running(folder, database, pythonpath=str(package), first=documented("python")) as hub:
         assert re.search(r"JupyterHub version 5\.", hub.log)
         yield hub
+
+
+def test_on_jupyterhub_5_too(older_hub: realhub.Hub) -> None:
+    says_what_is_missing(older_hub)
+    is_as_documented(older_hub)
 
 
 def test_jupyterhub_5_and_a_hub_that_is_gone(older_hub: realhub.Hub) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from jupyter_mlops.core.access import Principal, Scope, default_owner
 from jupyter_mlops.core.errors import PermissionDenied
+from jupyter_mlops.hub.diagnosis import missing
 from jupyter_mlops.hub.scopes import granted, principal_of
 
 SERVER = ("access:servers!server=ann/", "users:activity!user=ann")
@@ -63,3 +64,19 @@ def test_the_default_owner() -> None:
     several = of("custom:mlops:write", groups=["red", "blue"], default_groups=["green", "blue", "red"])
     assert default_owner(several) == "group:blue"
     assert default_owner(of("custom:mlops:write", groups=["red", "blue"], default_groups=["green"])) == "ann"
+
+
+def test_what_is_missing_is_said_with_what_to_write() -> None:
+    def told(*scopes: str, name: str = "mlops", kind: str = "service") -> list[str]:
+        return list(missing({"kind": kind, "name": name, "scopes": scopes}, "mlops"))
+
+    access = "access:services!service=mlops"
+    assert told(access, "custom:mlops:write", "custom:mlops:read") == []
+    assert told("access:services", "custom:mlops:read!group=red") == []
+    assert [one.partition(",")[0] for one in told()] == [access, "custom:mlops:write (or custom:mlops:read)"]
+    assert [one.partition(",")[0] for one in told("custom:mlops:read", "access:services!service=other")] == [access]
+    (gap,) = told(access, "custom:mlops:write")
+    assert gap.startswith("custom:mlops:read among the subscopes of custom:mlops:write")
+    assert '"subscopes": ["custom:mlops:read"]' in gap
+    (other,) = told(access, "custom:mlops:write", "custom:mlops:read", name="ann", kind="user")
+    assert "the user 'ann'" in other

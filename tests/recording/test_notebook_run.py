@@ -259,12 +259,55 @@ def test_a_parameter_too_long_for_a_table_is_a_file(record: Callable[..., Run], 
 def test_a_flood_of_text_is_cut(
     record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jupyter_mlops.recording.client.LARGEST_STREAM", 1000)
+    monkeypatch.setattr("jupyter_mlops.recording.output_limit.LARGEST_CELL", 1000)
     run = record("for n in range(500): print('x' * 9, flush=True)", "print('y')")
     text = printed(executed(run))
     assert text.count("x") == 900
     assert "beyond 1,000 characters was left out" in text
     assert text.endswith("y\n")
+
+
+SHOWING = "for n in range(20): display({'text/html': 'x' * 3000}, raw=True)"
+
+
+def test_a_flood_of_displays_is_cut(
+    record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlops.recording.output_limit.LARGEST_CELL", 20_500)
+    logging_too = "display({'application/vnd.jupyter-mlops.log+json': {'metrics': {'m': 1}}}, raw=True)"
+    again = "from IPython.display import clear_output\nclear_output(wait=True)\ndisplay({'text/html': 'z'}, raw=True)"
+    cleared = SHOWING.replace("): ", "):\n    clear_output(wait=True)\n    ")
+    failing = f"{SHOWING}\n{logging_too}\nprint('no more')\nraise ValueError('e' * 200_000)"
+    run = record(f"{SHOWING}\n{again}", f"from IPython.display import clear_output\n{cleared}", failing)
+    assert [metric.count for metric in run.metrics if metric.key == "m"] == [1]
+    first, second, third = (cell["outputs"] for cell in executed(run)["cells"])
+    assert [output["data"] for output in first] == [{"text/html": ["z"]}]
+    assert ["".join(output["data"]["text/html"]) for output in second] == ["x" * 3000]
+    assert [output["output_type"] for output in third] == ["display_data"] * 5 + ["stream", "error"]
+    assert "beyond 20,500 characters was left out" in "".join(third[5]["text"])
+    assert len(third[6]["evalue"]) < 60_000
+    assert len("".join(third[6]["traceback"])) < 60_000
+
+
+def test_what_all_cells_together_put_out_is_cut(
+    record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlops.recording.output_limit.LARGEST_NOTEBOOK", 100_000)
+    updating = (
+        "shown = display({'text/plain': 'a'}, raw=True, display_id=True)\n"
+        "for size in (10, 90_000): shown.update({'text/plain': 'y' * size}, raw=True)"
+    )
+    run = record(updating, SHOWING, SHOWING, "print('p' * 50_000)", "print('end')")
+    assert run.status is RunStatus.FINISHED
+    notebook = executed(run)
+    assert len(json.dumps(notebook)) < 200_000
+    first, second, third, fourth, fifth = (cell["outputs"] for cell in notebook["cells"])
+    assert "".join(first[0]["data"]["text/plain"]) == "y" * 90_000
+    kinds = [output["output_type"] for output in second]
+    assert kinds == ["display_data"] * 2 + ["stream"]
+    for outputs in (second, third, fifth):
+        assert "put out more than 100,000 characters" in "".join(outputs[-1]["text"])
+    assert 0 < "".join(fourth[0]["text"]).count("p") < 2000
 
 
 def test_much_that_is_printed_in_pieces_becomes_few_outputs(

@@ -36,6 +36,8 @@ class Answer:
 class JupyterServer:
     """A server whose files are in ``folder``: ``work`` holds notebooks, ``home`` the embedded store."""
 
+    command: tuple[str, ...] = (sys.executable, "-m", "jupyter_server")
+
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.folder = folder
         self.work = folder / "work"
@@ -53,7 +55,7 @@ class JupyterServer:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jupyter_server", "--port=0", "--allow-root", "--no-browser"),
+                    *(*self.command, "--port=0", "--allow-root", "--no-browser"),
                     *(f"--ServerApp.root_dir={self.work}", "--ServerApp.base_url=/user/ada/"),
                     *self.options,
                 ],

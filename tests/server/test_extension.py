@@ -42,6 +42,11 @@ def test_an_installation_enables_the_extension() -> None:
     assert [point["app"] for point in jupyter_mlops._jupyter_server_extension_points()] == [MLOpsExtension]
 
 
+def test_it_is_no_page_that_a_server_opens_at() -> None:
+    # A hub sends people to the page of any extension that has one.
+    assert MLOpsExtension.extension_url == "/"
+
+
 def test_each_setting_is_documented_with_its_default() -> None:
     page = (ROOT / "docs" / "server.md").read_text()
     documented = dict(re.findall(r"^\| `c\.MLOpsExtension\.(\w+)` \|.*\| `?([\w]+)[^|]*\|$", page, re.MULTILINE))

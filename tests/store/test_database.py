@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,47 @@ def test_writers_take_turns(sqlite_url: str) -> None:
     assert min(order.count(number) for number in range(4)) > 0
     for database in databases:
         database.close()
+
+
+def test_errors_do_not_tell_what_was_to_be_stored(database: Database) -> None:
+    statement = sa.text("INSERT INTO nowhere VALUES (:text)")
+    with pytest.raises(sa.exc.DBAPIError, match="nowhere") as failed, database.write() as connection:
+        connection.execute(statement, {"text": "hunter2"})
+    assert "hunter2" not in str(failed.value)
+
+
+def test_what_lost_its_connection_before_its_commit_is_done_again(
+    postgres_server: postgres.Server, postgres_url: str
+) -> None:
+    database = Database(postgres_url)
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE said (word text)"))
+
+    def say(word: str, *cuts: str) -> Callable[[], None]:
+        """Says a word; the connection is cut at one of these places each time."""
+        places = iter(cuts)
+
+        def once() -> None:
+            place = next(places, None)
+            with database.write() as connection:
+                if place == "before":
+                    postgres_server.cut(postgres_url)
+                connection.execute(sa.text("INSERT INTO said VALUES (:word)"), {"word": word})
+                if place == "commit":
+                    postgres_server.cut(postgres_url)
+            with database.read() as connection:
+                if place == "behind":
+                    postgres_server.cut(postgres_url)
+                connection.execute(sa.text("SELECT 1"))
+
+        return once
+
+    database.repeated(say("fine"))
+    database.repeated(say("again", "before"))
+    for cuts in (("before", "before"), ("commit",), ("behind",)):
+        with pytest.raises(Unavailable):
+            database.repeated(say(cuts[-1], *cuts))
+    with database.read() as connection:
+        said = connection.execute(sa.text("SELECT word FROM said ORDER BY word")).scalars().all()
+    assert said == ["again", "behind", "fine"]
+    database.close()

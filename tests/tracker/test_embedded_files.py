@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -166,18 +167,17 @@ def test_a_folder_of_files_is_one_write_transaction(tracker: Tracker, tmp_path: 
     for number in range(100):
         (folder / str(number)).write_text(str(number))
     tracker.artifacts.put(run.run_id, "a", io.BytesIO(b"opens the store"))
-    begun: list[str] = []
+    said: list[str] = []
+    engine = tracker._context.database.engine  # type: ignore[attr-defined]
 
-    def note(connection: sa.Connection, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("BEGIN IMMEDIATE"):
-            begun.append(statement)
+    def listen(connection: sa.Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(said.append)
 
-    sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
-    try:
-        tracker.artifacts.put_folder(run.run_id, folder)
-    finally:
-        sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
-    assert len(begun) == 1
+    sa.event.listen(engine, "begin", listen, insert=True)
+    tracker.artifacts.put_folder(run.run_id, folder)
+    assert said.count("BEGIN IMMEDIATE") == 1
+    assert said.count("COMMIT") >= 1
 
 
 def test_a_location_of_another_file_system(sqlite_url: str, tmp_path: Path) -> None:

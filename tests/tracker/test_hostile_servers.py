@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from jupyter_mlops.core.errors import MLOpsError, Unauthenticated, Unavailable
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, Unauthenticated, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch
 from jupyter_mlops.core.values import tag
@@ -66,7 +66,6 @@ CALLS: dict[str, Callable[[RemoteTracker], object]] = {
 ANSWERS = {
     "a login page": answer("200 OK", PAGE),
     "a page that is missing": answer("404 Not Found", PAGE),
-    "a proxy that takes no more": answer("413 Payload Too Large", PAGE),
     "a proxy without its service": answer("502 Bad Gateway", PAGE),
     "another program": answer("404 Not Found", b'{"status": 404, "message": "no"}', "application/json"),
     "another program that refuses": answer(
@@ -112,6 +111,13 @@ def test_a_proxy_that_wants_to_know_more_is_asked_again_later(status: str) -> No
         for call in CALLS.values():
             with pytest.raises(Unauthenticated, match="MLOPS_TRACKING_TOKEN"):
                 call(tracker)
+
+
+def test_what_is_too_large_for_a_proxy_is_refused() -> None:
+    with answering(answer("413 Payload Too Large", PAGE)) as (url, _), RemoteTracker(url, TOKEN) as tracker:
+        with pytest.raises(InvalidValue, match="more at once than a proxy") as raised:
+            tracker.runs.log(new_id(), BATCH)
+        assert is_refusal(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NameTaken, NotFound
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Experiment, Lifecycle, Page, Role, Share, Tag, View
+from jupyter_mlops.core.redaction import redact_tags
 from jupyter_mlops.store import events, experiments, shares
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.shares import StoredShare
@@ -297,4 +298,4 @@ def _share(experiment_id: str, stored: StoredShare) -> Share:
 
 def _checked_tags(tags: Mapping[str, str]) -> tuple[Tag, ...]:
     longest = values.LONGEST_EXPERIMENT_TAG
-    return tuple(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))
+    return redact_tags(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))

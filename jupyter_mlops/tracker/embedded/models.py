@@ -30,6 +30,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.core.redaction import redact_tags
 from jupyter_mlops.store import artifacts, events, registry, search
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.events import Event
@@ -453,4 +454,4 @@ def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, 
 
 def _checked_tags(tags: Mapping[str, str]) -> tuple[Tag, ...]:
     longest = values.LONGEST_REGISTRY_TAG
-    return tuple(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))
+    return redact_tags(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, StreamPosition
+from jupyter_mlops.core.redaction import redact_batch, redact_text
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log
 from jupyter_mlops.tracker.embedded._context import Context
@@ -27,6 +30,7 @@ class RunCalls:
                 f"run id {values.short(run_id)}: an id is 32 hex digits in lower case; leave it out for a new one"
             )
         check_new_run(new)
+        new = _redacted_run(new)
         name = new_run_name() if new.name is None else new.name
         if not is_id(new.experiment_id):
             raise NotFound(f"experiment {values.short(new.experiment_id)} does not exist")
@@ -39,13 +43,13 @@ class RunCalls:
         check_run_id(run_id)
         check_position(position)
         check_batch(batch)
-        return Log(run_id, batch, self._context.caller, position)
+        return Log(run_id, redact_batch(batch), self._context.caller, position)
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Change:
         check_run_id(run_id)
         check_position(position)
         check_change(change)
-        return Change(run_id, change, self._context.caller, position)
+        return Change(run_id, _redacted_change(change), self._context.caller, position)
 
     def heartbeat(self, run_id: str) -> Heartbeat:
         check_run_id(run_id)
@@ -56,3 +60,20 @@ def check_run_id(run_id: str) -> None:
     """Raise ``NotFound`` for what no run can have as its id."""
     if not is_id(run_id):
         raise NotFound(f"run {values.short(run_id)} does not exist")
+
+
+def _redacted_run(new: NewRun) -> NewRun:
+    batch, source = redact_batch(new.batch), redact_text(new.source)
+    if batch is new.batch and source == new.source:
+        return new
+    return msgspec.structs.replace(new, batch=batch, source=source)
+
+
+def _redacted_change(change: RunChange) -> RunChange:
+    """``source`` of a reason is the notebook's own, which stays exact."""
+    reason = change.reason
+    if reason is None:
+        return change
+    trace = reason.traceback and redact_text(reason.traceback)
+    reason = msgspec.structs.replace(reason, message=redact_text(reason.message), traceback=trace)
+    return msgspec.structs.replace(change, reason=reason)

@@ -177,6 +177,12 @@ class Client:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass
         # Nothing that the service itself answers: a proxy in front of it, a login page, another program.
+        if answer.status == 413:
+            # Sent again, it would be as large.
+            return InvalidValue(
+                f"{self.url} answers 413: this is more at once than a proxy in front of the service takes; its limit "
+                "(of nginx: client_max_body_size) should be 32 MB"
+            )
         if answer.status in (401, 403):
             return Unauthenticated(f"{self.url} answers {answer.status}: set MLOPS_TRACKING_TOKEN to a token for it")
         return Unavailable(
