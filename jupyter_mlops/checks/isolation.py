@@ -13,6 +13,7 @@ import fcntl
 import os
 import pwd
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -109,6 +110,8 @@ class Isolation(msgspec.Struct, frozen=True, kw_only=True):
 class Enclosure(msgspec.Struct, frozen=True, kw_only=True):
     """How a process is to be enclosed."""
 
+    folder: str
+    """All that belongs to it is in this folder, which is removed when its parent is killed."""
     work: str
     """The folder that it may write to; it is that of its temporary files too."""
     readable: tuple[str, ...] = ()
@@ -141,7 +144,7 @@ def enter(enclosure: Enclosure) -> tuple[str | None, str | None]:
             _unshare(_NEWNET)
     child = os.fork()
     if child:
-        _supervise(child)
+        _supervise(child, Path(enclosure.folder))
     os.setsid()
     if processes is None:
         _mount(enclosure)
@@ -279,11 +282,11 @@ def _raise_loopback() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
 
 
-def _supervise(child: int) -> NoReturn:
+def _supervise(child: int, folder: Path) -> NoReturn:
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signal calls it
         raise _Stopped
 
-    code = 128 + signal.SIGKILL
+    code, parent = 128 + signal.SIGKILL, os.getppid()
     try:
         signal.signal(signal.SIGTERM, stop)
         # What loses its parent becomes this process's child.
@@ -299,6 +302,9 @@ def _supervise(child: int) -> NoReturn:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _end_all()
+        if os.getppid() != parent:
+            # Whose it is was killed, and cannot remove it any more.
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(code if code >= 0 else 128 - code)
 
 

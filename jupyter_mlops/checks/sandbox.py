@@ -124,6 +124,7 @@ class Sandbox:
             function=function,
             arguments=dict(arguments),
             enclosure=Enclosure(
+                folder=str(self._root),
                 work=str(self.work),
                 readable=(str(self.given),),
                 network=network,
