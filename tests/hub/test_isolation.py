@@ -120,7 +120,6 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
         "job_id": things.job_id,
-        "model": things.model,
         "path": "model/MLmodel",
         "reference": "@staging",
         "restricted": False,
