@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SHORT = 12
 """Digits of a request's id that are shown, and are enough to name it."""
 
+MOST_USERS = 10
+"""Who loads what is rolled back: those that are named."""
+
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
 needed_reason = click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the history.")
 
@@ -219,6 +222,14 @@ def withdraw(connection: Connection, *, request: str, reason: str, as_json: bool
     _answer(done, as_json)
 
 
+def _users(tracker: Tracker, name: str, alias: str) -> str:
+    """Who loads a model by an alias, and what for, as far as the caller may know it; the last first."""
+    found = (each for each in tracker.models.consumers(name) if each.reference == f"@{alias}")
+    told = list(dict.fromkeys(f"{each.user} ({each.purpose})" if each.purpose else each.user for each in found))
+    more = f" and {len(told) - MOST_USERS} more" if len(told) > MOST_USERS else ""
+    return ", ".join(map(printable, told[:MOST_USERS])) + more
+
+
 @requests.command()
 @click.argument("name", type=ModelName())
 @click.argument("alias")
@@ -238,6 +249,8 @@ def rollback(connection: Connection, *, name: str, alias: str, reason: str, yes:
         raise NotFound(f"{name}@{alias} has no version before this one to go back to")
     now = periods[-1][1].move.version
     is_now = f"is version {now}" if now is not None else "is not set"
+    if users := _users(connection.tracker, name, alias):
+        note(f"{name}@{alias} is loaded by {users}.")
     confirm(f"{name}@{alias} {is_now}. Go back to version {before[-1]}?", yes)
     with _deciding(connection):
         done = door.rollback(name, alias, reason=reason, to=before[-1])

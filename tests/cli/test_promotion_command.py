@@ -49,7 +49,10 @@ def test_a_request_is_asked_read_approved_and_rolled_back(mlops: Mlops, unchecke
         assert "asked by" in shown
         assert f"version {version}" in shown
         assert f"churn@production is version {version} now" in mlops("requests", "approve", request.request_id).stdout
+    unchecked.models.consume("churn", 2, reference="@production", purpose="nightly scoring")
+    unchecked.models.consume("churn", 2, reference="@next")
     back = mlops("requests", "rollback", "churn", "production", "--reason", "broken", "--yes")
+    assert "churn@production is loaded by ada (nightly scoring)." in back.stderr
     assert "churn@production is version 1 now; it was version 2." in back.stdout
     assert (
         "no version before"
