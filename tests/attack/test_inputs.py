@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nasty import VALUES, problem
 
+from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -73,6 +75,9 @@ class Door:
         tracker.artifacts.put(self.run, "m/MLmodel", io.BytesIO(b"flavors: {sklearn: {}}"))
         tracker.models.register("model", self.run, "m")
         tracker.models.set_alias("model", "prod", 1)
+        self.request = self.new_request()
+        self.job = tracker.promotions.get(self.request).checks[0].job_id
+        self.hook = tracker.webhooks.create("https://receiver.example/").webhook_id
         (folder / "source").mkdir()
         (folder / "source" / "a").write_text("x")
 
@@ -86,6 +91,13 @@ class Door:
         experiment_id = self.tracker.experiments.create(self.new()).experiment_id
         self.tracker.experiments.share(experiment_id, to_user="bo")
         return experiment_id
+
+    def new_request(self) -> str:
+        """An open one, for a model that is protected."""
+        name = self.new()
+        self.tracker.models.register(name, self.run, "m")
+        self.tracker.policies.set(Policy(), model=name)
+        return self.tracker.promotions.request(name, 1).request_id
 
     def rows(self) -> list[int]:
         with self.tracker.database.read() as connection:
@@ -137,6 +149,23 @@ class Door:
             "to_everyone": lambda: False,
             "role": lambda: "read",
             "restricted": lambda: False,
+            "purpose": str,
+            "model": lambda: "model",
+            "request_id": lambda: self.request,
+            "state": lambda: None,
+            "requester": lambda: None,
+            "at": lambda: None,
+            "round": lambda: None,
+            "to": lambda: None,
+            "policy": Policy,
+            "names": tuple,
+            "token_digest": lambda: None,
+            "job_id": lambda: self.job,
+            "result": lambda: CheckResult(name="loads", verdict=Verdict.PASSED, summary="fine"),
+            "url": lambda: "https://receiver.example/",
+            "events": lambda: ("alias.moved",),
+            "template": lambda: "json",
+            "webhook_id": lambda: self.hook,
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:
@@ -161,6 +190,17 @@ class Door:
             ("models", "delete_alias"): {"name": lambda: "model", "alias": lambda: "none"},
             ("models", "delete_version"): {"name": lambda: "model", "version": lambda: 99},
             ("models", "register"): {"name": lambda: "model", "path": lambda: "m"},
+            ("models", "consume"): {"name": lambda: "model", "reference": lambda: "@prod"},
+            ("promotions", "withdraw"): {"request_id": self.new_request},
+            ("promotions", "reject"): {"request_id": self.new_request, "reason": lambda: "no"},
+            ("policies", "get"): {"owner": lambda: None},
+            ("policies", "set"): {"owner": lambda: None},
+            ("policies", "history"): {"owner": lambda: None},
+            ("webhooks", "create"): {"owner": lambda: None},
+            ("webhooks", "list"): {"owner": lambda: None},
+            ("webhooks", "delete"): {
+                "webhook_id": lambda: self.tracker.webhooks.create("https://receiver.example/").webhook_id
+            },
         }
         return made.get(
             (noun, method), {"name": lambda: "model", "path": lambda: "MLmodel"} if noun == "models" else {}
@@ -196,7 +236,7 @@ def test_every_method_refuses_what_it_cannot_take(door: Door) -> None:
                 given = {each: value if each == argument else good[each]() for each in arguments}
                 found = problem(lambda given=given, method=method: _read(method(**given)))
                 # Arguments of what takes away are made for it.
-                accepted = accepted or found == "" or name in ("delete", "unshare")
+                accepted = accepted or found == "" or name in ("delete", "unshare", "withdraw", "reject")
                 if found not in ("", "refused"):
                     problems.append(f"{noun}.{name}({argument}={label}): {found}")
             if not accepted and door.rows() != before:
