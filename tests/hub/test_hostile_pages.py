@@ -6,6 +6,7 @@ can, and the service says so.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.client import filled
 from tests.hub import realhub
-from tests.hub.realhub import LEAD, RED, authorization
+from tests.hub.realhub import LEAD, MEMBER, RED, authorization
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +30,19 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 DOMAIN = "hub.localhost"
 """Browsers take all below it for this machine, and for as safe as https, so that all their protections count."""
 MODEL = "to be taken"
-VALUES = {"to_everyone": True, "role": "write", "owner": f"group:{RED}", "restricted": True}
+VALUES: dict[str, Any] = {
+    "to_everyone": True,
+    "role": "write",
+    "owner": f"group:{RED}",
+    "restricted": True,
+    "alias": "production",
+    "version": 1,
+    "reason": "mine now",
+    "policy": {"checks": [], "automatic": True},
+    "names": [],
+    "result": {"name": "loads", "verdict": "passed", "summary": "fine"},
+    "url": "https://receiver.example/",
+}
 """What is asked for, of all that decides for others."""
 
 ATTACK = """
@@ -133,7 +147,13 @@ class Prey(NamedTuple):
     """What is the lead's own."""
 
     experiment_id: str
+    name: str
+    """Of a model."""
     model: str
+    """One of the group's, about which something is asked."""
+    request_id: str
+    job_id: str
+    webhook_id: str
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +186,14 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realhub.Hub]:
 def prey(hub: realhub.Hub) -> Prey:
     with RemoteTracker(hub.direct_url, hub.token(LEAD)) as lead:
         experiment = lead.experiments.create("to be taken", owner=LEAD)
-        return Prey(experiment.experiment_id, lead.models.create(MODEL, owner=LEAD).name)
+        name = lead.models.create(MODEL, owner=LEAD).name
+        hook = lead.webhooks.create("https://receiver.example/", owner=f"group:{RED}")
+    with RemoteTracker(hub.direct_url, hub.token(MEMBER)) as member:
+        run = member.runs.create(NewRun(experiment_id=member.experiments.ensure("asked about").experiment_id))
+        member.artifacts.put(run.run_id, "m/MLmodel", io.BytesIO(b"flavors: {python_function: {}}"))
+        model = member.models.register("asked about", run.run_id, "m").model
+        asked = member.promotions.request(model, 1)
+    return Prey(experiment.experiment_id, name, model, asked.request_id, asked.checks[0].job_id, hook.webhook_id)
 
 
 def decisions(of: Prey) -> list[dict[str, Any]]:
@@ -174,13 +201,17 @@ def decisions(of: Prey) -> list[dict[str, Any]]:
     made = []
     for operation in OPERATIONS:
         if operation.decides:
-            values = VALUES | {"experiment_id": of.experiment_id, "name": of.model}
+            values = VALUES | of._asdict()
             fields = (operation.body if operation.has_body else operation.query).__struct_fields__
             given = {name: values[name] for name in fields if name in values}
-            assert given, f"say what to ask {operation.id} for"
+            if "model" in given:
+                # A thing is of one or the other.
+                given.pop("owner", None)
+            assert given or not fields, f"say what to ask {operation.id} for"
             path = filled(operation.path, **{name: values[name] for name in operation.in_path})
             body = given if operation.has_body else None
-            path += "" if body else f"?{urlencode({name: str(value).lower() for name, value in given.items()})}"
+            if given and body is None:
+                path += f"?{urlencode({name: str(value).lower() for name, value in given.items()})}"
             made.append({"method": operation.method, "path": path, "body": body})
     return made
 
@@ -190,7 +221,11 @@ def state(hub: realhub.Hub, of: Prey) -> list[Any]:
         return [
             lead.experiments.get(of.experiment_id),
             lead.experiments.shares(of.experiment_id),
-            lead.models.get(MODEL),
+            lead.models.get(of.name),
+            lead.models.get(of.model),
+            lead.promotions.get(of.request_id),
+            lead.policies.history(model=of.model),
+            lead.webhooks.list(f"group:{RED}"),
         ]
 
 
