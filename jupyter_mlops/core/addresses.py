@@ -15,6 +15,12 @@ from jupyter_mlops.core.values import short
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10", "3fff::/20")
+)
+"""What ``ipaddress`` calls global, in some versions of Python or in all: special-purpose ranges, among them where
+clouds keep the metadata of their machines (192.0.0.192, 168.63.129.16)."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -37,6 +43,8 @@ def is_allowed(text: str, allowed: Sequence[Network] = ()) -> bool:
     address = _meant(ipaddress.ip_address(text.partition("%")[0]))
     if any(address.version == network.version and address in network for network in allowed):
         return True
+    if any(address.version == network.version and address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
