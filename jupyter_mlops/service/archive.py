@@ -16,6 +16,7 @@ from jupyter_mlops.core.formats import abridged
 from jupyter_mlops.core.model_card import LONGEST_PURPOSE
 from jupyter_mlops.core.records import Artifact, ModelVersion
 from jupyter_mlops.service.handlers import ApiHandler
+from jupyter_mlops.tracker.download import require_whole
 from jupyter_mlops.tracker.protocol import Models
 
 logger = logging.getLogger("jupyter_mlops.service")
@@ -52,6 +53,7 @@ class ArchiveHandler(ApiHandler):
             await self.finish()
             return
         files = await self.call(lambda: models.files(version.model, version.version))
+        require_whole(version, files)
         self.set_header("Content-Type", "application/x-tar")
         file_name = quote(f"{version.model}-{version.version}.tar", safe="")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{file_name}")

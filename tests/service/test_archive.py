@@ -12,8 +12,11 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.download import content_digest
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.service.inprocess import Running
@@ -122,3 +125,18 @@ def test_bytes_that_were_changed_do_not_arrive_whole(site: Site) -> None:
     stored.write_bytes(b"w" * 999 + b"!")
     with pytest.raises(http.client.IncompleteRead):
         site.ask("@production")
+
+
+def test_other_files_than_were_registered_are_not_sent(site: Site, sqlite_url: str) -> None:
+    """Somebody with access to the database puts another whole file in the place of the registered."""
+    database = Database(sqlite_url)
+    with database.write() as connection:
+        files = schema.artifact.c
+        other = sa.select(files.blob_id).where(files.path == "MLmodel").scalar_subquery()
+        changed = connection.execute(sa.update(schema.artifact).where(files.path == "weights").values(blob_id=other))
+        assert changed.rowcount == 1
+    database.close()
+    answer, content = site.ask("@production")
+    assert answer.status >= 500
+    assert b"other files" in content
+    assert answer.headers["ETag"] is None
