@@ -206,7 +206,9 @@ class EmbeddedModels(EmbeddedModelCards):
             self._require_target(model)
             number = registry.insert_version(connection, model.id, version_id, new, files)
             self._event(connection, "version.created", model, {"version": number})
-            self._audit(connection, "version.create", name, {"version": number, "run_id": run_id, "path": path})
+            # With the digest, so that the sealed record says which bytes these were.
+            detail = {"version": number, "run_id": run_id, "path": path, "digest": new.digest}
+            self._audit(connection, "version.create", name, detail)
         return msgspec.structs.replace(new, version=number)
 
     def version(self, name: str, version: int) -> ModelVersion:
