@@ -22,6 +22,7 @@ MOST_CALLS = 256
 MOST_ROWS = 4000
 """Rows after which a group takes no more calls: some 20 ms of work."""
 MOST_PATIENCE_S = 0.001
+"""How long a group waits at most for those that were answered just now."""
 
 
 class Call:

@@ -15,8 +15,7 @@ from jupyter_mlops.core.model_card import LONGEST_CARD, LONGEST_PURPOSE, Consume
 from jupyter_mlops.core.records import ModelVersion, Run
 from jupyter_mlops.store import consumers, events, promotions, registry, runs
 from jupyter_mlops.tracker.embedded._context import Context
-
-_LARGEST_VERSION = 2**31 - 1
+from jupyter_mlops.tracker.embedded.aliases import require_version
 
 
 @checked
@@ -72,10 +71,8 @@ class EmbeddedModelCards:
 
     def _version(self, connection: Connection, name: str, version: int, scope: Scope) -> tuple[str, ModelVersion]:
         model = self._context.model_allowed(connection, name, scope)
-        found = registry.find_version(connection, model.id, version) if 1 <= version <= _LARGEST_VERSION else None
-        if found is None:
-            raise NotFound(f"version {version} of registered model {values.short(name)} does not exist")
-        return found, registry.load_versions(connection, [found])[0]
+        version_id = require_version(connection, model, version)
+        return version_id, registry.load_versions(connection, [version_id])[0]
 
     def _checks(self, connection: Connection, name: str, version: int) -> list[CheckResult]:
         """What came of the version's checks by workers, the last of each."""
