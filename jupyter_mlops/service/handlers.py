@@ -59,14 +59,13 @@ class Service:
         self.identity = identity
         self.executor = executor
         self.metrics = ServiceMetrics(tracker)
-
         self._written = Wakeups()
-        self._run = new_id()[:20]
+        self._own_ids = new_id()[:20]
         self._requests = count()
 
     def new_request_id(self) -> str:
         """Another one, unique among all services."""
-        return f"{self._run}{next(self._requests):012x}"
+        return f"{self._own_ids}{next(self._requests):012x}"
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
