@@ -36,6 +36,7 @@ OTHER_DEFAULTS = {("search_runs", "output_format")}
 def session(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLOPS_ARTIFACTS_URL", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "train.py", raising=False)
     with using(Session({"MLOPS_STRICT": "1"}, url=sqlite_url)) as session:
         yield session
 
@@ -140,7 +141,7 @@ class TestRuns:
         assert found.data.tags == {
             "mlflow.runName": "first",
             "mlflow.user": found.record.user,
-            "mlflow.source.name": found.record.source,
+            "mlflow.source.name": str(Path("train.py").absolute()),
             "team": "a",
             "mlflow.note.content": "a note",
             "stage": "1",
