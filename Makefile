@@ -1,5 +1,7 @@
 # Targets a newcomer types: demo, hub, test, bench, lint. Everything lands in .venv and .demo.
 PYTHON ?= python3
+# Tests at once. Files of slow ones stay together: their hubs and servers are started once a file or a worker.
+WORKERS ?= 2
 BIN := .venv/bin
 
 .PHONY: demo hub test bench lint clean
@@ -20,8 +22,8 @@ hub: .venv/.local-hub
 	@$(BIN)/python examples/hub/run.py
 
 test: .venv/.test
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

@@ -35,6 +35,21 @@ from jupyter_mlops.tracker.remote import RemoteTracker
 
 CLIENTS = 8
 
+_BARE_SERVER = """
+import tornado.httpserver, tornado.ioloop, tornado.netutil, tornado.web
+
+class Bare(tornado.web.RequestHandler):
+    def post(self, *ignored):
+        self.finish(b"{}")
+
+sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+server = tornado.httpserver.HTTPServer(tornado.web.Application([(".*", Bare)], log_function=lambda handler: None))
+server.add_sockets(sockets)
+print(f"http://127.0.0.1:{sockets[0].getsockname()[1]} ", flush=True)
+tornado.ioloop.IOLoop.current().start()
+"""
+"""What the web framework and these clients take by themselves: no token, no store, nothing done."""
+
 
 class Connection:
     """One client's connection, which is kept.
@@ -114,6 +129,7 @@ def compare(quick: bool) -> Iterator[Comparison]:
         folder = Path(text)
         ours = running.enter_context(_ours(server.new_database("service"), folder))
         peer = running.enter_context(_peer(server.new_database("mlflow_server"), folder))
+        bare = running.enter_context(_bare(folder))
         pairs, seconds = (1, 0.5) if quick else (5, 3.0)
         for name, call, goal in (
             ("single metrics", _single, ">= 12x"),
@@ -130,6 +146,7 @@ def compare(quick: bool) -> Iterator[Comparison]:
                 *timings,
                 goal=goal,
                 peer_name="mlflow server",
+                note=_floor(bare, seconds) if call is _single else "",
             )
         yield _ingest(ours, quick)
 
@@ -161,6 +178,12 @@ def _load(served: Served, call: Callable[[Served, Connection, str], None], secon
         cpu, start = served.cpu_seconds(), time.perf_counter()
         calls = sum(future.result() for future in waiting)
         return Timing((time.perf_counter() - start) / calls, (served.cpu_seconds() - cpu) / calls)
+
+
+def _floor(bare: Served, seconds: float) -> str:
+    timings = [_load(bare, _single, seconds) for _ in range(3)]
+    wall, cpu = (1e6 * min(getattr(timing, of) for timing in timings) for of in ("wall", "cpu"))
+    return f"a tornado handler that does nothing takes {wall:.0f} us (CPU {cpu:.0f} us) a call of the same clients"
 
 
 def _points(count: int) -> list[dict[str, Any]]:
@@ -233,6 +256,18 @@ def _ours(database: str, folder: Path) -> Iterator[Served]:
             connection.send("PATCH", f"/api/v1/runs/{run_id}", {"change": {"status": "FINISHED"}})
 
         yield Served(url, psutil.Process(process.pid), token, new_run, log, finish)
+
+
+@contextmanager
+def _bare(folder: Path) -> Iterator[Served]:
+    said = folder / "bare.txt"
+    with _started([sys.executable, "-c", _BARE_SERVER], said) as process:
+        url = _url_in(said, process)
+
+        def log(connection: Connection, run_id: str, points: list[dict[str, Any]]) -> None:
+            connection.post(f"/api/v1/runs/{run_id}/log", {"batch": {"metrics": points}})
+
+        yield Served(url, psutil.Process(process.pid), "", lambda _: "run", log, lambda *_: None)
 
 
 @contextmanager

@@ -77,7 +77,11 @@ class Database:
             self.path = Path(str(parsed.database)).absolute()
             if "\0" in str(self.path):
                 raise InvalidValue(f"{short(url, 200)}: a NUL character cannot be part of a file's name")
-            if not self.path.parent.is_dir():
+            try:
+                exists = self.path.parent.is_dir()
+            except OSError as error:
+                raise InvalidValue(f"{self.url}: the folder {self.path.parent}: {error.strerror}") from error
+            if not exists:
                 raise InvalidValue(f"{self.url}: the folder {self.path.parent} does not exist")
             parsed = parsed.set(database=str(self.path))
             self.url = str(parsed)

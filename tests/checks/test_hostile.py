@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,9 @@ def test_a_hostile_model_that_claims_to_be_safe_is_not_loaded(
 
 @pytest.mark.parametrize("where", [where for where in SURROUNDINGS if where != "as it is"])
 def test_it_touches_nothing_wherever_the_worker_runs(where: str, tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+    for place in (tmp_path, *tmp_path.parents):
+        if place == Path(tempfile.gettempdir()):
+            break
         place.chmod(0o755)
     folder = tmp_path / "work"
     folder.mkdir()

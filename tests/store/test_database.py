@@ -98,6 +98,11 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         Database(f"sqlite:///{tmp_path}/none/mlops.db")
 
 
+def test_a_folder_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=f"{tmp_path}/x+: File name too long"):
+        Database(f"sqlite:///{tmp_path}/{'x' * 300}/mlops.db")
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database " * 1000)
     with pytest.raises(InvalidValue, match="no SQLite database"):
