@@ -6,7 +6,7 @@ handing it over, deleting it with a policy of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -17,8 +17,9 @@ from jupyter_mlops.core.errors import Conflict, NotFound, PermissionDenied
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicyVersion, weakened
 from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import AliasMove, Json
-from jupyter_mlops.store import events, policies, promotions, registry, webhooks
+from jupyter_mlops.store import consumers, events, policies, promotions, registry, webhooks
 from jupyter_mlops.store.registry import Model
+from jupyter_mlops.store.webhooks import MOST_CONSUMERS
 from jupyter_mlops.tracker.embedded._context import Context
 
 Target = tuple[str, int]
@@ -57,6 +58,9 @@ def move(
     announce(context, connection, "model.changed", model)
     detail: dict[str, Json] = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
     announce(context, connection, "alias.moved", model, detail, done.user)
+    users = consumers.of_alias(connection, model.id, alias, MOST_CONSUMERS)
+    whom = [each for each in users if each not in (done.user, context.principal.name)]
+    tell_persons(context, connection, "consumed.moved", model, whom, detail, done.user)
     audit(context, connection, "alias.set" if after else "alias.delete", model.name, detail)
     return number
 
@@ -71,6 +75,21 @@ def announce(
 ) -> None:
     """Tell who watches, and the webhooks. ``user`` is who did it, if not the caller."""
     webhooks.announce(connection, model, kind, context.clock(), user or context.principal.name, detail)
+
+
+def tell_persons(
+    context: Context,
+    connection: Connection,
+    kind: str,
+    model: Model,
+    whom: Sequence[str],
+    detail: Mapping[str, Json],
+    user: str | None = None,
+) -> None:
+    """Tell each of some persons what concerns them. ``user`` is who did it, if not the caller."""
+    if whom:
+        at, by = context.clock(), user or context.principal.name
+        webhooks.tell_persons(connection, model, kind, at, by, detail, whom)
 
 
 def audit(context: Context, connection: Connection, action: str, target: str, detail: Json = None) -> None:
