@@ -116,6 +116,12 @@ class Promotion(Record, frozen=True, kw_only=True):
     checks: tuple[CheckStatus, ...] = ()
     missing: tuple[str, ...] = ()
     """What it lacks to move the alias, a sentence each; empty when it is closed."""
+    page: str | None = None
+    """Where it is decided about in a browser; set by clients that know it, for open requests."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is PromotionState.OPEN
 
 
 class RunSide(Record, frozen=True, kw_only=True):

@@ -36,6 +36,8 @@ EVENTS = "events"
 """The WebSocket that tells what happens."""
 PRINCIPAL = "principal"
 """Who the service takes the caller for."""
+PAGE = "page"
+"""Where people see what is here."""
 
 NOUNS: dict[str, type] = {
     "experiments": protocol.Experiments,
