@@ -19,6 +19,7 @@ from jupyter_mlops.service.handlers import (
     WhereHandler,
 )
 from jupyter_mlops.service.live import EventsHandler, Listeners
+from jupyter_mlops.service.mlflow.mounting import mounted
 from jupyter_mlops.service.server import Application
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
 from jupyter_mlops.tracker.operations import (
@@ -57,6 +58,8 @@ def routes(service: Service, base: str) -> list[Route]:
     add(PAGE, WhereHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
+    for pattern, handler, arguments in mounted():
+        add(pattern, handler, below="", **arguments)
     add("health", HealthHandler, below="")
     add("ready", ReadyHandler, below="")
     add("metrics", MetricsHandler, below="")

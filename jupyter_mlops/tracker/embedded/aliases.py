@@ -15,9 +15,8 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.access import GROUP_PREFIX, Scope
 from jupyter_mlops.core.errors import Conflict, NotFound, PermissionDenied
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicyVersion, weakened
-from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import AliasMove, Json
-from jupyter_mlops.store import consumers, events, policies, promotions, registry, webhooks
+from jupyter_mlops.store import consumers, events, policies, registry, webhooks
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.webhooks import MOST_CONSUMERS
 from jupyter_mlops.tracker.embedded._context import Context
@@ -166,17 +165,6 @@ def require_no_weaker(context: Context, model: Model, before: Policy, after: Pol
     if found:
         _for_administrators(context, model, f"{doing} would weaken its policy ({'; '.join(found)})")
     return found
-
-
-def end_requests(
-    context: Context, connection: Connection, model: Model, outcome: str, version: int | None = None
-) -> None:
-    """Close the open requests for a model that is deleted, or for a ``version`` of it."""
-    now = context.clock()
-    for request in promotions.load(connection, promotions.open_ids(connection, model.id)):
-        if version is None or request.version == version:
-            by = context.principal.name
-            promotions.close(connection, request.request_id, PromotionState.SUPERSEDED, now, by=by, outcome=outcome)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

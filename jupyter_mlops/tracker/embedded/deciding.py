@@ -15,7 +15,7 @@ from jupyter_mlops.core.access import GROUP_PREFIX, Principal
 from jupyter_mlops.core.policy import UNPROTECTED, CheckRule, Policy, rules_of
 from jupyter_mlops.core.promotion import Promotion, PromotionState, missing
 from jupyter_mlops.core.records import Json
-from jupyter_mlops.store import policies, promotions, registry
+from jupyter_mlops.store import policies, promotions, registry, requestseals
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded import aliases
 from jupyter_mlops.tracker.embedded._context import Context
@@ -104,11 +104,22 @@ def settle(context: Context, connection: Connection, model: Model, request: Prom
     return True
 
 
-def tell(context: Context, connection: Connection, model: Model, request: Promotion, kind: str, **detail: Json) -> None:
-    """Tell who watches, and put it on record."""
+def tell(
+    context: Context,
+    connection: Connection,
+    model: Model,
+    request: Promotion,
+    kind: str,
+    *,
+    job_id: str | None = None,
+    **detail: Json,
+) -> None:
+    """Tell who watches, and put it on record with what the request has become by it: call it when that is written.
+    ``job_id`` is of the check whose result it is."""
     known = {"request_id": request.request_id, "alias": request.alias, **detail}
     aliases.announce(context, connection, kind, model, known)
-    aliases.audit(context, connection, kind, model.name, known)
+    sealed = requestseals.entry(connection, request.request_id, job_id)
+    aliases.audit(context, connection, kind, model.name, known | sealed)
 
 
 def expire(context: Context, connection: Connection, model: Model) -> int:
@@ -124,6 +135,16 @@ def expire(context: Context, connection: Connection, model: Model) -> int:
         promotions.close(connection, request.request_id, PromotionState.EXPIRED, now, by=None, outcome=outcome)
         tell(context, connection, model, request, "promotion.expired")
     return len(over)
+
+
+def supersede(context: Context, connection: Connection, model: Model, outcome: str, version: int | None = None) -> None:
+    """Close the open requests for a model that is to be deleted, or for a ``version`` of it; the model is locked."""
+    now = latest_time(context, connection)
+    for request in promotions.load(connection, promotions.open_ids(connection, model.id)):
+        if version is None or request.version == version:
+            by = context.principal.name
+            promotions.close(connection, request.request_id, PromotionState.SUPERSEDED, now, by=by, outcome=outcome)
+            tell(context, connection, model, request, "promotion.superseded", reason=outcome)
 
 
 def rules_for(connection: Connection, model: Model, request: Promotion) -> tuple[CheckRule, ...]:

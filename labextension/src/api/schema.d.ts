@@ -594,6 +594,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/page": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where people see what is here. */
+        get: operations["page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/policies": {
         parameters: {
             query?: never;
@@ -867,6 +884,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/promotions/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an alias is now, and what the caller may do about it: ask for version (for any, when None), roll it back, override it. */
+        get: operations["promotions.standing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/promotions/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits for the caller: open requests that they may decide about and have not spoken about, and comments that mention them. */
+        get: operations["promotions.waiting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1083,7 +1134,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** At most 4 * width points of a history, ordered by step, that keep every bucket's first, last, least and greatest value (M4: Jugel et al., VLDB 2014). */
+        /** At most 4 * width points of a history, ordered by step, that keep every bucket's first, last, least and greatest value (M4: Jugel et al., VLDB 2014) */
         get: operations["runs.sampled"];
         put?: never;
         post?: never;
@@ -1369,6 +1420,25 @@ export interface components {
             until?: number | null;
         };
         /**
+         * AliasStanding
+         * @description An alias as it is now, and what somebody may do about it.
+         */
+        AliasStanding: {
+            alias: string;
+            /** @default null */
+            back_to?: number | null;
+            /** @default [] */
+            consumers?: components["schemas"]["Consumer"][];
+            model: string;
+            policy: components["schemas"]["Policy"];
+            protected: boolean;
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
+            version: number | null;
+        };
+        /**
          * Artifact
          * @description A file, or in a listing a folder (then without size and digest), under its logical POSIX path.
          */
@@ -1649,6 +1719,19 @@ export interface components {
          * @enum {unknown}
          */
         Lifecycle: "active" | "deleted";
+        /**
+         * Mention
+         * @description That somebody asks for a person by name, in a comment to an open request.
+         */
+        Mention: {
+            alias: string;
+            at: number;
+            model: string;
+            request_id: string;
+            text: string;
+            user: string;
+            version: number | null;
+        };
         /**
          * Metric
          * @description One point of a metric's history. ``value`` may be NaN or infinite; ``step`` is a signed 64-bit integer.
@@ -1965,6 +2048,8 @@ export interface components {
             model: string;
             /** @default  */
             outcome?: string;
+            /** @default null */
+            page?: string | null;
             policy: components["schemas"]["Policy"];
             /** @default null */
             policy_number?: number | null;
@@ -2002,6 +2087,10 @@ export interface components {
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
             promotion: components["schemas"]["Promotion"];
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
         };
         /**
          * PromotionKind
@@ -2211,6 +2300,14 @@ export interface components {
             values: string;
         };
         /**
+         * ServicePage
+         * @description The page of a service, where its users look at things, and decide.
+         */
+        ServicePage: {
+            protected: boolean;
+            url: string;
+        };
+        /**
          * Share
          * @description An experiment of somebody's, opened to a user, to a group, or to everyone who may read at all.
          */
@@ -2260,6 +2357,18 @@ export interface components {
          * @enum {unknown}
          */
         View: "ACTIVE_ONLY" | "ALL" | "DELETED_ONLY";
+        /**
+         * Waiting
+         * @description What waits for one person.
+         */
+        Waiting: {
+            /** @default [] */
+            decide?: components["schemas"]["Promotion"][];
+            /** @default [] */
+            mentions?: components["schemas"]["Mention"][];
+            /** @default false */
+            more?: boolean;
+        };
         /**
          * Webhook
          * @description Somebody who is told what happens to the models of ``owner``.
@@ -3899,6 +4008,33 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServicePage"] | null;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "policies.get": {
         parameters: {
             query?: {
@@ -4459,6 +4595,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "promotions.standing": {
+        parameters: {
+            query: {
+                alias?: string;
+                model: string;
+                version?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasStanding"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "promotions.waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Waiting"];
                 };
             };
             400: components["responses"]["error400"];
@@ -5032,7 +5226,9 @@ export interface operations {
     "runs.sampled": {
         parameters: {
             query: {
+                first?: number | null;
                 key: string;
+                last?: number | null;
                 width: number;
             };
             header?: never;
