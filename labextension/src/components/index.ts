@@ -6,3 +6,5 @@ export { Progress } from './Progress';
 export { RelativeTime } from './RelativeTime';
 export { ShortId } from './ShortId';
 export { Status } from './Status';
+export { ReasonForm } from './ReasonForm';
+export { type Code, Share } from './Share';

@@ -3,3 +3,5 @@ export { useApi } from './api';
 export { Frame, type Surroundings } from './Frame';
 export { type Commands, type Host, type Question, type ToastKind, type ToastOptions, useHost, useTrans } from './host';
 export { View } from './views';
+export { copyText } from './clipboard';
+export { useDecisionPage } from './decisions';
