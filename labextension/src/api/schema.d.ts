@@ -867,6 +867,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/promotions/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits for the caller: open requests that they may decide about and have not spoken about, and comments that mention them. */
+        get: operations["promotions.waiting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1650,6 +1667,19 @@ export interface components {
          */
         Lifecycle: "active" | "deleted";
         /**
+         * Mention
+         * @description That somebody asks for a person by name, in a comment to an open request.
+         */
+        Mention: {
+            alias: string;
+            at: number;
+            model: string;
+            request_id: string;
+            text: string;
+            user: string;
+            version: number | null;
+        };
+        /**
          * Metric
          * @description One point of a metric's history. ``value`` may be NaN or infinite; ``step`` is a signed 64-bit integer.
          */
@@ -2260,6 +2290,18 @@ export interface components {
          * @enum {unknown}
          */
         View: "ACTIVE_ONLY" | "ALL" | "DELETED_ONLY";
+        /**
+         * Waiting
+         * @description What waits for one person.
+         */
+        Waiting: {
+            /** @default [] */
+            decide?: components["schemas"]["Promotion"][];
+            /** @default [] */
+            mentions?: components["schemas"]["Mention"][];
+            /** @default false */
+            more?: boolean;
+        };
         /**
          * Webhook
          * @description Somebody who is told what happens to the models of ``owner``.
@@ -4459,6 +4501,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "promotions.waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Waiting"];
                 };
             };
             400: components["responses"]["error400"];
