@@ -41,7 +41,7 @@ const views: JupyterFrontEndPlugin<IMLOpsViews> = {
     const trans = (translator ?? nullTranslator).load('jupyter_mlops');
     const around = (): Surroundings => ({ host, api, cache, events });
     const opener = new Opener(app.shell, around);
-    const host: Host = labHost(trans, address => opener.open(address));
+    const host: Host = labHost(trans, app.commands, address => opener.open(address));
     app.commands.addCommand(OPEN, {
       label: trans.__('Open a View of Experiments and Models'),
       execute: ({ path }) => {

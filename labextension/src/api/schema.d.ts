@@ -1100,7 +1100,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** At most 4 * width points of a history, ordered by step, that keep every bucket's first, last, least and greatest value (M4: Jugel et al., VLDB 2014). */
+        /** At most 4 * width points of a history, ordered by step, that keep every bucket's first, last, least and greatest value (M4: Jugel et al., VLDB 2014) */
         get: operations["runs.sampled"];
         put?: never;
         post?: never;
@@ -5101,7 +5101,9 @@ export interface operations {
     "runs.sampled": {
         parameters: {
             query: {
+                first?: number | null;
                 key: string;
+                last?: number | null;
                 width: number;
             };
             header?: never;
