@@ -10,7 +10,14 @@ import tornado.web
 
 from jupyter_mlops.service.archive import ArchiveHandler
 from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
-from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
+from jupyter_mlops.service.handlers import (
+    ApiHandler,
+    OperationHandler,
+    PrincipalHandler,
+    Service,
+    UnknownHandler,
+    WhereHandler,
+)
 from jupyter_mlops.service.live import EventsHandler, Listeners
 from jupyter_mlops.service.mlflow.mounting import mounted
 from jupyter_mlops.service.server import Application
@@ -19,6 +26,7 @@ from jupyter_mlops.tracker.operations import (
     EVENTS,
     MODEL_ARCHIVE,
     OPERATIONS,
+    PAGE,
     PREFIX,
     PRINCIPAL,
     RUN_CONTENT,
@@ -47,6 +55,7 @@ def routes(service: Service, base: str) -> list[Route]:
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
     add(_pattern(MODEL_ARCHIVE), ArchiveHandler)
     add(PRINCIPAL, PrincipalHandler)
+    add(PAGE, WhereHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
     for pattern, handler, arguments in mounted():

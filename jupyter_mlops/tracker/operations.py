@@ -36,6 +36,8 @@ EVENTS = "events"
 """The WebSocket that tells what happens."""
 PRINCIPAL = "principal"
 """Who the service takes the caller for."""
+PAGE = "page"
+"""Where people see what is here."""
 
 NOUNS: dict[str, type] = {
     "experiments": protocol.Experiments,
@@ -238,6 +240,7 @@ def _declared() -> Iterator[Operation]:
         ("request", "POST", "promotions", write),
         ("search", "POST", "search/promotions", read),
         ("history", "GET", "promotions/history", read),
+        ("standing", "GET", "promotions/standing", read),
         ("waiting", "GET", "promotions/waiting", read),
         ("rollback", "POST", "promotions/rollback", write),
         ("override", "POST", "promotions/override", admin),

@@ -30,6 +30,7 @@ from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
 from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.model_card import Consumer, ModelCard
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -448,6 +449,9 @@ class Tracker(Protocol):
     def checks(self) -> Checks: ...
     @property
     def webhooks(self) -> Webhooks: ...
+
+    def page(self) -> ServicePage | None:
+        """Where people see in a browser what is here; None where there is no such page."""
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""

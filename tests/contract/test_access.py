@@ -44,7 +44,7 @@ from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.contract.conftest import Opener
 
-NO_DOORS = {"close", "artifacts.check_location", *(noun for noun in NOUNS if noun)}
+NO_DOORS = {"close", "page", "artifacts.check_location", *(noun for noun in NOUNS if noun)}
 """Of the tracker itself: what reads and writes nothing."""
 
 
@@ -353,6 +353,7 @@ CASES: dict[str, Case] = {
         lambda t, it: it.request_id in {each.request_id for each in t.promotions.waiting().mentions}, of_model=True
     ),
     "promotions.evidence": model(SEES, lambda t, it, _: t.promotions.evidence(it.request_id)),
+    "promotions.standing": model(SEES, lambda t, it, _: t.promotions.standing(it.model)),
     "promotions.history": model(SEES, lambda t, it, _: t.promotions.history(it.model)),
     "promotions.approve": model(PROMOTES, lambda t, it, _: t.promotions.approve(it.request_id)),
     "promotions.reject": model(PROMOTES, lambda t, it, _: t.promotions.reject(it.request_id, reason="no")),

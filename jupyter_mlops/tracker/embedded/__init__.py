@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events, heartbeats
 from jupyter_mlops.tracker.embedded._context import Context, OpenStore
@@ -113,6 +114,10 @@ class EmbeddedTracker:
         Takes microseconds. Closing the view leaves the store open; closing this tracker ends its views.
         """
         return EmbeddedTracker(self._store, principal, is_view=True)
+
+    def page(self) -> ServicePage | None:
+        """None: see :meth:`jupyter_mlops.tracker.protocol.Tracker.page`. A service that serves this store has one."""
+        return None
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         from jupyter_mlops.tracker.evidence import compare_runs

@@ -594,6 +594,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/page": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where people see what is here. */
+        get: operations["page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/policies": {
         parameters: {
             query?: never;
@@ -861,6 +878,23 @@ export interface paths {
         put?: never;
         /** Point alias at the version before, at once */
         post: operations["promotions.rollback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/promotions/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an alias is now, and what the caller may do about it: ask for version (for any, when None), roll it back, override it. */
+        get: operations["promotions.standing"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1384,6 +1418,25 @@ export interface components {
             promotion?: components["schemas"]["Promotion"] | null;
             /** @default null */
             until?: number | null;
+        };
+        /**
+         * AliasStanding
+         * @description An alias as it is now, and what somebody may do about it.
+         */
+        AliasStanding: {
+            alias: string;
+            /** @default null */
+            back_to?: number | null;
+            /** @default [] */
+            consumers?: components["schemas"]["Consumer"][];
+            model: string;
+            policy: components["schemas"]["Policy"];
+            protected: boolean;
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
+            version: number | null;
         };
         /**
          * Artifact
@@ -1995,6 +2048,8 @@ export interface components {
             model: string;
             /** @default  */
             outcome?: string;
+            /** @default null */
+            page?: string | null;
             policy: components["schemas"]["Policy"];
             /** @default null */
             policy_number?: number | null;
@@ -2032,6 +2087,10 @@ export interface components {
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
             promotion: components["schemas"]["Promotion"];
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
         };
         /**
          * PromotionKind
@@ -2239,6 +2298,14 @@ export interface components {
             steps: string;
             timestamps: string;
             values: string;
+        };
+        /**
+         * ServicePage
+         * @description The page of a service, where its users look at things, and decide.
+         */
+        ServicePage: {
+            protected: boolean;
+            url: string;
         };
         /**
          * Share
@@ -3941,6 +4008,33 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServicePage"] | null;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "policies.get": {
         parameters: {
             query?: {
@@ -4501,6 +4595,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "promotions.standing": {
+        parameters: {
+            query: {
+                alias?: string;
+                model: string;
+                version?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasStanding"];
                 };
             };
             400: components["responses"]["error400"];
