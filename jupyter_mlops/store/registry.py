@@ -26,6 +26,7 @@ _alias = schema.alias.c
 _move = schema.alias_move.c
 _artifact = schema.artifact.c
 _input = schema.run_input.c
+_used = schema.version_input.c
 _VERSION_TAGS = schema.version_tag
 _MODEL_TAGS = schema.model_tag
 
@@ -143,9 +144,17 @@ def version_digest(files: Iterable[File]) -> str:
 
 
 def insert_version(
-    connection: Connection, model_id: str, version_id: str, new: ModelVersion, files: Sequence[File]
+    connection: Connection,
+    model_id: str,
+    version_id: str,
+    new: ModelVersion,
+    files: Sequence[File],
+    *,
+    inputs_of: str | None = None,
+    copy_of: str | None = None,
 ) -> int:
-    """Insert a version with its tags, its files and the inputs of its run; returns its number, the model's next one.
+    """Insert a version with its tags, its files and the data sets of the run ``inputs_of`` or of the version
+    ``copy_of``; returns its number, the model's next one.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
@@ -166,14 +175,18 @@ def insert_version(
         "size": new.size,
         "safe": new.safe,
         "flavors_json": msgspec.json.encode(new.flavors).decode(),
+        "logged_model_id": new.logged_model_id,
     }
     connection.execute(schema.model_version.insert(), row)
     _set_tags(connection, _VERSION_TAGS, "version_id", version_id, new.tags)
     rows = [
         {"holder": version_id, "path": file.path, "blob_id": file.blob.id, "created": new.created} for file in files
     ]
-    connection.execute(schema.artifact.insert(), rows)
-    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == new.run_id)
+    if rows:
+        connection.execute(schema.artifact.insert(), rows)
+    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == inputs_of)
+    if copy_of is not None:
+        used = sa.select(sa.literal(version_id), _used.dataset_id, _used.context).where(_used.version_id == copy_of)
     connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
     return number
 
@@ -215,6 +228,7 @@ def load_versions(connection: Connection, ids: Sequence[str]) -> list[ModelVersi
             size=row.size,
             safe=row.safe,
             flavors=msgspec.json.decode(row.flavors_json, type=tuple[str, ...]),
+            logged_model_id=row.logged_model_id,
             tags=tags.get(row.id, ()),
             aliases=tuple(sorted(aliases.get(row.id, ()))),
         )
@@ -249,7 +263,11 @@ def authors_of(connection: Connection, version: ModelVersion) -> tuple[str, ...]
     """Who made the run that a version came from; where that is gone, who registered the version."""
     run = schema.run.c
     row = connection.execute(sa.select(run.created_by, run.submitted_by).where(run.id == version.run_id)).one_or_none()
-    return (version.user,) if row is None else tuple(dict.fromkeys(name for name in row if name))
+    if row is None:
+        return (version.user,)
+    # Of what has no bytes here, the run is what whoever made the version says.
+    names = row if version.digest else (version.user, *row)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 # --- aliases ---------------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.webhooks import Delivery, Template, Webhook
+from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Checks",
     "Datasets",
     "Experiments",
+    "LoggedModels",
     "Models",
     "Policies",
     "Promotions",
@@ -335,6 +337,20 @@ class Models(Protocol):
         when ``path`` holds no ``MLmodel`` file, saying which folders of the run do.
         """
 
+    def refer(
+        self,
+        name: str,
+        source: str,
+        *,
+        run_id: str | None = None,
+        logged_model_id: str | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        """Make a version of what is elsewhere: ``models:/NAME/NUMBER`` is a copy of that version, whose files it
+        shares; of anything else only ``source`` is noted. Such a version has no files, and is not safe. The model
+        exists; ``run_id``, 32 characters at most, is what the caller says it comes from."""
+
     def version(self, name: str, version: int) -> ModelVersion: ...
 
     def resolve(self, name: str, reference: str) -> ModelVersion:
@@ -449,6 +465,8 @@ class Tracker(Protocol):
     def checks(self) -> Checks: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def logged_models(self) -> LoggedModels: ...
 
     def page(self) -> ServicePage | None:
         """Where people see in a browser what is here; None where there is no such page."""

@@ -79,6 +79,11 @@ def mounted() -> list[Mounted]:
         ]
     found += [
         (rf"{API}mlflow-artifacts/artifacts/(?P<path>.*)", artifacts.ArtifactHandler, {}),
+        (
+            rf"{API}mlflow/logged-models/(?P<model_id>[^/]+)/artifacts/files",
+            artifacts.NamedArtifactHandler,
+            {"find": artifacts.in_model},
+        ),
         (r"/?get-artifact", artifacts.NamedArtifactHandler, {"find": artifacts.in_run}),
         (r"/?model-versions/get-artifact", artifacts.NamedArtifactHandler, {"find": artifacts.in_version}),
         (rf"{API}mlflow/server-info", InfoHandler, {}),

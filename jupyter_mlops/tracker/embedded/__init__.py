@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
     from jupyter_mlops.tracker.embedded.feed import Feed
+    from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
@@ -107,6 +108,12 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.webhooks import EmbeddedWebhooks
 
         return EmbeddedWebhooks(self._context)
+
+    @cached_property
+    def logged_models(self) -> EmbeddedLoggedModels:
+        from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
+
+        return EmbeddedLoggedModels(self._context)
 
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
