@@ -30,6 +30,9 @@ _VERSION_TAGS = schema.version_tag
 _MODEL_TAGS = schema.model_tag
 
 
+LARGEST_VERSION = 2**31 - 1
+
+
 class Model(msgspec.Struct, frozen=True):
     """What is needed to act on a model."""
 
@@ -143,19 +146,31 @@ def version_digest(files: Iterable[File]) -> str:
 
 
 def insert_version(
-    connection: Connection, model_id: str, version_id: str, new: ModelVersion, files: Sequence[File]
-) -> int:
-    """Insert a version with its tags, its files and the inputs of its run; returns its number, the model's next one.
+    connection: Connection,
+    model_id: str,
+    version_id: str,
+    new: ModelVersion,
+    files: Sequence[File],
+    *,
+    number: int | None = None,
+) -> int | None:
+    """Insert a version with its tags, its files and the inputs of its run; returns its number, which is ``number`` or
+    else the model's next one. None, and nothing is written, when a number from ``number`` on was given before.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
     claim = schema.model.update().where(_model.id == model_id)
-    claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
-    number: int = connection.execute(claim.returning(_model.last_version)).scalar_one()
+    if number is None:
+        claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
+    else:
+        claim = claim.where(_model.last_version < number).values(last_version=number, updated=new.created)
+    given: int | None = connection.execute(claim.returning(_model.last_version)).scalar_one_or_none()
+    if given is None:
+        return None
     row = {
         "id": version_id,
         "model_id": model_id,
-        "version": number,
+        "version": given,
         "description": new.description,
         "created_by": new.user,
         "created": new.created,
@@ -175,7 +190,7 @@ def insert_version(
     connection.execute(schema.artifact.insert(), rows)
     used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == new.run_id)
     connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
-    return number
+    return given
 
 
 def find_version(connection: Connection, model_id: str, version: int | None) -> str | None:

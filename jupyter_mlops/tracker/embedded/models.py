@@ -160,9 +160,12 @@ class EmbeddedModels(EmbeddedModelCards):
         *,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        version: int | None = None,
     ) -> ModelVersion:
         values.model_name(name)
         values.description(description)
+        if version is not None and not 1 <= version <= registry.LARGEST_VERSION:
+            raise InvalidValue(f"version: {version} is out of range; 1 to {registry.LARGEST_VERSION} are accepted")
         checked = _checked_tags(tags or {})
         if path:
             values.artifact_path(path)
@@ -204,7 +207,12 @@ class EmbeddedModels(EmbeddedModelCards):
             if model is None:
                 raise Conflict(f"{named(name)} was renamed or deleted just now: register it again")
             self._require_target(model)
-            number = registry.insert_version(connection, model.id, version_id, new, files)
+            number = registry.insert_version(connection, model.id, version_id, new, files, number=version)
+            if number is None:
+                raise Conflict(
+                    f"{named(name)} cannot have a new version {version}: it was given that number, or a higher one, "
+                    "before, and numbers are never used again"
+                )
             self._event(connection, "version.created", model, {"version": number})
             # With the digest, so that the sealed record says which bytes these were.
             detail = {"version": number, "run_id": run_id, "path": path, "digest": new.digest}
