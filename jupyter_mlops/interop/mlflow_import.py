@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from jupyter_mlops.core.access import default_owner
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.interop.mlflow_experiments import Places
 from jupyter_mlops.interop.mlflow_models import LoggedModels
 from jupyter_mlops.interop.mlflow_records import PARENT_TAG, Point, points_of, run_id_of, wanted_run
@@ -79,8 +80,9 @@ class _Import:
                 self._places.copy(experiment)
         logged = LoggedModels(self._transfer, self._places, self._runs)
         for experiment_id in self._places:
-            self._look(experiment_id)
-            logged.look(experiment_id)
+            with self._transfer.noted("experiments", f"experiment {self._places[experiment_id].name!r}"):
+                self._look(experiment_id)
+                logged.look(experiment_id)
         for run_id in self._source.unreadable(self._runs):
             self._report.found("runs")
             self._report.problem("runs", f"run {run_id}", "its folder is damaged: MLflow does not read it")
@@ -217,7 +219,11 @@ class _Import:
 
     def _settle_run(self, light: _Light) -> None:
         run_id = run_id_of(light.run_id)
-        found = self._tracker.runs.get(run_id)
+        try:
+            found = self._tracker.runs.get(run_id)
+        except NotFound:
+            # Why it is not here was told when it was copied.
+            return
         if is_deleted(found) == light.deleted or not is_imported(found):
             return
         if self._transfer.verify:

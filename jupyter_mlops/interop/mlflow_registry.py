@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound, PermissionDenied
 from jupyter_mlops.core.records import ModelVersion, RegisteredModel
 from jupyter_mlops.core.redaction import redact_tags
 from jupyter_mlops.interop.mlflow_experiments import Places
@@ -20,6 +20,8 @@ Entity = Any
 _LOGGED = "models:/m-"
 _STAGES = ("Production", "Staging")
 """Whose newest version gets an alias of that name, in lower case: a stage is what aliases replaced."""
+_REASON = "imported from"
+"""Begins the reason of what moves an alias here, so that the next import knows its own moves from those of people."""
 _WITHOUT_RUNS = "imported models"
 """The experiment of the runs that stand for those which are gone in the source."""
 
@@ -140,10 +142,22 @@ class Registry:
         here = {each.alias: each.version for each in self._tracker.models.get(name).aliases}
         if here.get(alias) == number:
             return
-        if self._transfer.verify:
+        reason = f"{_REASON} {self._source.shown}"
+        moves = self._tracker.models.alias_history(name, alias)
+        if moves and not moves[-1].reason.startswith(_REASON):
+            self._report.remark(f"alias {alias!r} of model {name!r}", "was moved here since: left alone")
+        elif self._transfer.verify:
             raise InvalidValue(f"points at version {here.get(alias)} here, not {number}")
-        self._tracker.models.set_alias(name, alias, number, reason=f"imported from {self._source.shown}")
-        self._report.copied("aliases")
+        else:
+            try:
+                self._tracker.models.set_alias(name, alias, number, reason=reason)
+            except PermissionDenied as refused:
+                # A protected one, which an administrator may set.
+                try:
+                    self._tracker.promotions.override(name, alias, version=number, reason=reason)
+                except PermissionDenied:
+                    raise refused from None
+            self._report.copied("aliases")
 
     def _folder(self, name: str, version: Entity) -> Folder:
         """The folder here that has the files of a version."""

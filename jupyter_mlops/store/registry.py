@@ -155,12 +155,14 @@ def insert_version(
     number: int | None = None,
 ) -> int | None:
     """Insert a version with its tags, its files and the inputs of its run; returns its number, which is ``number`` or
-    else the model's next one. None, and nothing is written, when a number from ``number`` on was given before.
+    else the model's next one. None, and nothing is written, when a number from ``number`` on, or the last one there
+    is, was given before.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
     claim = schema.model.update().where(_model.id == model_id)
     if number is None:
+        claim = claim.where(_model.last_version < LARGEST_VERSION)
         claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
     else:
         claim = claim.where(_model.last_version < number).values(last_version=number, updated=new.created)

@@ -209,8 +209,9 @@ class EmbeddedModels(EmbeddedModelCards):
             self._require_target(model)
             number = registry.insert_version(connection, model.id, version_id, new, files, number=version)
             if number is None:
+                wanted = registry.LARGEST_VERSION if version is None else version
                 raise Conflict(
-                    f"{named(name)} cannot have a new version {version}: it was given that number, or a higher one, "
+                    f"{named(name)} cannot have a new version {wanted}: it was given that number, or a higher one, "
                     "before, and numbers are never used again"
                 )
             self._event(connection, "version.created", model, {"version": number})
