@@ -14,7 +14,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from jupyter_mlops.core.errors import Conflict
 from jupyter_mlops.core.records import Alias, AliasMove, ModelVersion, RegisteredModel, Tag
+from jupyter_mlops.core.values import LONGEST_KEY, short
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.artifacts import File, delete_files
 from jupyter_mlops.store.parameters import among
@@ -29,6 +31,8 @@ _input = schema.run_input.c
 _used = schema.version_input.c
 _VERSION_TAGS = schema.version_tag
 _MODEL_TAGS = schema.model_tag
+
+LARGEST_VERSION = 2**31 - 1
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -152,19 +156,32 @@ def insert_version(
     *,
     inputs_of: str | None = None,
     copy_of: str | None = None,
+    number: int | None = None,
 ) -> int:
     """Insert a version with its tags, its files and the data sets of the run ``inputs_of`` or of the version
-    ``copy_of``; returns its number, the model's next one.
+    ``copy_of``; returns its number, which is ``number`` or else the model's next one.
+
+    Raises ``Conflict`` when a number from ``number`` on, or the last one there is, was given before.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
     claim = schema.model.update().where(_model.id == model_id)
-    claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
-    number: int = connection.execute(claim.returning(_model.last_version)).scalar_one()
+    if number is None:
+        claim = claim.where(_model.last_version < LARGEST_VERSION)
+        claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
+    else:
+        claim = claim.where(_model.last_version < number).values(last_version=number, updated=new.created)
+    given: int | None = connection.execute(claim.returning(_model.last_version)).scalar_one_or_none()
+    if given is None:
+        wanted = LARGEST_VERSION if number is None else number
+        raise Conflict(
+            f"registered model {short(new.model, LONGEST_KEY)} cannot have a new version {wanted}: it was given that "
+            "number, or a higher one, before, and numbers are never used again"
+        )
     row = {
         "id": version_id,
         "model_id": model_id,
-        "version": number,
+        "version": given,
         "description": new.description,
         "created_by": new.user,
         "created": new.created,
@@ -188,7 +205,7 @@ def insert_version(
     if copy_of is not None:
         used = sa.select(sa.literal(version_id), _used.dataset_id, _used.context).where(_used.version_id == copy_of)
     connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
-    return number
+    return given
 
 
 def find_version(connection: Connection, model_id: str, version: int | None) -> str | None:

@@ -329,9 +329,11 @@ class Models(Protocol):
         *,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        version: int | None = None,
     ) -> ModelVersion:
         """Make a version from the model directory at ``path`` of a run; the model is created when there is none, as
-        the run's owner's where the caller may write to their things.
+        the run's owner's where the caller may write to their things. ``version`` is its number, the next one when
+        None; ``Conflict`` when one that high was given before.
 
         The version keeps its own reference to the bytes: deleting the run later does not touch it. ``InvalidValue``
         when ``path`` holds no ``MLmodel`` file, saying which folders of the run do.

@@ -159,9 +159,12 @@ class EmbeddedModels(EmbeddedReferences):
         *,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        version: int | None = None,
     ) -> ModelVersion:
         values.model_name(name)
         values.description(description)
+        if version is not None and not 1 <= version <= registry.LARGEST_VERSION:
+            raise InvalidValue(f"version: {version} is out of range; 1 to {registry.LARGEST_VERSION} are accepted")
         checked = registry_tags(tags or {})
         if path:
             values.artifact_path(path)
@@ -204,7 +207,9 @@ class EmbeddedModels(EmbeddedReferences):
                 raise Conflict(f"{named(name)} was renamed or deleted just now: register it again")
             self._require_target(model)
             new = msgspec.structs.replace(new, logged_model_id=logged_models.at(connection, run_id, path))
-            number = registry.insert_version(connection, model.id, version_id, new, files, inputs_of=run_id)
+            number = registry.insert_version(
+                connection, model.id, version_id, new, files, inputs_of=run_id, number=version
+            )
             self._event(connection, "version.created", model, {"version": number})
             # With the digest, so that the sealed record says which bytes these were.
             detail = {"version": number, "run_id": run_id, "path": path, "digest": new.digest}
