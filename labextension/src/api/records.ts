@@ -11,6 +11,7 @@ export type Artifact = Schemas['Artifact'];
 export type Comparison = Schemas['Comparison'];
 export type Experiment = Schemas['Experiment'];
 export type Happening = Schemas['Happening'];
+export type Mention = Schemas['Mention'];
 export type MetricSummary = Schemas['MetricSummary'];
 export type ModelVersion = Schemas['ModelVersion'];
 export type Param = Schemas['Param'];
@@ -24,6 +25,7 @@ export type Run = Schemas['Run'];
 export type RunComment = Schemas['Comment'];
 export type RunStatus = Schemas['RunStatus'];
 export type Tag = Schemas['Tag'];
+export type Waiting = Schemas['Waiting'];
 
 export type Form = ServerSchemas['Form'];
 export type JobStatus = ServerSchemas['JobStatus'];

@@ -2,14 +2,21 @@
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
 
 import { type Host, type ToastOptions, toPath, type ViewAddress } from '../view';
+import { RUN } from './commandIds';
 
-export function labHost(trans: TranslationBundle, open: (address: ViewAddress) => void): Host {
+export function labHost(
+  trans: TranslationBundle,
+  commands: CommandRegistry,
+  open: (address: ViewAddress) => void
+): Host {
   return {
     kind: 'lab',
     trans,
     open,
+    run: () => void commands.execute(RUN),
     link: address => {
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;

@@ -27,6 +27,8 @@ export interface Host {
   readonly open: (address: ViewAddress) => void;
   /** The URL of a view, for others: on a hub that of the service's page. */
   readonly link: (address: ViewAddress) => string;
+  /** Open the form that runs the notebook in front; null where nothing can be run. */
+  readonly run: (() => void) | null;
   readonly confirm: (question: Question) => Promise<boolean>;
   readonly toast: (message: string, kind: ToastKind, options?: ToastOptions) => void;
 }

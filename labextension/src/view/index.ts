@@ -1,5 +1,7 @@
 export * from './address';
-export { useApi } from './api';
+export { useApi } from '../api/context';
 export { Frame, type Surroundings } from './Frame';
 export { type Host, type Question, type ToastKind, type ToastOptions, useHost, useTrans } from './host';
 export { View } from './views';
+export { useRemembered } from './memory';
+export { TitleContext, useTitle } from './title';

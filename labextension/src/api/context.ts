@@ -1,0 +1,28 @@
+/** The API for components. */
+import { createContext, useContext, useSyncExternalStore } from 'react';
+
+import type { Api } from './client';
+import type { Events, EventsState } from './events';
+
+export const ApiContext = createContext<Api | null>(null);
+export const EventsContext = createContext<Events | null>(null);
+
+export function useApi(): Api {
+  const api = useContext(ApiContext);
+  if (api === null) {
+    throw new Error('a view has no API');
+  }
+  return api;
+}
+
+/** Whether what happens is told. */
+export function useEventsState(): EventsState {
+  const events = useContext(EventsContext);
+  return useSyncExternalStore(
+    changed => {
+      events?.stateChanged.connect(changed);
+      return () => void events?.stateChanged.disconnect(changed);
+    },
+    () => events?.state ?? 'connecting'
+  );
+}
