@@ -1,10 +1,12 @@
-# Targets a newcomer types: demo, hub, test, bench, lint. Everything lands in .venv and .demo.
+# Targets a newcomer types: demo, hub, panel, test, bench, lint. Everything lands in .venv and .demo.
 PYTHON ?= python3
 # Tests at once. Files of slow ones stay together: their hubs and servers are started once a file or a worker.
 WORKERS ?= 2
 BIN := .venv/bin
+# With the Node.js of .venv, so that none is needed on the machine.
+NPM := PATH=$(CURDIR)/$(BIN):$$PATH npm --prefix labextension
 
-.PHONY: demo hub test bench lint clean
+.PHONY: demo hub panel test bench lint clean
 
 .venv/.created:
 	$(PYTHON) -m venv .venv
@@ -21,17 +23,28 @@ demo: .venv/.example
 hub: .venv/.local-hub
 	@$(BIN)/python examples/hub/run.py
 
-test: .venv/.test
+labextension/node_modules/.package-lock.json: .venv/.test labextension/package-lock.json
+	$(NPM) ci
+	touch $@
+
+# The panel and the service's page, from their sources; `jupyter labextension develop` once shows each new build.
+panel: labextension/node_modules/.package-lock.json
+	$(NPM) run build
+
+test: .venv/.test panel
+	$(NPM) test
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
-lint: .venv/.test
+lint: .venv/.test labextension/node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python labextension/schema.py --check
+	$(NPM) run lint
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo labextension/node_modules labextension/lib jupyter_mlops/labextension jupyter_mlops/service/page

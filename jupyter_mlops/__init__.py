@@ -168,3 +168,8 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     """Where Jupyter Server finds the extension."""
     extension = import_module("jupyter_mlops.server.extension").MLOpsExtension
     return [{"module": "jupyter_mlops.server.extension", "app": extension}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where JupyterLab finds the panel."""
+    return [{"src": "labextension", "dest": "jupyter-mlops"}]

@@ -102,6 +102,27 @@ def _show_all(found: list[Promotion]) -> None:
 
 
 @requests.command()
+@json_option
+@click.pass_obj
+def waiting(connection: Connection, *, as_json: bool) -> None:
+    """What waits for you: requests to decide about, and where you are mentioned and have not answered."""
+    found = connection.tracker.promotions.waiting()
+    if as_json:
+        emit_json(found)
+        return
+    if found.decide:
+        _show_all(list(found.decide))
+    for each in found.mentions:
+        click.echo(
+            printable(f"{each.request_id[:SHORT]} {each.model}@{each.alias}, {each.user} mentions you: {each.text}")
+        )
+    if not found.decide and not found.mentions:
+        note("Nothing waits for you.")
+    if found.more:
+        note("There are more open requests than were looked at: jupyter mlops requests list has all.")
+
+
+@requests.command()
 @click.argument("request")
 @json_option
 @click.pass_obj

@@ -52,6 +52,12 @@ class NotFound(MLOpsError):
     error_code = "RESOURCE_DOES_NOT_EXIST"
 
 
+class EndpointNotFound(NotFound):
+    """Nothing is answered at this URL."""
+
+    error_code = "ENDPOINT_NOT_FOUND"
+
+
 class AlreadyExists(MLOpsError):
     """A name that is taken."""
 

@@ -19,7 +19,7 @@ from jupyter_mlops.core.model_card import Consumer
 from jupyter_mlops.core.policy import CheckRule, Policy, rules_of
 from jupyter_mlops.core.records import AliasMove, Dataset, ModelVersion, Record, Run
 
-_MENTION = re.compile(r"(?<![\w.@+-])@([A-Za-z0-9][\w.+-]{0,254})")
+_MENTION = re.compile(r"(?<![\w.@+-])@([A-Za-z0-9][\w.+@-]{0,254})")
 
 
 class PromotionKind(str, Enum):
@@ -146,6 +146,31 @@ class PromotionEvidence(Record, frozen=True, kw_only=True):
     """Who loads the model by this alias, and is reached by the change, as far as the reader may know."""
 
 
+class Mention(Record, frozen=True, kw_only=True):
+    """That somebody asks for a person by name, in a comment to an open request."""
+
+    request_id: str
+    model: str
+    alias: str
+    version: int | None
+    user: str
+    """Who said it."""
+    text: str
+    at: int
+
+
+class Waiting(Record, frozen=True, kw_only=True):
+    """What waits for one person."""
+
+    decide: tuple[Promotion, ...] = ()
+    """Open requests that lack an approval which they could give, and have not spoken about in this round; newest
+    first."""
+    mentions: tuple[Mention, ...] = ()
+    """Where they are mentioned and have said nothing since; newest first."""
+    more: bool = False
+    """Whether there are so many open requests that not all were looked at."""
+
+
 class AliasPeriod(Record, frozen=True, kw_only=True):
     """What an alias pointed at for a time, how that came, and on what evidence."""
 
@@ -190,6 +215,26 @@ def may_not_approve(promotion: Promotion, policies: Sequence[Policy], owners: Se
     return None
 
 
+def waits_for(promotion: Promotion, policies: Sequence[Policy], owners: Sequence[str]) -> bool:
+    """Whether an open request lacks an approval that somebody with ``promote`` on its model, known by ``owners`` as in
+    :func:`may_not_approve`, could give, and has not spoken about."""
+    if owners[0] in verdicts(promotion) or may_not_approve(promotion, policies, owners) is not None:
+        return False
+    return any(len(_approving(promotion, policies)) < policy.approvals_needed for policy in policies)
+
+
+def unanswered(promotion: Promotion, user: str) -> tuple[ReviewComment, ...]:
+    """The comments that mention ``user`` and after which they have not said anything about the request."""
+    spoke = [comment.at for comment in promotion.comments if comment.user == user]
+    spoke += [review.at for review in promotion.reviews if review.user == user]
+    last = max(spoke, default=-1)
+    return tuple(
+        comment
+        for comment in promotion.comments
+        if user in comment.mentions and comment.user != user and comment.at >= last
+    )
+
+
 def missing(promotion: Promotion, policies: Sequence[Policy], current: int | None, now: int) -> tuple[str, ...]:
     """What an open request lacks to move the alias, a sentence each; empty when it may.
 
@@ -218,13 +263,8 @@ def missing(promotion: Promotion, policies: Sequence[Policy], current: int | Non
     for review in said.values():
         if review.verdict is ReviewVerdict.CHANGES_REQUESTED:
             found.append(f"{review.user} asks for changes: {review.reason}")
+    approving = _approving(promotion, policies)
     for policy in policies:
-        approving = [
-            review
-            for review in said.values()
-            if review.verdict is ReviewVerdict.APPROVED
-            and may_not_approve(promotion, policies, (review.user, *review.owners)) is None
-        ]
         lacking = policy.approvals_needed - len(approving)
         if lacking > 0:
             who = f" of {', '.join(policy.approvers)}" if policy.approvers else ""
@@ -282,7 +322,17 @@ def restorable(moves: Sequence[tuple[int, AliasMove]], rollbacks: Collection[int
 
 def mentions(text: str) -> tuple[str, ...]:
     """The users that ``@NAME`` names in a comment, in order, once each."""
-    return tuple(dict.fromkeys(found.rstrip(".-") for found in _MENTION.findall(text)))
+    return tuple(dict.fromkeys(found.rstrip(".-@") for found in _MENTION.findall(text)))
+
+
+def _approving(promotion: Promotion, policies: Sequence[Policy]) -> list[Review]:
+    """The approvals that count."""
+    return [
+        review
+        for review in verdicts(promotion).values()
+        if review.verdict is ReviewVerdict.APPROVED
+        and may_not_approve(promotion, policies, (review.user, *review.owners)) is None
+    ]
 
 
 def _last(held: Sequence[int], version: int) -> int:

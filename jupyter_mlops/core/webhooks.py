@@ -28,7 +28,7 @@ ATTEMPTS = 20
 """How often a message is tried, over two days and a half."""
 TOLERANCE_SECONDS = 300
 """How old a signed message may be when it is looked at, so that nobody sends an old one again."""
-KINDS = ("model", "version", "alias", "promotion", "policy")
+KINDS = ("model", "version", "alias", "promotion", "policy", "consumed")
 """What the kinds of events that a webhook may ask for begin with."""
 
 _FIRST_DELAY_MS = 5_000

@@ -28,6 +28,11 @@ def sentence(message: Message) -> str:
     elif message.type == "alias.moved":
         was = f" (it was version {replaced})" if replaced is not None else ""
         told = f"{name}@{alias} is now version {version}{was}, by {user}"
+    elif message.type == "consumed.moved":
+        now = f"is now version {version}" if version is not None else "is gone"
+        told = f"{name}@{alias}, which you load, {now} (it was version {replaced}), by {user}"
+    elif message.type == "promotion.mentioned":
+        told = f"{user} mentions you in a request for {name}@{alias}: {data.get('text')}"
     elif message.type == "version.created":
         told = f"{user} registered {name} version {version}"
     else:

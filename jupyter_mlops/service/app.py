@@ -12,6 +12,7 @@ from jupyter_mlops.service.archive import ArchiveHandler
 from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
 from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
 from jupyter_mlops.service.live import EventsHandler, Listeners
+from jupyter_mlops.service.mlflow.mounting import mounted
 from jupyter_mlops.service.server import Application
 from jupyter_mlops.service.status import DescriptionHandler, HealthHandler, MetricsHandler, ReadyHandler
 from jupyter_mlops.tracker.operations import (
@@ -48,6 +49,8 @@ def routes(service: Service, base: str) -> list[Route]:
     add(PRINCIPAL, PrincipalHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
+    for pattern, handler, arguments in mounted():
+        add(pattern, handler, below="", **arguments)
     add("health", HealthHandler, below="")
     add("ready", ReadyHandler, below="")
     add("metrics", MetricsHandler, below="")

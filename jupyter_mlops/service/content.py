@@ -107,8 +107,7 @@ class DownloadHandler(ApiHandler):
         self.set_status(416)
         self.set_header("Content-Range", f"bytes */{size}")
         self.set_header("Content-Type", wire.JSON)
-        problem = wire.problem(InvalidValue(f"the file has {size} bytes, none in this range"), self.request_id)
-        self.finish(wire.encode(problem, wire.JSON))
+        self.finish(self.told(InvalidValue(f"the file has {size} bytes, none in this range")))
 
     def _number(self, name: str, default: int) -> int:
         text = self.query().get(name)

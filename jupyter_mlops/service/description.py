@@ -10,7 +10,7 @@ import msgspec
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.records import Artifact, Part
+from jupyter_mlops.core.records import Artifact, Happening, Part
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import (
     MODEL_ARCHIVE,
@@ -41,7 +41,8 @@ Schema = dict[str, Any]
 @functools.cache
 def document() -> bytes:
     """The description, as JSON. Paths are relative to where it is."""
-    types = [Principal, Artifact, Part, wire.Problem]
+    # What happens is told by the WebSocket, for which OpenAPI has no words: it is among the schemas only.
+    types = [Principal, Artifact, Part, wire.Problem, Happening]
     for operation in OPERATIONS:
         types += [operation.answer, *_parts(operation)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)

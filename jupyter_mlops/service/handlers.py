@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 LARGEST_BODY = 32 << 20
 """Bytes of a request that is no upload."""
-_QUICKLY_READ = 16 << 10
+QUICKLY_READ = 16 << 10
 """Bytes that are decoded and checked in less time than another thread takes to begin."""
 
 
@@ -213,7 +213,11 @@ class ApiHandler(DiscreetHandler):
         if known.http_status == 503:
             self.set_header("Retry-After", "1")
         self.set_header("Content-Type", wire.JSON)
-        self.finish(wire.encode(wire.problem(known, self.request_id), wire.JSON))
+        self.finish(self.told(known))
+
+    def told(self, error: MLOpsError) -> bytes:
+        """What is answered for an error, as JSON."""
+        return wire.encode(wire.problem(error, self.request_id), wire.JSON)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Also what tornado itself refuses is answered in our form."""
@@ -287,7 +291,7 @@ class OperationHandler(ApiHandler):
         def prepare() -> RunCall:
             return cast(RunCall, getattr(tracker.run_calls, operation.name)(**self._arguments(operation, parts)))
 
-        is_quick = len(self.request.body) <= _QUICKLY_READ
+        is_quick = len(self.request.body) <= QUICKLY_READ
         call = prepare() if is_quick else await self.call(prepare)
         await self.service.write(call)
         if operation.answer is NoneType:

@@ -48,10 +48,11 @@ def enqueue(connection: Connection, request_id: str, round: int, rules: Iterable
         connection.execute(schema.check_job.insert(), rows)
 
 
-def add_reported(connection: Connection, request_id: str, round: int, result: CheckResult) -> None:
-    """Keep what somebody reported of their own accord."""
+def add_reported(connection: Connection, request_id: str, round: int, result: CheckResult) -> str:
+    """Keep what somebody reported of their own accord; gives the id that it is kept under."""
+    job_id = new_id()
     row = {
-        "id": new_id(),
+        "id": job_id,
         "promotion_id": request_id,
         "name": result.name,
         "settings_json": "{}",
@@ -63,6 +64,7 @@ def add_reported(connection: Connection, request_id: str, round: int, result: Ch
         "result_json": msgspec.json.encode(result).decode(),
     }
     connection.execute(schema.check_job.insert(), row)
+    return job_id
 
 
 def claimable(connection: Connection, names: Sequence[str], now: int) -> list[Claimable]:

@@ -16,6 +16,8 @@ from jupyter_mlops.store import schema, writes
 
 KEPT_MS = 24 * 60 * 60 * 1000
 """How long an event stays; whoever has not read it by then starts from the present state."""
+PERSONAL = frozenset({"promotion.mentioned", "consumed.moved"})
+"""The kinds of events that are for one person, whom their detail names as ``for``."""
 
 _EVENT = sa.insert(schema.event)
 _AUDIT = sa.insert(schema.audit)
@@ -35,6 +37,12 @@ class Event(msgspec.Struct, frozen=True):
     detail: Json = None
     experiment_id: str | None = None
     restricted: bool = False
+
+    @property
+    def addressee(self) -> str | None:
+        """The only person whom it is for; None when it is for all who see its thing."""
+        person = self.detail.get("for") if self.kind in PERSONAL and isinstance(self.detail, dict) else None
+        return person if isinstance(person, str) else None
 
 
 def add_events(connection: Connection, *events: Event) -> None:

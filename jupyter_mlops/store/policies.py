@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,20 +18,39 @@ _decode = msgspec.json.Decoder(Policy).decode
 
 def in_force(connection: Connection, model: Model) -> PolicyVersion:
     """The policy of a model: its own, else that of its group, else the default."""
-    own = _last(connection, _policy.model_id == model.id)
-    if own is not None and own.policy is not None:
-        return msgspec.structs.replace(own, model=model.name)
-    return in_force_for(connection, model.owner)
+    return in_force_of(connection, [model])[model.id]
+
+
+def in_force_of(connection: Connection, models: Sequence[Model]) -> dict[str, PolicyVersion]:
+    """The policies of models, by their ids."""
+    ids, owners = [model.id for model in models], list({model.owner for model in models})
+    newest = sa.func.max(_policy.number)
+    last = sa.union_all(
+        sa.select(newest).where(_policy.model_id.in_(ids)).group_by(_policy.model_id),
+        sa.select(newest).where(_policy.owner.in_(owners)).group_by(_policy.owner),
+    )
+    own: dict[str, PolicyVersion] = {}
+    groups: dict[str, PolicyVersion] = {}
+    for row in connection.execute(sa.select(schema.policy).where(_policy.number.in_(last))):
+        found = _record(row)
+        if found.policy is None:
+            continue
+        if row.model_id is not None:
+            own[row.model_id] = found
+        elif found.owner is not None:
+            groups[found.owner] = found
+    return {
+        model.id: msgspec.structs.replace(own[model.id], model=model.name)
+        if model.id in own
+        else groups.get(model.owner) or _default(model.owner)
+        for model in models
+    }
 
 
 def in_force_for(connection: Connection, owner: str) -> PolicyVersion:
     """The policy of the models of ``owner`` that have none of their own."""
     found = _last(connection, _policy.owner == owner)
-    if found is not None and found.policy is not None:
-        return found
-    default = default_for(owner)
-    source = PolicySource.DEFAULT if default.protected else PolicySource.NONE
-    return PolicyVersion(owner=owner, source=source, policy=default)
+    return found if found is not None and found.policy is not None else _default(owner)
 
 
 def history(connection: Connection, *, model: Model | None = None, owner: str | None = None) -> list[PolicyVersion]:
@@ -60,6 +81,12 @@ def encoded(policy: Policy) -> str:
 
 def decoded(text: str) -> Policy:
     return _decode(text)
+
+
+def _default(owner: str) -> PolicyVersion:
+    default = default_for(owner)
+    source = PolicySource.DEFAULT if default.protected else PolicySource.NONE
+    return PolicyVersion(owner=owner, source=source, policy=default)
 
 
 def _last(connection: Connection, of: sa.ColumnElement[bool]) -> PolicyVersion | None:

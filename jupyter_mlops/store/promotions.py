@@ -30,6 +30,7 @@ from jupyter_mlops.store import schema as registry_schema
 from jupyter_mlops.store import schema_promotion as schema
 from jupyter_mlops.store import tokens
 from jupyter_mlops.store.policies import decoded, encoded
+from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.shares import Reach
 
 _promotion = schema.promotion.c
@@ -81,6 +82,16 @@ def model_of(connection: Connection, request_id: str) -> str | None:
     return connection.execute(sa.select(_promotion.model_id).where(_promotion.id == request_id)).scalar()
 
 
+def models_of(connection: Connection, ids: Sequence[str]) -> dict[str, Model]:
+    """The models that requests are about, by the ids of the requests; without those that are deleted."""
+    query = (
+        sa.select(_promotion.id, _model.id, _model.name, _model.owner, _model.restricted)
+        .join(registry_schema.model, _promotion.model_id == _model.id)
+        .where(_promotion.id.in_(ids))
+    )
+    return {row[0]: Model(*row[1:]) for row in connection.execute(query)}
+
+
 def load(connection: Connection, ids: Sequence[str]) -> list[Promotion]:
     """The requests of ``ids``, in that order, complete except for what they lack."""
     reviews, comments, jobs = _reviews(connection, ids), _comments(connection, ids), checks(connection, ids)
@@ -104,10 +115,7 @@ def search(
 ) -> Page[str]:
     """The ids of the requests for models within reach, newest first."""
     source = sa.join(schema.promotion, registry_schema.model, _promotion.model_id == _model.id)
-    query = sa.select(_promotion.id).select_from(source)
-    if reach is not None:
-        own = _model.owner.in_(reach.owners)
-        query = query.where(sa.or_(own, sa.not_(_model.restricted)) if reach.open_models else own)
+    query = _within(sa.select(_promotion.id).select_from(source), reach)
     for column, wanted in (
         (_model.name, model),
         (_promotion.alias, alias),
@@ -125,6 +133,40 @@ def search(
     return Page(
         items=tuple(ids[:limit]), next_page_token=tokens.encode(asked, _Place(ids[limit - 1])) if more else None
     )
+
+
+def open_for(connection: Connection, owners: Sequence[str] | None, now: int, limit: int) -> list[str]:
+    """The ids of the open requests for models of ``owners`` (None: of all) whose time is not over, newest first."""
+    query = (
+        sa.select(_promotion.id)
+        .join(registry_schema.model, _promotion.model_id == _model.id)
+        .where(_promotion.state == PromotionState.OPEN.value, _promotion.expires > now)
+    )
+    if owners is not None:
+        query = query.where(_model.owner.in_(owners))
+    return list(connection.execute(query.order_by(_promotion.id.desc()).limit(limit)).scalars())
+
+
+def open_mentioning(connection: Connection, user: str, reach: Reach | None, now: int, limit: int) -> list[str]:
+    """The ids of the open requests for models within reach with a comment that may mention ``user``, newest first."""
+    said = sa.exists().where(
+        _comment.promotion_id == _promotion.id, _comment.text.contains(f"@{user}", autoescape=True)
+    )
+    query = (
+        sa.select(_promotion.id)
+        .join(registry_schema.model, _promotion.model_id == _model.id)
+        .where(_promotion.state == PromotionState.OPEN.value, _promotion.expires > now, said)
+    )
+    query = _within(query, reach)
+    return list(connection.execute(query.order_by(_promotion.id.desc()).limit(limit)).scalars())
+
+
+def _within(query: sa.Select[Any], reach: Reach | None) -> sa.Select[Any]:
+    """``query``, of models within reach (of all when None)."""
+    if reach is None:
+        return query
+    own = _model.owner.in_(reach.owners)
+    return query.where(sa.or_(own, sa.not_(_model.restricted)) if reach.open_models else own)
 
 
 def ids_of_version(connection: Connection, model_id: str, version: int) -> list[str]:

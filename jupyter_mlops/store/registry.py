@@ -274,6 +274,16 @@ def alias_target(connection: Connection, model_id: str, alias: str) -> tuple[str
     return None if row is None else (row[0], row[1])
 
 
+def aliases_of(connection: Connection, model_ids: Iterable[str]) -> dict[tuple[str, str], int]:
+    """The numbers of the versions that aliases point at, by the model's id and the alias."""
+    query = (
+        sa.select(_alias.model_id, _alias.alias, _version.version)
+        .join(schema.model_version, _version.id == _alias.version_id)
+        .where(among(_alias.model_id, "ids", tuple(model_ids)))
+    )
+    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
 def move_alias(connection: Connection, model_id: str, version_id: str | None, move: AliasMove) -> int:
     """Point ``move.alias`` at a version, or nowhere, and put the move on record; gives the number of the record."""
     row = {"model_id": model_id, "alias": move.alias}

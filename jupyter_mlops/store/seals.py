@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
-from jupyter_mlops.store import schema, schema_promotion
+from jupyter_mlops.store import requestseals, schema, schema_promotion
 from jupyter_mlops.store.schema_telling import audit_seal
 
 SOURCES: Mapping[str, sa.Table] = {
@@ -87,9 +87,38 @@ def verify(connection: Connection, published: Sequence[AuditHead], at: int) -> A
         if expected.get(0) == _START:
             del expected[0]
         problems += [f"the record ends at seal {position}; {place} was published" for place in sorted(expected)]
+    problems += requestseals.problems(connection, MOST_PROBLEMS) + _pointing(connection)
     unsealed = sum(_count(connection, _unsealed(source, table, 0)) for source, table in SOURCES.items())
     last = AuditHead(position=position, digest=digest, at=at)
     return AuditVerdict(intact=not problems, head=last, problems=tuple(problems[:MOST_PROBLEMS]), unsealed=unsealed)
+
+
+def _pointing(connection: Connection) -> list[str]:
+    """Aliases that point elsewhere than their last move on record says."""
+    alias, move, version = schema.alias.c, schema.alias_move.c, schema.model_version.c
+    last = (
+        sa.select(move.model_id, move.alias, sa.func.max(move.id).label("id"))
+        .group_by(move.model_id, move.alias)
+        .subquery()
+    )
+    moved = sa.join(schema.alias_move, last, move.id == last.c.id)
+    moves = sa.select(move.model_id, move.alias, move.model, move.version).select_from(moved)
+    found = connection.execute(moves).all()
+    told, names = {(row[0], row[1]): row[3] for row in found}, {row[0]: row[2] for row in found}
+    query = sa.select(alias.model_id, alias.alias, version.version).join(
+        schema.model_version, version.id == alias.version_id
+    )
+    pointing = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    problems = []
+    for key in sorted({*told, *pointing}):
+        if pointing.get(key) != told.get(key):
+            name, there, last_told = names.get(key[0], key[0]), _target(pointing.get(key)), _target(told.get(key))
+            problems.append(f"{name}@{key[1]} points at {there}; its last move on record says {last_told}")
+    return problems
+
+
+def _target(version: int | None) -> str:
+    return "nothing" if version is None else f"version {version}"
 
 
 def _unsealed(source: str, table: sa.Table, after: int) -> sa.Select[Any]:

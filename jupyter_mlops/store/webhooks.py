@@ -24,7 +24,7 @@ from jupyter_mlops.store.registry import Model
 
 KEPT_MS = 30 * 24 * 3600 * 1000
 """How long what became of a message is to be seen."""
-_MOST_CONSUMERS = 100
+MOST_CONSUMERS = 100
 
 _hook = schema_telling.webhook.c
 _delivery = schema_telling.webhook_delivery.c
@@ -51,21 +51,60 @@ def announce(
     """Tell what happened to a model: live views, and the webhooks of its owner. The model is locked."""
     told = dict(detail) if detail else None
     events.add_events(connection, Event(kind, model.owner, model.name, at, told, restricted=model.restricted))
-    hooks = connection.execute(
-        sa.select(_hook.id, _hook.events_json).where(
-            _hook.owner == model.owner, sa.or_(_hook.model_id.is_(None), _hook.model_id == model.id)
-        )
-    )
-    asking = [row[0] for row in hooks if wants(msgspec.json.decode(row[1], type=tuple[str, ...]), kind)]
+    asking = [hook for hook, _ in _asking(connection, kind, [model.owner], model.id)]
     if not asking:
         return
     data: dict[str, Json] = dict(detail or {})
     alias = data.get("alias")
     if isinstance(alias, str):
         # Who uses a model is its owner's to know: live views are for all who may read.
-        users: list[Json] = list(consumers.of_alias(connection, model.id, alias, _MOST_CONSUMERS))
+        users: list[Json] = list(consumers.of_alias(connection, model.id, alias, MOST_CONSUMERS))
         data["consumers"] = users
     connection.execute(sa.insert(_DELIVERIES), [_message(hook, model, kind, at, user, data) for hook in asking])
+
+
+def tell_persons(
+    connection: Connection,
+    model: Model,
+    kind: str,
+    at: int,
+    user: str,
+    detail: Mapping[str, Json],
+    whom: Sequence[str],
+) -> None:
+    """Tell each of some persons what concerns them: in live views, which show it to them only, and by webhooks of their
+    own. The model is locked.
+
+    Who of them belongs to a group is known when a live view asks, and not here; so what is restricted to a group goes
+    to nobody's webhook.
+    """
+    events.add_events(
+        connection,
+        *(
+            Event(
+                *(kind, model.owner, model.name, at, {**detail, "user": user, "for": person}),
+                restricted=model.restricted,
+            )
+            for person in whom
+        ),
+    )
+    if not model.restricted:
+        hooks = _asking(connection, kind, whom, None)
+        rows = [_message(hook, model, kind, at, user, {**detail, "for": person}) for hook, person in hooks]
+        if rows:
+            connection.execute(sa.insert(_DELIVERIES), rows)
+
+
+def _asking(connection: Connection, kind: str, owners: Sequence[str], model_id: str | None) -> list[tuple[str, str]]:
+    """The ids and owners of the webhooks that want a kind of event: those about everything, and about one model."""
+    query = sa.select(_hook.id, _hook.owner, _hook.events_json).where(
+        among(_hook.owner, "owners", owners), sa.or_(_hook.model_id.is_(None), _hook.model_id == model_id)
+    )
+    return [
+        (row[0], row[1])
+        for row in connection.execute(query)
+        if wants(msgspec.json.decode(row[2], type=tuple[str, ...]), kind)
+    ]
 
 
 def _message(hook: str, model: Model, kind: str, at: int, user: str, data: Mapping[str, Json]) -> Mapping[str, Any]:

@@ -238,6 +238,7 @@ def _declared() -> Iterator[Operation]:
         ("request", "POST", "promotions", write),
         ("search", "POST", "search/promotions", read),
         ("history", "GET", "promotions/history", read),
+        ("waiting", "GET", "promotions/waiting", read),
         ("rollback", "POST", "promotions/rollback", write),
         ("override", "POST", "promotions/override", admin),
         ("get", "GET", "promotions/{request_id}", read),

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from jupyter_mlops.core.checks import CheckJob, CheckResult
 from jupyter_mlops.core.policy import Policy, PolicyVersion
-from jupyter_mlops.core.promotion import AliasPeriod, Promotion, PromotionEvidence, PromotionState
+from jupyter_mlops.core.promotion import AliasPeriod, Promotion, PromotionEvidence, PromotionState, Waiting
 from jupyter_mlops.core.records import DEFAULT_PAGE, Page
 
 
@@ -58,6 +58,10 @@ class Promotions(Protocol):
     ) -> Page[Promotion]:
         """Requests, rollbacks and overrides, newest first. ``state`` is the one written down: a request whose time is
         over may be among the open ones until the service has looked, and says itself that it has expired."""
+
+    def waiting(self) -> Waiting:
+        """What waits for the caller: open requests that they may decide about and have not spoken about, and comments
+        that mention them. One answer, for a badge; where a credential decides nothing, what waits for its person."""
 
     def evidence(self, request_id: str) -> PromotionEvidence:
         """All that a reviewer needs. Who may decide sees the runs of the candidate and the champion here, whoever owns

@@ -203,9 +203,11 @@ class Runs(Protocol):
     ) -> Page[MetricPoint]:
         """The points of one metric as logged, an identical (step, timestamp, value) once."""
 
-    def sampled(self, run_id: str, key: str, width: int) -> tuple[MetricPoint, ...]:
+    def sampled(
+        self, run_id: str, key: str, width: int, *, first: int | None = None, last: int | None = None
+    ) -> tuple[MetricPoint, ...]:
         """At most ``4 * width`` points of a history, ordered by step, that keep every bucket's first, last, least and
-        greatest value (M4: Jugel et al., VLDB 2014)."""
+        greatest value (M4: Jugel et al., VLDB 2014); of the steps ``first`` to ``last`` only, where given."""
 
     def watermark(self, stream: str) -> int:
         """The highest position of ``stream`` that was applied; 0 for an unknown stream, and for one that another user

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import io
 import json
 from collections.abc import Iterator
@@ -81,6 +82,20 @@ def test_what_is_said_of_a_request(mlops: Mlops, unchecked: Tracker) -> None:
     other = unchecked.promotions.request("churn", 2).request_id
     assert "is withdrawn" in mlops("requests", "withdraw", other).stdout
     assert len(document(mlops("requests", "list", "--all", "--json").stdout)) == 2
+
+
+def test_what_waits_is_shown(mlops: Mlops, unchecked: Tracker) -> None:
+    assert "Nothing waits for you" in mlops("requests", "waiting").stderr
+    request = unchecked.promotions.request("churn", 1).request_id
+    me = getpass.getuser()
+    unchecked.promotions.comment(request, f"@{me} how does it look?")
+    shown = mlops("requests", "waiting").stdout
+    assert "1 more must approve" in shown
+    assert f"{request[:12]} churn@production, ada mentions you: @{me} how does it look?" in shown
+    found = document(mlops("requests", "waiting", "--json").stdout)
+    assert [each["request_id"] for each in found["decide"]] == [request]
+    mlops("requests", "approve", request)
+    assert "Nothing waits for you" in mlops("requests", "waiting").stderr
 
 
 def test_promote_asks_or_moves(mlops: Mlops, unchecked: Tracker) -> None:

@@ -148,6 +148,8 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     admin.models.register(thing.model, run.run_id, "model", tags={"a": "b"})
     admin.models.set_alias(thing.model, "prod", 1)
     request = admin.promotions.request(thing.model, 1)
+    everyone = dict.fromkeys(actor.principal.name for actor in ACTORS.values())
+    member.promotions.comment(request.request_id, " ".join(f"@{name}" for name in everyone))
     admin.models.restrict(thing.model, True)
     thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
     hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
@@ -346,6 +348,9 @@ CASES: dict[str, Case] = {
             or it.request_id in {each.request_id for each in t.promotions.search(model=it.model, state="open").items}
         ),
         of_model=True,
+    ),
+    "promotions.waiting": listing(
+        lambda t, it: it.request_id in {each.request_id for each in t.promotions.waiting().mentions}, of_model=True
     ),
     "promotions.evidence": model(SEES, lambda t, it, _: t.promotions.evidence(it.request_id)),
     "promotions.history": model(SEES, lambda t, it, _: t.promotions.history(it.model)),

@@ -140,6 +140,14 @@ def test_a_limit_out_of_range_is_refused(tracker: Tracker, start: Start, limit: 
         tracker.runs.sampled(start().run_id, "m", 0)
 
 
+@pytest.mark.parametrize("bound", ["first", "last"])
+def test_a_step_that_is_none_is_refused(tracker: Tracker, start: Start, bound: str) -> None:
+    run = start()
+    tracker.runs.log(run.run_id, batch([(0, 0, 0.0)]))
+    with pytest.raises(InvalidValue, match=bound):
+        tracker.runs.sampled(run.run_id, "m", 10, **{bound: 0.5})  # type: ignore[arg-type]
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 3), st.floats(-10, 10) | st.just(math.nan)), max_size=120),
@@ -164,6 +172,32 @@ def test_samples_keep_first_last_least_and_greatest(
     assert (min(shown, default=0), max(shown, default=0)) == (min(numbers, default=0), max(numbers, default=0))
     if len(logged) <= 4 * width:
         assert len(sampled) == len(logged)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 3), st.floats(-10, 10) | st.just(math.nan)), max_size=120),
+    st.none() | st.integers(-60, 60),
+    st.none() | st.integers(-60, 60),
+)
+def test_a_range_of_steps_is_sampled_as_if_it_were_all(
+    tracker: Tracker, experiment: Experiment, points: list[Triple], first: int | None, last: int | None
+) -> None:
+    inside = [p for p in points if (first is None or p[0] >= first) and (last is None or p[0] <= last)]
+    whole, part = (
+        tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=batch(some)))
+        for some in (points, inside)
+    )
+    sampled = tracker.runs.sampled(whole.run_id, "m", 5, first=first, last=last)
+    assert list(map(repr, sampled)) == list(map(repr, tracker.runs.sampled(part.run_id, "m", 5)))
+
+
+def test_steps_at_the_ends_of_64_bits_are_sampled(tracker: Tracker, start: Start) -> None:
+    run = start()
+    ends = [-(2**63), -1, 0, 1, 2, 3, 2**63 - 1]
+    tracker.runs.log(run.run_id, batch((step, 0, 1.0) for step in ends))
+    steps = [point.step for point in tracker.runs.sampled(run.run_id, "m", 1, first=-(2**63), last=2**63 - 1)]
+    assert steps == [-(2**63), 2**63 - 1]
 
 
 def test_a_series_is_a_history_in_one_piece(tracker: Tracker, start: Start) -> None:

@@ -25,7 +25,7 @@ def add(database: Database, count: int, start: int = 0) -> None:
 
 
 def move(database: Database) -> None:
-    row = {"model_id": "m", "model": "churn", "alias": "production", "version": 1, "replaced": None}
+    row = {"model_id": "m", "model": "churn", "alias": "production", "version": None, "replaced": 1}
     with database.write() as connection:
         connection.execute(schema.alias_move.insert(), row | {"moved_by": "ann", "at": NOW, "reason": ""})
 

@@ -6,7 +6,7 @@ handing it over, deleting it with a policy of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -15,10 +15,10 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.access import GROUP_PREFIX, Scope
 from jupyter_mlops.core.errors import Conflict, NotFound, PermissionDenied
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicyVersion, weakened
-from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import AliasMove, Json
-from jupyter_mlops.store import events, policies, promotions, registry, webhooks
+from jupyter_mlops.store import consumers, events, policies, registry, webhooks
 from jupyter_mlops.store.registry import Model
+from jupyter_mlops.store.webhooks import MOST_CONSUMERS
 from jupyter_mlops.tracker.embedded._context import Context
 
 Target = tuple[str, int]
@@ -57,6 +57,9 @@ def move(
     announce(context, connection, "model.changed", model)
     detail: dict[str, Json] = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
     announce(context, connection, "alias.moved", model, detail, done.user)
+    users = consumers.of_alias(connection, model.id, alias, MOST_CONSUMERS)
+    whom = [each for each in users if each not in (done.user, context.principal.name)]
+    tell_persons(context, connection, "consumed.moved", model, whom, detail, done.user)
     audit(context, connection, "alias.set" if after else "alias.delete", model.name, detail)
     return number
 
@@ -71,6 +74,21 @@ def announce(
 ) -> None:
     """Tell who watches, and the webhooks. ``user`` is who did it, if not the caller."""
     webhooks.announce(connection, model, kind, context.clock(), user or context.principal.name, detail)
+
+
+def tell_persons(
+    context: Context,
+    connection: Connection,
+    kind: str,
+    model: Model,
+    whom: Sequence[str],
+    detail: Mapping[str, Json],
+    user: str | None = None,
+) -> None:
+    """Tell each of some persons what concerns them. ``user`` is who did it, if not the caller."""
+    if whom:
+        at, by = context.clock(), user or context.principal.name
+        webhooks.tell_persons(connection, model, kind, at, by, detail, whom)
 
 
 def audit(context: Context, connection: Connection, action: str, target: str, detail: Json = None) -> None:
@@ -147,17 +165,6 @@ def require_no_weaker(context: Context, model: Model, before: Policy, after: Pol
     if found:
         _for_administrators(context, model, f"{doing} would weaken its policy ({'; '.join(found)})")
     return found
-
-
-def end_requests(
-    context: Context, connection: Connection, model: Model, outcome: str, version: int | None = None
-) -> None:
-    """Close the open requests for a model that is deleted, or for a ``version`` of it."""
-    now = context.clock()
-    for request in promotions.load(connection, promotions.open_ids(connection, model.id)):
-        if version is None or request.version == version:
-            by = context.principal.name
-            promotions.close(connection, request.request_id, PromotionState.SUPERSEDED, now, by=by, outcome=outcome)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class EmbeddedChecks:
             deciding.tell(
                 *(self._context, connection, model, request, "promotion.checked"),
                 check=known.name,
+                job_id=job_id,
                 verdict=verdict,
                 summary=known.summary,
             )
@@ -87,11 +88,12 @@ class EmbeddedChecks:
                 raise Conflict(f"request {request_id} is {request.state.value}")
             user = self._context.principal.name
             known = msgspec.structs.replace(checked_result, reported_by=user, self_reported=True)
-            checkjobs.add_reported(connection, request_id, request.round, known)
+            job_id = checkjobs.add_reported(connection, request_id, request.round, known)
             promotions.update(connection, request_id, deciding.latest_time(self._context, connection))
             deciding.tell(
                 *(self._context, connection, model, request, "promotion.self_reported"),
                 check=known.name,
+                job_id=job_id,
                 verdict=known.verdict.value,
             )
 

@@ -6,13 +6,16 @@ or the last check) asks here with the model locked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.policy import CheckRule, Policy, rules_of
+from jupyter_mlops.core.access import GROUP_PREFIX, Principal
+from jupyter_mlops.core.policy import UNPROTECTED, CheckRule, Policy, rules_of
 from jupyter_mlops.core.promotion import Promotion, PromotionState, missing
 from jupyter_mlops.core.records import Json
-from jupyter_mlops.store import promotions, registry
+from jupyter_mlops.store import policies, promotions, registry, requestseals
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded import aliases
 from jupyter_mlops.tracker.embedded._context import Context
@@ -23,10 +26,24 @@ def latest_time(context: Context, connection: Connection) -> int:
     return max(context.clock(), promotions.latest(connection))
 
 
+def known_by(principal: Principal) -> tuple[str, ...]:
+    """What a reviewer is known by: the person, then their groups as ``group:NAME``."""
+    return (principal.person, *sorted(GROUP_PREFIX + group for group in principal.groups))
+
+
 def policies_for(connection: Connection, model: Model, request: Promotion) -> list[Policy]:
     """What a request is judged by: the policy it was made under, and the one in force."""
-    now = aliases.policy_of(connection, model)
-    return [request.policy] if now == request.policy else [request.policy, now]
+    return judging(connection, [(model, request)])[0]
+
+
+def judging(connection: Connection, requests: Sequence[tuple[Model, Promotion]]) -> list[list[Policy]]:
+    """As :func:`policies_for`, of many requests."""
+    in_force = policies.in_force_of(connection, list({model.id: model for model, _ in requests}.values()))
+    found = []
+    for model, request in requests:
+        now = in_force[model.id].policy or UNPROTECTED
+        found.append([request.policy] if now == request.policy else [request.policy, now])
+    return found
 
 
 def pointed_at(connection: Connection, model: Model, alias: str) -> int | None:
@@ -37,15 +54,26 @@ def pointed_at(connection: Connection, model: Model, alias: str) -> int | None:
 
 def with_missing(connection: Connection, model: Model, request: Promotion, now: int) -> Promotion:
     """The request as it stands: what it lacks, and that it has expired when nobody has written that down yet."""
-    request = msgspec.structs.replace(request, model=model.name)
-    if request.state is not PromotionState.OPEN:
-        return request
-    if request.expires <= now:
-        return msgspec.structs.replace(request, state=PromotionState.EXPIRED, outcome="nobody decided in time")
-    lacking = missing(
-        request, policies_for(connection, model, request), pointed_at(connection, model, request.alias), now
-    )
-    return msgspec.structs.replace(request, missing=lacking)
+    return all_with_missing(connection, [(model, request)], now)[0]
+
+
+def all_with_missing(connection: Connection, requests: Sequence[tuple[Model, Promotion]], now: int) -> list[Promotion]:
+    """As :func:`with_missing`, many at once."""
+    models = [model for model, request in requests if request.state is PromotionState.OPEN]
+    judged_by = judging(connection, requests) if models else []
+    pointed = registry.aliases_of(connection, {model.id for model in models}) if models else {}
+    found = []
+    for number, (model, request) in enumerate(requests):
+        shown = msgspec.structs.replace(request, model=model.name)
+        if request.state is not PromotionState.OPEN:
+            pass
+        elif request.expires <= now:
+            shown = msgspec.structs.replace(shown, state=PromotionState.EXPIRED, outcome="nobody decided in time")
+        else:
+            lacking = missing(request, judged_by[number], pointed.get((model.id, request.alias)), now)
+            shown = msgspec.structs.replace(shown, missing=lacking)
+        found.append(shown)
+    return found
 
 
 def settle(context: Context, connection: Connection, model: Model, request: Promotion, by: str | None) -> bool:
@@ -54,9 +82,9 @@ def settle(context: Context, connection: Connection, model: Model, request: Prom
     ``by`` is who made it complete; None for a check.
     """
     now = latest_time(context, connection)
-    policies = policies_for(connection, model, request)
+    judged_by = policies_for(connection, model, request)
     before = registry.alias_target(connection, model.id, request.alias)
-    if missing(request, policies, None if before is None else before[1], now) or request.version is None:
+    if missing(request, judged_by, None if before is None else before[1], now) or request.version is None:
         return False
     after = (aliases.require_version(connection, model, request.version), request.version)
     number = aliases.move(
@@ -76,11 +104,22 @@ def settle(context: Context, connection: Connection, model: Model, request: Prom
     return True
 
 
-def tell(context: Context, connection: Connection, model: Model, request: Promotion, kind: str, **detail: Json) -> None:
-    """Tell who watches, and put it on record."""
+def tell(
+    context: Context,
+    connection: Connection,
+    model: Model,
+    request: Promotion,
+    kind: str,
+    *,
+    job_id: str | None = None,
+    **detail: Json,
+) -> None:
+    """Tell who watches, and put it on record with what the request has become by it: call it when that is written.
+    ``job_id`` is of the check whose result it is."""
     known = {"request_id": request.request_id, "alias": request.alias, **detail}
     aliases.announce(context, connection, kind, model, known)
-    aliases.audit(context, connection, kind, model.name, known)
+    sealed = requestseals.entry(connection, request.request_id, job_id)
+    aliases.audit(context, connection, kind, model.name, known | sealed)
 
 
 def expire(context: Context, connection: Connection, model: Model) -> int:
@@ -96,6 +135,16 @@ def expire(context: Context, connection: Connection, model: Model) -> int:
         promotions.close(connection, request.request_id, PromotionState.EXPIRED, now, by=None, outcome=outcome)
         tell(context, connection, model, request, "promotion.expired")
     return len(over)
+
+
+def supersede(context: Context, connection: Connection, model: Model, outcome: str, version: int | None = None) -> None:
+    """Close the open requests for a model that is to be deleted, or for a ``version`` of it; the model is locked."""
+    now = latest_time(context, connection)
+    for request in promotions.load(connection, promotions.open_ids(connection, model.id)):
+        if version is None or request.version == version:
+            by = context.principal.name
+            promotions.close(connection, request.request_id, PromotionState.SUPERSEDED, now, by=by, outcome=outcome)
+            tell(context, connection, model, request, "promotion.superseded", reason=outcome)
 
 
 def rules_for(connection: Connection, model: Model, request: Promotion) -> tuple[CheckRule, ...]:

@@ -47,6 +47,8 @@ class Feed:
             reached = shares.reached_among(connection, experiments, reach) if experiments else frozenset()
 
         def may_know(event: Event) -> bool:
+            if event.addressee not in (None, principal.name, principal.person):
+                return False
             if event.experiment_id is not None:
                 return event.experiment_id in reached
             return sees_model(principal, event.owner, event.restricted)

@@ -36,7 +36,7 @@ from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
-from jupyter_mlops.tracker.embedded import aliases
+from jupyter_mlops.tracker.embedded import aliases, deciding
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
 from jupyter_mlops.tracker.embedded.model_cards import EmbeddedModelCards
 from jupyter_mlops.tracker.embedded.receiving import Reader
@@ -124,7 +124,7 @@ class EmbeddedModels(EmbeddedModelCards):
             if left:
                 raise Conflict(f"{named(name)} still has the aliases {', '.join(left)}: delete them first")
             aliases.require_name_kept(self._context, connection, model, "deleting it")
-            aliases.end_requests(self._context, connection, model, "the model was deleted")
+            deciding.supersede(self._context, connection, model, "the model was deleted")
             registry.delete(connection, model.id)
             self._event(connection, "model.deleted", model)
             self._audit(connection, "model.delete", name)
@@ -269,7 +269,7 @@ class EmbeddedModels(EmbeddedModelCards):
                     f"the alias {pointing[0]!r} points at {named(name, version)}: move or delete the alias first"
                 )
             registry.delete_version(connection, version_id)
-            aliases.end_requests(self._context, connection, model, "the candidate was deleted", version)
+            deciding.supersede(self._context, connection, model, "the candidate was deleted", version)
             self._touch(connection, model)
             self._audit(connection, "version.delete", name, {"version": version})
 

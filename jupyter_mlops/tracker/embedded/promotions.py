@@ -9,9 +9,10 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access, values
-from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, Principal, Scope
+from jupyter_mlops.core.access import SERVICE_PREFIX, Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, PermissionDenied, UnsafeModel
+from jupyter_mlops.core.formats import abridged
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.policy import DAY_MS
 from jupyter_mlops.core.promotion import (
@@ -23,6 +24,7 @@ from jupyter_mlops.core.promotion import (
     Review,
     ReviewComment,
     ReviewVerdict,
+    Waiting,
     may_not_approve,
     mentions,
     nobody_could,
@@ -36,6 +38,11 @@ from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded import aliases, deciding
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
+
+LONGEST_TOLD = 500
+"""Characters of a comment that who is mentioned in it is told at once."""
+MOST_MENTIONED = 20
+"""How many of those whom a comment mentions are told."""
 
 
 @checked
@@ -115,6 +122,9 @@ class EmbeddedPromotions:
             deciding.tell(
                 self._context, connection, model, request, "promotion.commented", mentions=list(comment.mentions)
             )
+            told = {"request_id": request_id, "alias": request.alias, "text": abridged(text, LONGEST_TOLD)}
+            whom = [each for each in comment.mentions if each != user][:MOST_MENTIONED]
+            aliases.tell_persons(self._context, connection, "promotion.mentioned", model, whom, told)
             return self._present(connection, model, request_id)
 
     # --- reading ---
@@ -148,11 +158,15 @@ class EmbeddedPromotions:
                 page_token=page_token,
             )
             now = deciding.latest_time(self._context, connection)
-            found = [
-                deciding.with_missing(connection, self._model(connection, request.request_id), request, now)
-                for request in promotions.load(connection, page.items)
-            ]
+            models = promotions.models_of(connection, page.items)
+            requests = [(models[each.request_id], each) for each in promotions.load(connection, page.items)]
+            found = deciding.all_with_missing(connection, requests, now)
         return Page(items=tuple(found), next_page_token=page.next_page_token)
+
+    def waiting(self) -> Waiting:
+        from jupyter_mlops.tracker.embedded.waiting import waiting
+
+        return waiting(self._context)
 
     def evidence(self, request_id: str) -> PromotionEvidence:
         from jupyter_mlops.tracker.embedded.promotionevidence import evidence
@@ -186,7 +200,7 @@ class EmbeddedPromotions:
             current = deciding.pointed_at(connection, model, request.alias)
             if current != request.champion:
                 raise Conflict(f"request {request_id}: {stale(request, current)}")
-            owners = self._owners()
+            owners = deciding.known_by(self._context.principal)
             policies = deciding.policies_for(connection, model, request)
             if (refusal := may_not_approve(request, policies, owners)) is not None:
                 raise PermissionDenied(f"request {request_id}: {refusal}")
@@ -330,15 +344,11 @@ class EmbeddedPromotions:
         target = registry.alias_target(connection, model.id, alias)
         return None if target is None else registry.load_versions(connection, [target[0]])[0]
 
-    def _owners(self) -> tuple[str, ...]:
-        principal = self._context.principal
-        return (principal.person, *sorted(GROUP_PREFIX + group for group in principal.groups))
-
     def _add_review(
         self, connection: Connection, model: Model, request: Promotion, verdict: ReviewVerdict, reason: str
     ) -> None:
         now = deciding.latest_time(self._context, connection)
-        owners = self._owners()
+        owners = deciding.known_by(self._context.principal)
         review = Review(user=owners[0], owners=owners[1:], verdict=verdict, reason=reason, at=now, round=request.round)
         promotions.add_review(connection, request.request_id, review)
         promotions.update(connection, request.request_id, now)

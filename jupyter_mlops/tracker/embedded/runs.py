@@ -151,11 +151,13 @@ class EmbeddedRuns:
             values.check_key(key, "metric")
             return histories.page(connection, run_id, key, limit, page_token)
 
-    def sampled(self, run_id: str, key: str, width: int) -> tuple[MetricPoint, ...]:
+    def sampled(
+        self, run_id: str, key: str, width: int, *, first: int | None = None, last: int | None = None
+    ) -> tuple[MetricPoint, ...]:
         with self._context.read() as connection:
             self._allowed(connection, run_id, Scope.READ)
             values.check_key(key, "metric")
-            return histories.sampled(connection, run_id, key, width)
+            return histories.sampled(connection, run_id, key, width, first, last)
 
     def watermark(self, stream: str) -> int:
         check_position(StreamPosition(stream, 1))

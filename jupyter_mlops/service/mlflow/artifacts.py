@@ -1,0 +1,229 @@
+"""Files by proxy. The root of all has experiments, in these runs, in these ``artifacts``; and the files of versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import msgspec
+
+from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.records import Artifact
+from jupyter_mlops.core.values import short
+from jupyter_mlops.service.content import DownloadHandler
+from jupyter_mlops.service.mlflow import messages
+from jupyter_mlops.service.mlflow.handler import DialectHandler
+from jupyter_mlops.service.mlflow.messages import Answer, Message
+from jupyter_mlops.service.mlflow.runs import OfRun, found
+from jupyter_mlops.service.mlflow.words import VERSIONS, FileInfo, run_uri
+from jupyter_mlops.service.receiving import ReceivingHandler
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
+
+_RUN = re.compile(r"[^/]+/([^/]+)/artifacts(?:/(.*))?", re.DOTALL)
+_VERSION = re.compile(rf"{VERSIONS}/([^/]+)/([0-9]{{1,10}})(?:/(.*))?", re.DOTALL)
+
+
+class Listed(Answer, frozen=True, kw_only=True):
+    files: tuple[FileInfo, ...] = ()
+
+
+class ListedInRun(Answer, frozen=True, kw_only=True):
+    root_uri: str
+    files: tuple[FileInfo, ...] = ()
+
+
+class List(Message, frozen=True, kw_only=True):
+    path: str = ""
+
+
+class ListInRun(OfRun, frozen=True, kw_only=True):
+    path: str = ""
+
+
+class Files(Protocol):
+    """A folder of the proxied tree that has files, and is somebody's."""
+
+    def found(self, path: str) -> tuple[Artifact, Reader]: ...
+
+    def list(self, path: str) -> Sequence[Artifact]: ...
+
+    def receive(self, path: str) -> Receiving[Any]: ...
+
+    def delete(self, path: str) -> None: ...
+
+
+class RunFiles:
+    """The files of a run, or those below ``folder`` of it."""
+
+    def __init__(self, tracker: EmbeddedTracker, run_id: str, folder: str = "") -> None:
+        self._artifacts = tracker.artifacts
+        self._run_id = run_id
+        self._folder = folder
+
+    def found(self, path: str) -> tuple[Artifact, Reader]:
+        return self._artifacts.found(self._run_id, self._inside(path))
+
+    def list(self, path: str) -> Sequence[Artifact]:
+        return self._artifacts.list(self._run_id, self._inside(path))
+
+    def receive(self, path: str) -> Receiving[Any]:
+        return self._artifacts.receive(self._run_id, self._inside(path))
+
+    def delete(self, path: str) -> None:
+        inside = self._inside(path)
+        for each in [inside] if inside else [file.path for file in self._artifacts.list(self._run_id)]:
+            self._artifacts.delete(self._run_id, each)
+
+    def _inside(self, path: str) -> str:
+        return "/".join(part for part in (self._folder, path) if part)
+
+
+class VersionFiles:
+    """The files of a version, which never change."""
+
+    def __init__(self, tracker: EmbeddedTracker, name: str, version: int) -> None:
+        self._models = tracker.models
+        self._name = name
+        self._version = version
+
+    def found(self, path: str) -> tuple[Artifact, Reader]:
+        return self._models.found(self._name, self._version, path)
+
+    def list(self, path: str) -> Sequence[Artifact]:
+        prefix = f"{path}/" if path else ""
+        there: dict[str, Artifact] = {}
+        for file in self._models.files(self._name, self._version):
+            if file.path.startswith(prefix):
+                first, slash, _ = file.path[len(prefix) :].partition("/")
+                there[first] = Artifact(path=prefix + first, is_folder=True) if slash else file
+        return list(there.values())
+
+    def receive(self, path: str) -> Receiving[Any]:
+        raise self._unchangeable(path)
+
+    def delete(self, path: str) -> None:
+        raise self._unchangeable(path)
+
+    def _unchangeable(self, path: str) -> InvalidValue:
+        return InvalidValue(
+            f"the files of version {self._version} of {self._name!r} never change, nor does {path!r}: register another"
+        )
+
+
+def place_of(tracker: EmbeddedTracker, path: str) -> tuple[Files, str]:
+    """What a path below the root of all artifacts is in, and the path in that; ``NotFound`` for any other."""
+    path = safe_path(path.strip("/"))
+    version = _VERSION.fullmatch(path)
+    if version is not None:
+        return VersionFiles(tracker, version[1], int(version[2])), version[3] or ""
+    run = _RUN.fullmatch(path)
+    if run is not None:
+        return RunFiles(tracker, run[1]), run[2] or ""
+    raise NotFound(f"there is no artifact {short(path)}: a run's are at EXPERIMENT_ID/RUN_ID/artifacts/PATH")
+
+
+def safe_path(path: str) -> str:
+    """The path, which leads nowhere else."""
+    if any(part in (".", "..") for part in path.split("/")) or path.startswith("/") or "\0" in path:
+        raise InvalidValue("Invalid path")
+    return path
+
+
+def listed(files: Sequence[Artifact], *, start: int = 0) -> tuple[FileInfo, ...]:
+    """Files as they are answered, by their paths from the character ``start`` on."""
+    return tuple(FileInfo(path=file.path[start:], is_dir=file.is_folder, file_size=file.size) for file in files)
+
+
+def list_in_run(tracker: EmbeddedTracker, asked: ListInRun) -> ListedInRun:
+    path = safe_path(asked.path.rstrip("/"))
+    run = found(tracker, asked.run)
+    return ListedInRun(root_uri=run_uri(run), files=listed(tracker.artifacts.list(run.run_id, path)))
+
+
+def list_by_path(tracker: EmbeddedTracker, asked: List) -> Listed:
+    try:
+        files, path = place_of(tracker, asked.path)
+        there = files.list(path)
+    except NotFound:
+        # As of any folder that is not there.
+        return Listed()
+    return Listed(
+        files=tuple(msgspec.structs.replace(file, path=file.path.rpartition("/")[2]) for file in listed(there))
+    )
+
+
+class ArtifactHandler(DownloadHandler, DialectHandler, ReceivingHandler):
+    """Files by their paths below the root of all artifacts."""
+
+    scopes = MappingProxyType({"GET": Scope.READ, "PUT": Scope.WRITE, "DELETE": Scope.WRITE})
+
+    def receive(self) -> Receiving[Any]:
+        files, path = place_of(self.tracker, self.path_kwargs["path"])
+        return files.receive(path)
+
+    def give(self, value: Any) -> None:  # noqa: ARG002 - MLflow answers an upload with nothing
+        self.answer(messages.NOTHING)
+
+    async def get(self, path: str) -> None:
+        await self.answered(self._send(partial(self._found, path)))
+
+    async def head(self, path: str) -> None:
+        await self.get(path)
+
+    async def delete(self, path: str) -> None:
+        await self.answered(self._delete(path))
+
+    def _found(self, path: str) -> tuple[Artifact, Reader]:
+        files, inside = place_of(self.tracker, path)
+        return files.found(inside)
+
+    async def _delete(self, path: str) -> None:
+        def delete() -> None:
+            files, inside = place_of(self.tracker, path)
+            files.delete(inside)
+
+        await self.call(delete)
+        self.answer(messages.NOTHING)
+
+
+class NamedArtifactHandler(DownloadHandler, DialectHandler):
+    """A file of a run (``run_id``) or of a version (``name``, ``version``), by ``path`` in the query."""
+
+    scopes = MappingProxyType({"GET": Scope.READ})
+
+    def initialize(self, service: Any, find: Callable[[EmbeddedTracker, dict[str, str]], tuple[Files, str]]) -> None:  # type: ignore[override]
+        super().initialize(service)
+        self._find = find
+
+    async def get(self, **parts: str) -> None:
+        await self.answered(self._get(parts))
+
+    async def _get(self, parts: dict[str, str]) -> None:
+        given = {**self.query(), **parts}
+
+        def find() -> tuple[Artifact, Reader]:
+            files, path = self._find(self.tracker, given)
+            return files.found(safe_path(path))
+
+        await self._send(find)
+
+
+def in_run(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]:
+    asked = messages.convert(given, ListInRun)
+    return RunFiles(tracker, asked.run), asked.path
+
+
+def in_version(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]:
+    asked = messages.convert(given, _OfVersion)
+    return VersionFiles(tracker, asked.name, asked.version), asked.path
+
+
+class _OfVersion(Message, frozen=True, kw_only=True):
+    name: str
+    version: int
+    path: str

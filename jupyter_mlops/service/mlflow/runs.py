@@ -1,0 +1,331 @@
+"""Runs. What MLflow keeps in tags and is a field of a run here (its name, its parent, what was executed) is told in
+both ways, and may be set in MLflow's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from jupyter_mlops.core import values
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.records import (
+    LARGEST_PAGE,
+    Batch,
+    Input,
+    MetricSummary,
+    NewRun,
+    Param,
+    Run,
+    RunChange,
+)
+from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, missing, named, number
+from jupyter_mlops.service.mlflow.words import (
+    KeyValue,
+    Pair,
+    experiment_of,
+    experiments_of,
+    run_uri,
+    status_of,
+    view_of,
+)
+from jupyter_mlops.store.calls import RunCall
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+
+RUN_NAME = "mlflow.runName"
+USER = "mlflow.user"
+SOURCE = "mlflow.source.name"
+PARENT = "mlflow.parentRunId"
+CONTEXT = "mlflow.data.context"
+_UNKNOWN = "unknown"
+
+_NUMERAL = 25
+"""Characters of the longest number that is taken for one."""
+
+
+class MetricAnswer(Answer, frozen=True, kw_only=True):
+    key: str
+    value: float | str
+    timestamp: int
+    step: int = 0
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+    model_id: str | None = None
+    run_id: str | None = None
+
+
+class DatasetAnswer(Answer, frozen=True, kw_only=True):
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+
+class InputAnswer(Answer, frozen=True, kw_only=True):
+    dataset: DatasetAnswer
+    tags: tuple[Pair, ...] = ()
+
+
+class Inputs(Answer, frozen=True, kw_only=True):
+    dataset_inputs: tuple[InputAnswer, ...] = ()
+
+
+class Info(Answer, frozen=True, kw_only=True):
+    run_id: str
+    run_uuid: str
+    run_name: str
+    experiment_id: str
+    user_id: str
+    status: str
+    start_time: int
+    end_time: int | None = None
+    artifact_uri: str
+    lifecycle_stage: str
+
+
+class Data(Answer, frozen=True, kw_only=True):
+    metrics: tuple[MetricAnswer, ...] = ()
+    params: tuple[Pair, ...] = ()
+    tags: tuple[Pair, ...] = ()
+
+
+class RunAnswer(Answer, frozen=True, kw_only=True):
+    info: Info
+    data: Data
+    inputs: Inputs
+
+
+class Found(Answer, frozen=True, kw_only=True):
+    run: RunAnswer
+
+
+class Changed(Answer, frozen=True, kw_only=True):
+    run_info: Info
+
+
+class Listed(Answer, frozen=True, kw_only=True):
+    runs: tuple[RunAnswer, ...] = ()
+    next_page_token: str | None = None
+
+
+class OfRun(Message, frozen=True, kw_only=True):
+    """Base of what is asked about one run, by its id or by the name that this had before."""
+
+    run_id: str = ""
+    run_uuid: str = ""
+
+    @property
+    def run(self) -> str:
+        found = self.run_id or self.run_uuid
+        if not found:
+            raise missing("run_id")
+        return found
+
+
+class Create(Message, frozen=True, kw_only=True):
+    experiment_id: str = "0"
+    user_id: str = ""
+    run_name: str = ""
+    start_time: int | None = None
+    tags: tuple[KeyValue, ...] = ()
+
+
+class Update(OfRun, frozen=True, kw_only=True):
+    status: int | str | None = None
+    end_time: int | None = None
+    run_name: str | None = None
+
+
+class Search(Message, frozen=True, kw_only=True):
+    experiment_ids: tuple[str, ...] = ()
+    filter: str = ""
+    run_view_type: int | str | None = None
+    max_results: int = 1000
+    order_by: tuple[str, ...] = ()
+    page_token: str | None = None
+
+
+class DeleteTag(OfRun, frozen=True, kw_only=True):
+    key: str
+
+
+def create(tracker: EmbeddedTracker, asked: Create) -> Sequence[RunCall]:
+    tags = {tag.key: tag.value for tag in asked.tags}
+    name = asked.run_name or tags.pop(RUN_NAME, "")
+    tags.pop(RUN_NAME, None)
+    parent = tags.get(PARENT)
+    parent = tags.pop(PARENT) if is_id(parent) else None
+    if asked.user_id:
+        tags.setdefault(USER, asked.user_id)
+    new = NewRun(
+        experiment_id=experiment_of(tracker, asked.experiment_id or "0"),
+        name=name or None,
+        start_time=asked.start_time,
+        parent_run_id=parent,
+        source=tags.pop(SOURCE, ""),
+        batch=Batch(tags=tuple(values.tag(key, value) for key, value in tags.items())),
+    )
+    return (tracker.run_calls.create(new),)
+
+
+def needs_default(asked: Create) -> bool:
+    """Whether the experiment meant must be looked up."""
+    return asked.experiment_id in ("", "0")
+
+
+def created(run: Run) -> Found:
+    return Found(run=answer(run))
+
+
+def update(tracker: EmbeddedTracker, asked: Update) -> Sequence[RunCall]:
+    change = RunChange(status=status_of(asked.status), end_time=asked.end_time, name=asked.run_name or None)
+    return (tracker.run_calls.change(asked.run, change),)
+
+
+def updated(run: Run) -> Changed:
+    return Changed(run_info=answer(run).info)
+
+
+def get(tracker: EmbeddedTracker, asked: OfRun) -> Found:
+    return Found(run=answer(found(tracker, asked.run)))
+
+
+def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
+    limited(asked.max_results, "max_results", LARGEST_PAGE)
+    view = view_of(asked.run_view_type, "run_view_type")
+    token = asked.page_token or None
+    inside = [experiment_of(tracker, each) for each in asked.experiment_ids]
+    page = None
+    if inside:
+        try:
+            page = tracker.runs.search(
+                inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
+            )
+        except NotFound:
+            # Experiments that are not there have no runs.
+            inside = experiments_of(tracker, inside)
+    if page is None:
+        if not inside:
+            return Listed()
+        page = tracker.runs.search(
+            inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
+        )
+    return Listed(runs=tuple(map(answer, page.items)), next_page_token=page.next_page_token)
+
+
+def delete(tracker: EmbeddedTracker, asked: OfRun) -> None:
+    tracker.runs.delete(asked.run)
+
+
+def restore(tracker: EmbeddedTracker, asked: OfRun) -> None:
+    tracker.runs.restore(asked.run)
+
+
+def delete_tag(tracker: EmbeddedTracker, asked: DeleteTag) -> None:
+    run_id = found(tracker, asked.run).run_id
+    with named(f"No tag with name: {asked.key} in run with id {run_id};"), active_run(run_id):
+        tracker.runs.delete_tag(run_id, asked.key)
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def found(tracker: EmbeddedTracker, run_id: str) -> Run:
+    with named_run(run_id):
+        return tracker.runs.get(run_id)
+
+
+def named_run(run_id: str) -> AbstractContextManager[None]:
+    return named(f"Run with id={run_id[:64]}")
+
+
+@contextmanager
+def active_run(run_id: str) -> Iterator[None]:
+    """Say of a run that cannot be written to what MLflow says."""
+    try:
+        yield
+    except Conflict as error:
+        raise InvalidValue(f"The run {run_id} must be in the 'active' state: {error.message}") from error
+
+
+@contextmanager
+def writing(asked: OfRun) -> Iterator[None]:
+    """Say of a run that is not there, or cannot be written to, what MLflow says."""
+    with named_run(asked.run), active_run(asked.run):
+        yield
+
+
+def param_of(key: str, text: str) -> Param:
+    """The parameter of MLflow's text: typed where the text is just what the value would be written as."""
+    typed: object = text
+    if len(text) <= _NUMERAL and text[-1:].isalnum() and text.isascii():
+        if text in ("True", "False"):
+            typed = text == "True"
+        else:
+            for kind in (int, float):
+                try:
+                    number = kind(text)
+                except ValueError:
+                    continue
+                if str(number) == text and abs(number) <= values.LARGEST_INT:
+                    typed = number
+                    break
+    return values.checked_param(Param(values.check_key(key, "parameter"), typed, text))
+
+
+def answer(run: Run) -> RunAnswer:
+    tags = {tag.key: tag.value for tag in run.tags}
+    return RunAnswer(
+        info=info(run, tags.get(USER)),
+        data=Data(
+            metrics=tuple(map(_metric, run.metrics)),
+            params=tuple(Pair(param.key, param.text) for param in run.params),
+            tags=tuple(_tags(run, tags)),
+        ),
+        inputs=Inputs(dataset_inputs=tuple(map(_input, run.inputs))),
+    )
+
+
+def info(run: Run, user: str | None = None) -> Info:
+    return Info(
+        run_id=run.run_id,
+        run_uuid=run.run_id,
+        run_name=run.name,
+        experiment_id=run.experiment_id,
+        user_id=user or run.user,
+        status=run.status.value,
+        start_time=run.start_time,
+        end_time=run.end_time,
+        artifact_uri=run_uri(run),
+        lifecycle_stage=run.lifecycle.value,
+    )
+
+
+def _tags(run: Run, tags: Mapping[str, str]) -> Iterable[Pair]:
+    fields = {RUN_NAME: run.name, USER: run.user, SOURCE: run.source, PARENT: run.parent_run_id}
+    told = {key: value for key, value in fields.items() if value}
+    return (Pair(key, value) for key, value in sorted({**told, **tags, RUN_NAME: run.name}.items()))
+
+
+def _metric(metric: MetricSummary) -> MetricAnswer:
+    return MetricAnswer(key=metric.key, value=number(metric.value), timestamp=metric.timestamp, step=metric.step)
+
+
+def _input(used: Input) -> InputAnswer:
+    dataset = used.dataset
+    tags = {tag.key: tag.value for tag in used.tags}
+    if used.context:
+        tags.setdefault(CONTEXT, used.context)
+    return InputAnswer(
+        dataset=DatasetAnswer(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type,
+            source=dataset.source,
+            schema=dataset.schema,
+            profile=dataset.profile,
+        ),
+        tags=tuple(Pair(key, value) for key, value in tags.items()),
+    )

@@ -1,0 +1,32 @@
+/** The API's records under the names that the service gives them. Fields with a default may be absent in answers. */
+import type { components } from './schema';
+import type { components as serverComponents } from './server';
+
+type Schemas = components['schemas'];
+type ServerSchemas = serverComponents['schemas'];
+
+export type Alias = Schemas['Alias'];
+export type AliasMove = Schemas['AliasMove'];
+export type Artifact = Schemas['Artifact'];
+export type Comparison = Schemas['Comparison'];
+export type Experiment = Schemas['Experiment'];
+export type Happening = Schemas['Happening'];
+export type MetricSummary = Schemas['MetricSummary'];
+export type ModelVersion = Schemas['ModelVersion'];
+export type Param = Schemas['Param'];
+export type Principal = Schemas['Principal'];
+export type Problem = Schemas['Problem'];
+export type Progress = Schemas['Progress'];
+export type Promotion = Schemas['Promotion'];
+export type PromotionEvidence = Schemas['PromotionEvidence'];
+export type RegisteredModel = Schemas['RegisteredModel'];
+export type Run = Schemas['Run'];
+export type RunComment = Schemas['Comment'];
+export type RunStatus = Schemas['RunStatus'];
+export type Tag = Schemas['Tag'];
+
+export type Form = ServerSchemas['Form'];
+export type JobStatus = ServerSchemas['JobStatus'];
+export type NewRunJob = ServerSchemas['NewRunJob'];
+export type NewSweepJob = ServerSchemas['NewSweepJob'];
+export type ServerStatus = ServerSchemas['ServerStatus'];

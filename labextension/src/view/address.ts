@@ -1,0 +1,79 @@
+/** The addresses of views, and the paths that stand for them in URLs. */
+
+export interface RunsAddress {
+  readonly view: 'runs';
+  readonly experimentId: string;
+}
+export interface RunAddress {
+  readonly view: 'run';
+  readonly runId: string;
+}
+export interface CompareAddress {
+  readonly view: 'compare';
+  readonly runIds: readonly string[];
+}
+export interface RegistryAddress {
+  readonly view: 'registry';
+  /** A model's name; all models when absent. */
+  readonly model?: string;
+}
+export interface ReviewAddress {
+  readonly view: 'review';
+  readonly requestId: string;
+}
+
+export type ViewAddress = RunsAddress | RunAddress | CompareAddress | RegistryAddress | ReviewAddress;
+export type ViewKind = ViewAddress['view'];
+
+/** `runs/<id>`: relative to the service's page, and the value of `?mlops=` in JupyterLab. */
+export function toPath(address: ViewAddress): string {
+  switch (address.view) {
+    case 'runs':
+      return `experiments/${address.experimentId}`;
+    case 'run':
+      return `runs/${address.runId}`;
+    case 'compare':
+      return `compare?ids=${address.runIds.join(',')}`;
+    case 'registry':
+      return address.model === undefined ? 'models' : `models/${encodeURIComponent(address.model)}`;
+    case 'review':
+      return `requests/${address.requestId}`;
+  }
+}
+
+/** The address that a path stands for; null when it stands for none. */
+export function fromPath(path: string): ViewAddress | null {
+  const [place = '', query = ''] = path.split('?', 2);
+  const [noun, name, ...more] = place.replace(/^\/|\/$/g, '').split('/').map(decoded);
+  if (more.length > 0) {
+    return null;
+  }
+  switch (noun) {
+    case 'experiments':
+      return isId(name) ? { view: 'runs', experimentId: name } : null;
+    case 'runs':
+      return isId(name) ? { view: 'run', runId: name } : null;
+    case 'compare': {
+      const runIds = (new URLSearchParams(query).get('ids') ?? '').split(',').filter(isId);
+      return name === undefined && runIds.length > 0 ? { view: 'compare', runIds } : null;
+    }
+    case 'models':
+      return name === undefined ? { view: 'registry' } : { view: 'registry', model: name };
+    case 'requests':
+      return isId(name) ? { view: 'review', requestId: name } : null;
+    default:
+      return null;
+  }
+}
+
+function isId(text: string | undefined): text is string {
+  return text !== undefined && /^[0-9a-f]{32}$/.test(text);
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
