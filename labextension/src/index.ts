@@ -4,6 +4,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import '../src/style/index.css';
 import { createApi, createCache, Events, follow, jupyterConnection } from './api';
+import { running } from './commands/plugin';
 import { labHost } from './lab/host';
 import { OPEN, Opener } from './lab/opener';
 import { SidebarWidget } from './lab/widgets';
@@ -62,4 +63,4 @@ const views: JupyterFrontEndPlugin<IMLOpsViews> = {
   }
 };
 
-export default [api, views];
+export default [api, views, running];
