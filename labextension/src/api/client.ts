@@ -38,6 +38,8 @@ export interface Api {
   readonly v1: Client<paths>;
   /** `server/v1/`: what a Jupyter server has besides. */
   readonly server: Client<serverPaths>;
+  /** A request for bytes; refusals are thrown as of the others. */
+  ask(request: Request): Promise<Response>;
   /** The URL of bytes, such as `url('runs/…/content', {path})`. */
   url(path: string, query?: Record<string, string>): string;
 }
@@ -60,6 +62,7 @@ export function createApi(connection: Connection): Api {
   };
   return {
     connection,
+    ask,
     v1: createClient<paths>({ baseUrl: `${connection.baseUrl}api/v1`, fetch: ask }),
     server: createClient<serverPaths>({ baseUrl: `${connection.baseUrl}server/v1`, fetch: ask }),
     url: (path, query = {}) => {

@@ -1,15 +1,24 @@
 /** JupyterLab as views see it. */
+import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { type Host, type ToastOptions, toPath, type ViewAddress } from '../view';
 
-export function labHost(trans: TranslationBundle, open: (address: ViewAddress) => void): Host {
+export function labHost(
+  trans: TranslationBundle,
+  commands: JupyterFrontEnd['commands'],
+  open: (address: ViewAddress) => void
+): Host {
   return {
     kind: 'lab',
     trans,
     open,
+    commands: {
+      has: id => commands.hasCommand(id),
+      execute: (id, args) => commands.execute(id, args)
+    },
     link: address => {
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;

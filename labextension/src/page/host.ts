@@ -11,6 +11,7 @@ export function pageHost(trans: TranslationBundle, base: string): Host {
       window.history.pushState(null, '', base + toPath(address));
       window.dispatchEvent(new PopStateEvent('popstate'));
     },
+    commands: null,
     link: address => new URL(base + toPath(address), window.location.href).href,
     confirm: ({ title, body }) => Promise.resolve(window.confirm(`${title}\n\n${body}`)),
     toast: message => window.alert(message)

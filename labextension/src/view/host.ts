@@ -20,6 +20,12 @@ export interface ToastOptions {
   readonly action?: { readonly label: string; readonly run: () => void };
 }
 
+/** Commands of JupyterLab. */
+export interface Commands {
+  has(id: string): boolean;
+  execute(id: string, args: Readonly<Record<string, string>>): Promise<unknown>;
+}
+
 export interface Host {
   readonly kind: 'lab' | 'page';
   readonly trans: TranslationBundle;
@@ -27,6 +33,8 @@ export interface Host {
   readonly open: (address: ViewAddress) => void;
   /** The URL of a view, for others: on a hub that of the service's page. */
   readonly link: (address: ViewAddress) => string;
+  /** For what only JupyterLab can do; null on the page. */
+  readonly commands: Commands | null;
   readonly confirm: (question: Question) => Promise<boolean>;
   readonly toast: (message: string, kind: ToastKind, options?: ToastOptions) => void;
 }

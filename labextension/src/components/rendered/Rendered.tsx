@@ -1,0 +1,26 @@
+import { MimeModel } from '@jupyterlab/rendermime';
+import { Widget } from '@lumino/widgets';
+import { type ReactElement, useEffect, useRef } from 'react';
+
+import { renderers } from './registry';
+
+interface Props {
+  readonly mimeType: string;
+  readonly content: string;
+}
+
+/** Content of one type by JupyterLab's renderer, not trusted. */
+export default function Rendered({ mimeType, content }: Props): ReactElement {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const element = place.current;
+    if (element === null) {
+      return;
+    }
+    const renderer = renderers().createRenderer(mimeType);
+    Widget.attach(renderer, element);
+    void renderer.renderModel(new MimeModel({ trusted: false, data: { [mimeType]: content } }));
+    return () => renderer.dispose();
+  }, [mimeType, content]);
+  return <div ref={place} className="jp-mlops-rendered" />;
+}

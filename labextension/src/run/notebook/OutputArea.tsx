@@ -1,0 +1,25 @@
+import type { IOutput } from '@jupyterlab/nbformat';
+import { OutputAreaModel, SimplifiedOutputArea } from '@jupyterlab/outputarea';
+import { Widget } from '@lumino/widgets';
+import { type ReactElement, useEffect, useRef } from 'react';
+
+import { renderers } from '../../components/rendered/registry';
+
+/** Outputs by JupyterLab's renderer, not trusted. */
+export default function OutputArea({ outputs }: { readonly outputs: readonly IOutput[] }): ReactElement {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const element = place.current;
+    if (element === null) {
+      return;
+    }
+    const model = new OutputAreaModel({ trusted: false, values: [...outputs] });
+    const area = new SimplifiedOutputArea({ model, rendermime: renderers() });
+    Widget.attach(area, element);
+    return () => {
+      area.dispose();
+      model.dispose();
+    };
+  }, [outputs]);
+  return <div ref={place} className="jp-mlops-rendered" />;
+}
