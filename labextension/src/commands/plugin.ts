@@ -21,7 +21,7 @@ export const running: JupyterFrontEndPlugin<void> = {
   optional: [INotebookTracker, IFileBrowserFactory, ICommandPalette, ILauncher, IStateDB, ITranslator],
   activate: (
     { commands, serviceManager }: JupyterFrontEnd,
-    { api, cache }: IMLOpsApi,
+    { api, cache, events }: IMLOpsApi,
     views: IMLOpsViews,
     documents: IDocumentManager,
     open: INotebookTracker | null,
@@ -32,9 +32,9 @@ export const running: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_mlops');
-    const host = labHost(trans, address => views.open(address));
+    const host = labHost(trans, commands, address => views.open(address));
     addCommands(commands, {
-      around: { host, api, cache },
+      around: { host, api, cache, events },
       kernels: serviceManager.kernelspecs,
       notebooks: new Notebooks(documents, open, browsers),
       remembered: new Remembered(state)

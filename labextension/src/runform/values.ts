@@ -45,8 +45,8 @@ export function defaultText(schema: ParameterSchema): string {
 
 /** A value as it would be typed; {@link read} gives the value back. */
 export function show(schema: ParameterSchema, value: Json): string {
-  const isPlain = typeof value === 'string' && (['text', 'secret'].includes(controlOf(schema)) || reads(schema, value));
-  return isPlain ? value : JSON.stringify(value);
+  const isText = ['text', 'secret'].includes(controlOf(schema));
+  return typeof value === 'string' && (isText || structure(value) === value) ? value : JSON.stringify(value);
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -61,7 +61,7 @@ export function read(schema: ParameterSchema, text: string, trans: TranslationBu
     case 'number':
       return number(text.trim(), schema.type === 'integer', trans);
     default:
-      return structure(schema, text.trim(), trans);
+      return { value: structure(text.trim()) };
   }
 }
 
@@ -81,34 +81,14 @@ function number(text: string, isWhole: boolean, trans: TranslationBundle): Readi
 
 const PYTHON: Readonly<Record<string, Json>> = { None: null, True: true, False: false };
 
-function structure(schema: ParameterSchema, text: string, trans: TranslationBundle): Reading {
+/** The value of JSON; what is none stands for itself, and is refused by the server where no text is taken. */
+function structure(text: string): Json {
   if (Object.hasOwn(PYTHON, text)) {
-    return { value: PYTHON[text] as Json };
+    return PYTHON[text] as Json;
   }
   try {
-    return { value: JSON.parse(text) as Json };
+    return JSON.parse(text) as Json;
   } catch {
-    if (takesText(schema)) {
-      return { value: text };
-    }
-    const example = schema.type === 'object' ? '{"depth": 3}' : schema.type === 'array' ? '[64, 32]' : 'null';
-    return { problem: trans.__('Write JSON, such as %1.', example) };
-  }
-}
-
-function takesText({ type, anyOf }: ParameterSchema): boolean {
-  return anyOf === undefined ? type === undefined || type === 'string' : anyOf.some(takesText);
-}
-
-/** Whether a text stands for itself where JSON is entered. */
-function reads(schema: ParameterSchema, text: string): boolean {
-  if (controlOf(schema) !== 'json' || !takesText(schema) || text !== text.trim() || Object.hasOwn(PYTHON, text)) {
-    return false;
-  }
-  try {
-    JSON.parse(text);
-    return false;
-  } catch {
-    return text !== '';
+    return text;
   }
 }
