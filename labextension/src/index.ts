@@ -1,9 +1,10 @@
 /** The plugins of JupyterLab and Jupyter Notebook. */
 import '../src/style/index.css';
+import { running } from './commands/plugin';
 import { apiPlugin } from './lab/apiPlugin';
 import { sidebarPlugin } from './lab/sidebarPlugin';
 import { viewsPlugin } from './lab/viewsPlugin';
 
 export * from './tokens';
 
-export default [apiPlugin, viewsPlugin, sidebarPlugin];
+export default [apiPlugin, viewsPlugin, sidebarPlugin, running];

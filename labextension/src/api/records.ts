@@ -28,8 +28,11 @@ export type RunStatus = Schemas['RunStatus'];
 export type Tag = Schemas['Tag'];
 export type Waiting = Schemas['Waiting'];
 
+export type FieldProblem = ServerSchemas['FieldProblem'];
 export type Form = ServerSchemas['Form'];
+export type Intent = ServerSchemas['Intent'];
 export type JobStatus = ServerSchemas['JobStatus'];
 export type NewRunJob = ServerSchemas['NewRunJob'];
 export type NewSweepJob = ServerSchemas['NewSweepJob'];
+export type Plan = ServerSchemas['Plan'];
 export type ServerStatus = ServerSchemas['ServerStatus'];
