@@ -1,4 +1,4 @@
-import { useId, useState } from 'react';
+import { type ReactElement, useId, useState } from 'react';
 
 import type { Run } from '../api';
 import { Empty } from '../components';
@@ -10,7 +10,7 @@ import { type Look, MetricChart } from './MetricChart';
 export const SYSTEM = 'system/';
 
 /** A chart a metric. */
-export function Charts({ run }: { readonly run: Run }): JSX.Element {
+export function Charts({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const [look, setLook] = useState<Look>({ axis: 'step', isLogarithmic: false, smoothing: 0 });
   const [filter, setFilter] = useState('');
@@ -49,7 +49,7 @@ interface LooksProps {
 }
 
 /** How all charts are drawn. */
-function Looks({ look, onChange, children }: LooksProps): JSX.Element {
+function Looks({ look, onChange, children }: LooksProps): ReactElement {
   const trans = useTrans();
   const id = useId();
   return (

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { type ReactElement, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import type { MetricSummary } from '../api';
 import { Failure, Loading } from '../components';
@@ -41,7 +41,7 @@ const LIVE_PAUSE = 1000;
 const ZOOM_PAUSE = 250;
 
 /** The history of one metric. */
-export function MetricChart({ runId, metric, look }: Props): JSX.Element {
+export function MetricChart({ runId, metric, look }: Props): ReactElement {
   const trans = useTrans();
   const [place, isNear] = useNearView<HTMLElement>();
   const label = trans.__('%1: %2, the last value is %3', metric.key, metric.count, figure(metric.value));
@@ -53,12 +53,12 @@ export function MetricChart({ runId, metric, look }: Props): JSX.Element {
         </span>
         <span className="jp-mlops-number">{figure(metric.value)}</span>
       </figcaption>
-      {isNear ? <History runId={runId} metric={metric} look={look} /> : <Loading />}
+      {isNear ? <History key={look.axis} runId={runId} metric={metric} look={look} /> : <Loading />}
     </figure>
   );
 }
 
-function History({ runId, metric: { key, value, count }, look }: Props): JSX.Element {
+function History({ runId, metric: { key, value, count }, look }: Props): ReactElement {
   const trans = useTrans();
   const settled = useSettled(count, LIVE_PAUSE);
   const [zoom, setZoom] = useState<Zoom | null>(null);
@@ -75,7 +75,6 @@ function History({ runId, metric: { key, value, count }, look }: Props): JSX.Ele
 
   const option = useCallback((colors: Colors) => lines(points, look, zoom, colors), [points, look, zoom]);
   const onReady = useZoom(points, look.axis, setZoom);
-  useEffect(() => setZoom(null), [look.axis]);
 
   if (whole.data === undefined) {
     return whole.error === null ? (

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react';
+import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
 import { Empty } from '../components';
@@ -14,7 +14,7 @@ import { ownTags } from './tags';
 const MANY = 200;
 
 /** Parameters, last metrics, inputs, notes and comments. */
-export function Overview({ run }: { readonly run: Run }): JSX.Element {
+export function Overview({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const { params = [], metrics = [], inputs = [] } = run;
   const tags = ownTags(run);
@@ -96,7 +96,7 @@ export function Overview({ run }: { readonly run: Run }): JSX.Element {
   );
 }
 
-export function Part({ title, children }: { readonly title: string; readonly children: ReactNode }): JSX.Element {
+export function Part({ title, children }: { readonly title: string; readonly children: ReactNode }): ReactElement {
   return (
     <section className="jp-mlops-part">
       <h2>{title}</h2>
@@ -113,7 +113,7 @@ interface RowsProps {
 }
 
 /** A short table. */
-export function Rows({ heads, rows, numbers = [] }: RowsProps): JSX.Element {
+export function Rows({ heads, rows, numbers = [] }: RowsProps): ReactElement {
   const { trans } = useHost();
   const [isWhole, setWhole] = useState(false);
   const shown = isWhole ? rows : rows.slice(0, MANY);

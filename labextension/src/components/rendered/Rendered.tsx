@@ -1,6 +1,6 @@
 import { MimeModel } from '@jupyterlab/rendermime';
 import { Widget } from '@lumino/widgets';
-import { useEffect, useRef } from 'react';
+import { type ReactElement, useEffect, useRef } from 'react';
 
 import { renderers } from './registry';
 
@@ -10,7 +10,7 @@ interface Props {
 }
 
 /** Content of one type by JupyterLab's renderer, not trusted. */
-export default function Rendered({ mimeType, content }: Props): JSX.Element {
+export default function Rendered({ mimeType, content }: Props): ReactElement {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const element = place.current;

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { type ReactElement, useEffect, useRef } from 'react';
 
 import type { Artifact, Run } from '../../api';
 import { duration } from '../../components/figures';
@@ -23,7 +23,7 @@ interface Props {
 }
 
 /** The cells of a notebook that is not trusted. */
-export function Cells({ run, file, notebook, seconds, failed }: Props): JSX.Element {
+export function Cells({ run, file, notebook, seconds, failed }: Props): ReactElement {
   const { trans, commands } = useHost();
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -70,7 +70,7 @@ interface CellProps {
   readonly isFailed: boolean;
 }
 
-function CellView({ cell, index, language, seconds, isFailed }: CellProps): JSX.Element {
+function CellView({ cell, index, language, seconds, isFailed }: CellProps): ReactElement {
   const { trans } = useHost();
   const [place, isNear] = useNearView<HTMLElement>(1500);
   const took = cell.kind === 'code' && seconds !== undefined && seconds > 0 ? duration(seconds * 1000) : '';
