@@ -176,6 +176,8 @@ def _show_evidence(request: Promotion, found: PromotionEvidence) -> None:
             if row.differs or row.group == "metrics":
                 texts = " → ".join("none" if text is None else text for text in row.texts)
                 click.echo(printable(f"{row.group} {row.name}: {texts}"))
+    if found.notebook_changes is not None and found.notebook_changes.note:
+        click.echo(printable(f"notebooks: {found.notebook_changes.note}"))
     if found.notebook_diff:
         click.echo(printable(found.notebook_diff, lines=True))
 
