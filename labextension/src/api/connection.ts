@@ -22,7 +22,9 @@ export function jupyterConnection(settings: ServerConnection.ISettings): Connect
     hasServer: true,
     fetch: async request => {
       const body = request.method === 'GET' ? undefined : await request.arrayBuffer();
-      const init = { method: request.method, headers: [...request.headers], body, signal: request.signal };
+      const { method, signal } = request;
+      // For a cache of its own choice JupyterLab adds the time to the query, which the API would refuse.
+      const init: RequestInit = { method, headers: [...request.headers], body, signal, cache: 'default' };
       // Adds Jupyter's XSRF token, or the server's where the browser has no cookie.
       return ServerConnection.makeRequest(request.url, init, settings);
     },
