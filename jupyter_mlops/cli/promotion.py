@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.ids import is_id
 
 if TYPE_CHECKING:
+    from jupyter_mlops.core.pages import ServicePage
     from jupyter_mlops.core.promotion import Promotion, PromotionEvidence
     from jupyter_mlops.tracker.protocol import Tracker
 
@@ -43,9 +44,11 @@ def promote(connection: Connection, *, name: str, version: str, alias: str, reas
     An alias that is not protected moves at once. A protected one moves when the policy is met: `jupyter mlops policy
     show NAME` says what that takes.
     """
+    from jupyter_mlops.tracker.pages import with_page
+
     tracker = connection.tracker
     number = tracker.models.resolve(name, version).version
-    made = tracker.promotions.request(name, number, alias=alias, reason=reason)
+    made = with_page(tracker, tracker.promotions.request(name, number, alias=alias, reason=reason))
     if as_json:
         emit_json(made)
     else:
@@ -128,18 +131,19 @@ def waiting(connection: Connection, *, as_json: bool) -> None:
 @click.pass_obj
 def show(connection: Connection, *, request: str, as_json: bool) -> None:
     """Show all that a reviewer needs: the candidate beside the champion, the checks, what was said, what is missing."""
+    from jupyter_mlops.tracker.pages import with_page
+
     found = connection.tracker.promotions.evidence(_resolved(connection.tracker, request))
     if as_json:
         emit_json(found)
     else:
-        _show_evidence(found)
+        _show_evidence(with_page(connection.tracker, found.promotion), found)
 
 
-def _show_evidence(found: PromotionEvidence) -> None:
+def _show_evidence(request: Promotion, found: PromotionEvidence) -> None:
     from jupyter_mlops.cli import tables
     from jupyter_mlops.core import formats
 
-    request = found.promotion
     click.secho(printable(f"{request.model}@{request.alias}: {_versions(request)}"), bold=True)
     facts = {
         "request": request.request_id,
@@ -150,6 +154,7 @@ def _show_evidence(found: PromotionEvidence) -> None:
         "asked": formats.moment(request.created),
         "lives until": formats.moment(request.expires),
         "lineage": " → ".join(found.lineage),
+        "page": request.page or "",
     }
     if found.candidate is not None:
         facts["size"] = formats.size(found.candidate.version.size)
@@ -182,8 +187,9 @@ def _show_evidence(found: PromotionEvidence) -> None:
 @click.pass_obj
 def approve(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Approve. When the policy is met by it, the alias moves with it."""
-    with _deciding(connection):
-        done = connection.tracker.promotions.approve(_resolved(connection.tracker, request), reason=reason)
+    request_id = _resolved(connection.tracker, request)
+    with _deciding(connection, lambda page: page.of_request(request_id)):
+        done = connection.tracker.promotions.approve(request_id, reason=reason)
     _answer(done, as_json)
 
 
@@ -194,8 +200,9 @@ def approve(connection: Connection, *, request: str, reason: str, as_json: bool)
 @click.pass_obj
 def reject(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Close a request for a reason."""
-    with _deciding(connection):
-        done = connection.tracker.promotions.reject(_resolved(connection.tracker, request), reason=reason)
+    request_id = _resolved(connection.tracker, request)
+    with _deciding(connection, lambda page: page.of_request(request_id)):
+        done = connection.tracker.promotions.reject(request_id, reason=reason)
     _answer(done, as_json)
 
 
@@ -206,8 +213,9 @@ def reject(connection: Connection, *, request: str, reason: str, as_json: bool) 
 @click.pass_obj
 def changes(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Ask for changes: it is not promoted until it is refreshed, or you approve."""
-    with _deciding(connection):
-        done = connection.tracker.promotions.request_changes(_resolved(connection.tracker, request), reason=reason)
+    request_id = _resolved(connection.tracker, request)
+    with _deciding(connection, lambda page: page.of_request(request_id)):
+        done = connection.tracker.promotions.request_changes(request_id, reason=reason)
     _answer(done, as_json)
 
 
@@ -273,7 +281,7 @@ def rollback(connection: Connection, *, name: str, alias: str, reason: str, yes:
     if users := _users(connection.tracker, name, alias):
         note(f"{name}@{alias} is loaded by {users}.")
     confirm(f"{name}@{alias} {is_now}. Go back to version {before[-1]}?", yes)
-    with _deciding(connection):
+    with _deciding(connection, lambda page: page.of_model(name)):
         done = door.rollback(name, alias, reason=reason, to=before[-1])
     _answer(done, as_json)
 
@@ -304,7 +312,7 @@ def override(
         raise click.UsageError("Give either VERSION or --remove.")
     target = "nothing" if version is None else f"version {version}"
     confirm(f"Point {name}@{alias} at {target} against the policy?", yes)
-    with _deciding(connection):
+    with _deciding(connection, lambda page: page.of_model(name)):
         done = connection.tracker.promotions.override(name, alias, version=version, reason=reason)
     _answer(done, as_json)
 
@@ -313,17 +321,16 @@ def override(
 
 
 @contextmanager
-def _deciding(connection: Connection) -> Iterator[None]:
+def _deciding(connection: Connection, place: Callable[[ServicePage], str]) -> Iterator[None]:
     """Tell who has no token for deciding where they can decide."""
-    from jupyter_mlops.tracker.location import is_service
-
     try:
         yield
     except PermissionDenied as error:
         tracker = connection.tracker
-        if tracker.principal.decides or not is_service(tracker.url):
+        page = None if tracker.principal.decides else tracker.page()
+        if page is None:
             raise
-        raise PermissionDenied(f"{error.message}: {tracker.url}/") from error
+        raise PermissionDenied(f"{error.message}: {place(page)}") from error
 
 
 def _resolved(tracker: Tracker, text: str) -> str:
@@ -360,6 +367,8 @@ def _tell(done: Promotion) -> None:
     click.echo(printable(f"Request {done.request_id[:SHORT]} for {done.model}@{done.alias} is {_state(done)}."))
     for line in done.missing:
         click.echo(printable(f"missing: {line}"))
+    if done.page is not None:
+        click.echo(printable(done.page))
 
 
 def _versions(request: Promotion) -> str:

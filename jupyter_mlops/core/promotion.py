@@ -116,6 +116,12 @@ class Promotion(Record, frozen=True, kw_only=True):
     checks: tuple[CheckStatus, ...] = ()
     missing: tuple[str, ...] = ()
     """What it lacks to move the alias, a sentence each; empty when it is closed."""
+    page: str | None = None
+    """Where it is decided about in a browser; set by clients that know it, for open requests."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is PromotionState.OPEN
 
 
 class RunSide(Record, frozen=True, kw_only=True):
@@ -144,6 +150,9 @@ class PromotionEvidence(Record, frozen=True, kw_only=True):
     """From the data to the alias: data sets, notebook, run, version, alias."""
     consumers: tuple[Consumer, ...] = ()
     """Who loads the model by this alias, and is reached by the change, as far as the reader may know."""
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the reader cannot do about it, by operation (``approve``, ``reject``, ``request_changes``, ``comment``,
+    ``refresh``, ``withdraw``), with why."""
 
 
 class Mention(Record, frozen=True, kw_only=True):
@@ -169,6 +178,24 @@ class Waiting(Record, frozen=True, kw_only=True):
     """Where they are mentioned and have said nothing since; newest first."""
     more: bool = False
     """Whether there are so many open requests that not all were looked at."""
+
+
+class AliasStanding(Record, frozen=True, kw_only=True):
+    """An alias as it is now, and what somebody may do about it."""
+
+    model: str
+    alias: str
+    version: int | None
+    """None when it points at nothing."""
+    protected: bool
+    policy: Policy
+    """The one in force."""
+    back_to: int | None = None
+    """The version that a rollback restores; None when there is none."""
+    consumers: tuple[Consumer, ...] = ()
+    """Who loads the model by this alias, as far as the caller may know."""
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the caller cannot do, by operation (``request``, ``rollback``, ``override``), with why."""
 
 
 class AliasPeriod(Record, frozen=True, kw_only=True):

@@ -111,6 +111,8 @@ class Message(Record, frozen=True, kw_only=True):
     data: Mapping[str, Json]
     """What is to be known of it: for ``alias.moved`` the ``alias``, the ``version`` it is now (or null), the version
     that it ``replaced``, the ``reason``, and the ``consumers`` who load the model by that alias."""
+    link: str = ""
+    """Where it is looked at; empty where the service was not told by which name browsers reach it."""
 
 
 def target_url(url: object) -> str:

@@ -47,7 +47,7 @@ def body(message: Message, template: Template) -> bytes:
     """The body of a message to a webhook, JSON."""
     if template is Template.SLACK:
         text = sentence(message).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return msgspec.json.encode({"text": text})
+        return msgspec.json.encode({"text": f"{text}\n{message.link}".rstrip()})
     if template is Template.TEAMS:
         return msgspec.json.encode(_card(message))
     return msgspec.json.encode(message)
@@ -64,6 +64,8 @@ def mail_text(message: Message) -> str:
     lines += [
         f"{key}: {printable(abridged(str(value), _LONGEST_TEXT))}" for key, value in message.data.items() if value
     ]
+    if message.link:
+        lines += ["", message.link]
     return "\n".join(lines) + "\n"
 
 
@@ -75,5 +77,7 @@ def _card(message: Message) -> Mapping[str, Json]:
         "version": "1.4",
         "body": [{"type": "TextBlock", "text": text, "wrap": True}],
     }
+    if message.link:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open", "url": message.link}]
     attachment: dict[str, Json] = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
     return {"type": "message", "attachments": [attachment]}

@@ -112,6 +112,11 @@ class MLOpsService(TraitletsApplication):
         "goes on.",
     ).tag(config=True)
 
+    public_url = Unicode(
+        help="Where browsers reach the service, for links in messages and in what commands print: "
+        "https://hub.example.org/services/mlops/. JUPYTERHUB_PUBLIC_URL, which a hub sets that has public_url or "
+        "subdomain_host; without it messages have no links."
+    ).tag(config=True)
     webhook_networks = List(
         Unicode(),
         help="Networks that webhooks may lead to although they are not public: ['10.2.0.0/16', '127.0.0.1']. Any "
@@ -147,6 +152,10 @@ class MLOpsService(TraitletsApplication):
             return "/"
         base, name = os.environ.get("JUPYTERHUB_BASE_URL", "/"), os.environ["JUPYTERHUB_SERVICE_NAME"]
         return os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or f"{base}services/{name}/"
+
+    @default("public_url")
+    def _public_url(self) -> str:
+        return os.environ.get("JUPYTERHUB_PUBLIC_URL", "") if self.has_hub else ""
 
     @default("db_url")
     def _db_url(self) -> str:

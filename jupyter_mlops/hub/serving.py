@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.addresses import networks
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.delivery import Couriers
@@ -118,7 +119,7 @@ class Serving:
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
-        service = Service(self._tracker, identity, executor)
+        service = Service(self._tracker, identity, executor, self._page())
         server = Server(
             self._make_app(service),
             behind_proxy=self._hub is not None,
@@ -153,6 +154,13 @@ class Serving:
         from jupyter_mlops.hub.pages import pages
 
         return make_app(service, base, pages(self._hub, service, base), **self._hub.settings)
+
+    def _page(self) -> ServicePage | None:
+        if self._hub is None:
+            return None
+        public = self._settings.public_url
+        url = f"{public.rstrip('/')}/" if public else self._settings.base_url
+        return ServicePage(url=url, protected=self._hub.has_own_host)
 
     def _end_in_time(self) -> None:
         """What hangs (a database that is away) must not keep the process: all that was acknowledged is durable."""

@@ -246,6 +246,8 @@ def _promote(rest: str, _: Namespaces) -> None:
     _say(f"request {made.request_id[:SHORT_ID]} for {made.model}@{made.alias} is {made.state.value}")
     for line in made.missing:
         _say(f"missing: {line}")
+    if made.page is not None:
+        _say(made.page)
 
 
 def _help(_rest: str, _: Namespaces) -> None:

@@ -10,7 +10,14 @@ import tornado.web
 
 from jupyter_mlops.service.archive import ArchiveHandler
 from jupyter_mlops.service.content import RunContentHandler, UploadContentHandler, VersionContentHandler
-from jupyter_mlops.service.handlers import ApiHandler, OperationHandler, PrincipalHandler, Service, UnknownHandler
+from jupyter_mlops.service.handlers import (
+    ApiHandler,
+    OperationHandler,
+    PrincipalHandler,
+    Service,
+    UnknownHandler,
+    WhereHandler,
+)
 from jupyter_mlops.service.live import EventsHandler, Listeners
 from jupyter_mlops.service.mlflow.mounting import mounted
 from jupyter_mlops.service.server import Application
@@ -19,6 +26,7 @@ from jupyter_mlops.tracker.operations import (
     EVENTS,
     MODEL_ARCHIVE,
     OPERATIONS,
+    PAGE,
     PREFIX,
     PRINCIPAL,
     RUN_CONTENT,
@@ -47,15 +55,23 @@ def routes(service: Service, base: str) -> list[Route]:
     add(_pattern(VERSION_CONTENT), VersionContentHandler)
     add(_pattern(MODEL_ARCHIVE), ArchiveHandler)
     add(PRINCIPAL, PrincipalHandler)
+    add(PAGE, WhereHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
-    for pattern, handler, arguments in mounted():
-        add(pattern, handler, below="", **arguments)
+    found += dialect(service, base)
     add("health", HealthHandler, below="")
     add("ready", ReadyHandler, below="")
     add("metrics", MetricsHandler, below="")
     add(".*", UnknownHandler)
     return found
+
+
+def dialect(service: Service, base: str) -> list[Route]:
+    """The routes of MLflow's API alone."""
+    return [
+        (re.escape(base) + pattern, mixed(handler, service), {"service": service, **arguments})
+        for pattern, handler, arguments in mounted()
+    ]
 
 
 def mixed(handler: type[ApiHandler], service: Service) -> type[tornado.web.RequestHandler]:
@@ -70,6 +86,13 @@ def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **se
         default_handler_class=UnknownHandler,
         default_handler_args={"service": service},
         **settings,
+    )
+
+
+def make_dialect(service: Service) -> Application:
+    """An application that speaks MLflow's API and nothing else."""
+    return Application(
+        dialect(service, "/"), default_handler_class=UnknownHandler, default_handler_args={"service": service}
     )
 
 

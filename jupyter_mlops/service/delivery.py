@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.netutil import Resolver
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
@@ -22,7 +23,7 @@ from jupyter_mlops._version import __version__
 from jupyter_mlops.core import addresses, wording
 from jupyter_mlops.core.addresses import Network
 from jupyter_mlops.core.errors import MLOpsError
-from jupyter_mlops.core.webhooks import MAIL, DeliveryState, shown_url, signature
+from jupyter_mlops.core.webhooks import MAIL, DeliveryState, Message, shown_url, signature
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.store.webhooks import Claimed
@@ -139,18 +140,26 @@ class Couriers:
     async def _attempt(self, claimed: Claimed) -> tuple[int | None, str | None]:
         """Send once; gives the status of the answer, if there was one, and what was wrong, if anything was."""
         try:
+            message = self._with_link(claimed.message)
             if claimed.url.startswith(MAIL):
-                await self._send_mail(claimed)
+                await self._send_mail(claimed.url[len(MAIL) :], message)
                 return None, None
-            return await self._post(claimed)
+            return await self._post(claimed, message)
         except (HTTPError, MLOpsError, Refused, OSError, ValueError) as error:
             return None, getattr(error, "message", "") or str(error) or type(error).__name__
         except Exception:
             logger.exception("message %s could not be sent", claimed.message.id)
             return None, "the service failed; its log tells more"
 
-    async def _post(self, claimed: Claimed) -> tuple[int | None, str | None]:
-        body = wording.body(claimed.message, claimed.template)
+    def _with_link(self, message: Message) -> Message:
+        page, request_id = self._service.page, message.data.get("request_id")
+        if page is None or not page.is_public:
+            return message
+        link = page.of_request(request_id) if isinstance(request_id, str) else page.of_model(message.model)
+        return msgspec.structs.replace(message, link=link)
+
+    async def _post(self, claimed: Claimed, message: Message) -> tuple[int | None, str | None]:
+        body = wording.body(message, claimed.template)
         timestamp = self._outgoing.now() // 1000
         request = HTTPRequest(
             claimed.url,
@@ -180,9 +189,8 @@ class Couriers:
         told = "a redirect is not followed" if 300 <= answer.code < 400 else "it is tried again"
         return answer.code, f"it answered {answer.code}; {told}"
 
-    async def _send_mail(self, claimed: Claimed) -> None:
+    async def _send_mail(self, address: str, message: Message) -> None:
         if self._mail is None:
             raise ValueError("this service sends no mail: an administrator sets MLOpsService.smtp_url")
-        address, message = claimed.url[len(MAIL) :], claimed.message
         send = partial(self._mail.send, address, wording.subject(message), wording.mail_text(message), message.id)
         await self._service.call(send)

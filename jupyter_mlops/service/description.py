@@ -10,11 +10,13 @@ import msgspec
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import Artifact, Happening, Part
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import (
     MODEL_ARCHIVE,
     OPERATIONS,
+    PAGE,
     PRINCIPAL,
     RUN_CONTENT,
     UPLOAD_CONTENT,
@@ -42,7 +44,7 @@ Schema = dict[str, Any]
 def document() -> bytes:
     """The description, as JSON. Paths are relative to where it is."""
     # What happens is told by the WebSocket, for which OpenAPI has no words: it is among the schemas only.
-    types = [Principal, Artifact, Part, wire.Problem, Happening]
+    types: list[Any] = [Principal, ServicePage | None, Artifact, Part, wire.Problem, Happening]
     for operation in OPERATIONS:
         types += [operation.answer, *_parts(operation)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -53,6 +55,7 @@ def document() -> bytes:
         path = paths.setdefault(f"/{operation.path}", {})
         path[operation.method.lower()] = _described(operation, by_type, components)
     paths[f"/{PRINCIPAL}"] = {"get": _plain("principal", "Who the caller is taken for.", by_type[_key(Principal)])}
+    paths[f"/{PAGE}"] = {"get": _plain("page", "Where people see what is here.", by_type[_key(ServicePage | None)])}
     paths |= _content(by_type[_key(Artifact)], by_type[_key(Part)])
     return msgspec.json.encode(
         {

@@ -23,6 +23,7 @@ from jupyter_mlops.core.errors import (
     Unavailable,
 )
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.wakeups import Wakeups
@@ -52,12 +53,17 @@ class Service:
         Says who calls.
     executor
         Where the tracker is called: it waits for a database, which the event loop must not.
+    page
+        Where people see what is here; None when only programs do.
     """
 
-    def __init__(self, tracker: EmbeddedTracker, identity: Identity, executor: Executor) -> None:
+    def __init__(
+        self, tracker: EmbeddedTracker, identity: Identity, executor: Executor, page: ServicePage | None = None
+    ) -> None:
         self.tracker = tracker
         self.identity = identity
         self.executor = executor
+        self.page = page
         self.metrics = ServiceMetrics(tracker)
         self._written = Wakeups()
         self._own_ids = new_id()[:20]
@@ -332,6 +338,15 @@ class PrincipalHandler(ApiHandler):
 
     async def get(self) -> None:
         self.give(self.principal)
+
+
+class WhereHandler(ApiHandler):
+    """Where people see what is here."""
+
+    scopes = MappingProxyType({"GET": Scope.READ})
+
+    async def get(self) -> None:
+        self.send(wire.encode(self.service.page, self._accepted))
 
 
 class UnknownHandler(ApiHandler):

@@ -36,6 +36,8 @@ EVENTS = "events"
 """The WebSocket that tells what happens."""
 PRINCIPAL = "principal"
 """Who the service takes the caller for."""
+PAGE = "page"
+"""Where people see what is here."""
 
 NOUNS: dict[str, type] = {
     "experiments": protocol.Experiments,
@@ -47,6 +49,7 @@ NOUNS: dict[str, type] = {
     "policies": protocol.Policies,
     "checks": protocol.Checks,
     "webhooks": protocol.Webhooks,
+    "logged_models": protocol.LoggedModels,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -210,6 +213,7 @@ def _declared() -> Iterator[Operation]:
         ("create", "POST", "models", write),
         ("search", "POST", "search/models", read),
         ("register", "POST", "models/{name}/versions", write),
+        ("refer", "POST", "models/{name}/references", write),
         ("versions", "POST", "search/versions", read),
         ("get", "GET", "models/{name}", read),
         ("update", "PATCH", "models/{name}", write),
@@ -238,6 +242,7 @@ def _declared() -> Iterator[Operation]:
         ("request", "POST", "promotions", write),
         ("search", "POST", "search/promotions", read),
         ("history", "GET", "promotions/history", read),
+        ("standing", "GET", "promotions/standing", read),
         ("waiting", "GET", "promotions/waiting", read),
         ("rollback", "POST", "promotions/rollback", write),
         ("override", "POST", "promotions/override", admin),
@@ -270,6 +275,19 @@ def _declared() -> Iterator[Operation]:
         ("list", "GET", "webhooks", write),
         ("delete", "DELETE", "webhooks/{webhook_id}", write),
         ("deliveries", "GET", "webhooks/{webhook_id}/deliveries", write),
+    )
+    yield from of(
+        "logged_models",
+        ("create", "POST", "logged-models", write),
+        ("search", "POST", "search/logged-models", read),
+        ("get", "GET", "logged-models/{model_id}", read),
+        ("finish", "POST", "logged-models/{model_id}/status", write),
+        ("log_params", "POST", "logged-models/{model_id}/params", write),
+        ("set_tags", "PATCH", "logged-models/{model_id}/tags", write),
+        ("delete_tag", "DELETE", "logged-models/{model_id}/tags", write),
+        ("delete", "DELETE", "logged-models/{model_id}", write),
+        ("use", "POST", "runs/{run_id}/models", write),
+        ("uses", "POST", "search/model-uses", read),
     )
     yield from of(
         "",

@@ -15,7 +15,14 @@ from typing import Protocol
 
 from jupyter_mlops.core.checks import CheckJob, CheckResult
 from jupyter_mlops.core.policy import Policy, PolicyVersion
-from jupyter_mlops.core.promotion import AliasPeriod, Promotion, PromotionEvidence, PromotionState, Waiting
+from jupyter_mlops.core.promotion import (
+    AliasPeriod,
+    AliasStanding,
+    Promotion,
+    PromotionEvidence,
+    PromotionState,
+    Waiting,
+)
 from jupyter_mlops.core.records import DEFAULT_PAGE, Page
 
 
@@ -66,6 +73,10 @@ class Promotions(Protocol):
     def evidence(self, request_id: str) -> PromotionEvidence:
         """All that a reviewer needs. Who may decide sees the runs of the candidate and the champion here, whoever owns
         them; others see of these what they see anyway."""
+
+    def standing(self, model: str, *, alias: str = "production", version: int | None = None) -> AliasStanding:
+        """What an alias is now, and what the caller may do about it: ask for ``version`` (for any, when None), roll it
+        back, override it."""
 
     def history(self, model: str, alias: str | None = None, *, at: int | None = None) -> tuple[AliasPeriod, ...]:
         """What the aliases of a model, or one, pointed at, oldest first: with who asked, who approved, and on what
@@ -121,10 +132,11 @@ class Checks(Protocol):
         caller's for 60 s, and longer as long as it is renewed. ``token_digest`` is the SHA-256 (hex) of a token for
         what the job runs."""
 
-    def renew(self, job_id: str) -> None:
-        """Keep a job for 60 s more; ``Conflict`` when it is not the caller's any more."""
+    def renew(self, job_id: str, claim: str) -> None:
+        """Keep a job for 60 s more, by the ``claim`` that came with it; ``Conflict`` when it is not the caller's any
+        more, be it that another worker with the same token has it."""
 
-    def report(self, job_id: str, result: CheckResult) -> None:
+    def report(self, job_id: str, claim: str, result: CheckResult) -> None:
         """Tell what came out. When the policy is met by it, the alias moves with it. ``Conflict`` when the job is not
         the caller's any more."""
 

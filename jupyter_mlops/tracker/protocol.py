@@ -30,6 +30,7 @@ from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
 from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.model_card import Consumer, ModelCard
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -56,6 +57,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.webhooks import Delivery, Template, Webhook
+from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "Checks",
     "Datasets",
     "Experiments",
+    "LoggedModels",
     "Models",
     "Policies",
     "Promotions",
@@ -326,13 +329,29 @@ class Models(Protocol):
         *,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        version: int | None = None,
     ) -> ModelVersion:
         """Make a version from the model directory at ``path`` of a run; the model is created when there is none, as
-        the run's owner's where the caller may write to their things.
+        the run's owner's where the caller may write to their things. ``version`` is its number, the next one when
+        None; ``Conflict`` when one that high was given before.
 
         The version keeps its own reference to the bytes: deleting the run later does not touch it. ``InvalidValue``
         when ``path`` holds no ``MLmodel`` file, saying which folders of the run do.
         """
+
+    def refer(
+        self,
+        name: str,
+        source: str,
+        *,
+        run_id: str | None = None,
+        logged_model_id: str | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        """Make a version of what is elsewhere: ``models:/NAME/NUMBER`` is a copy of that version, whose files it
+        shares; of anything else only ``source`` is noted. Such a version has no files, and is not safe. The model
+        exists; ``run_id``, 32 characters at most, is what the caller says it comes from."""
 
     def version(self, name: str, version: int) -> ModelVersion: ...
 
@@ -448,6 +467,11 @@ class Tracker(Protocol):
     def checks(self) -> Checks: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def logged_models(self) -> LoggedModels: ...
+
+    def page(self) -> ServicePage | None:
+        """Where people see in a browser what is here; None where there is no such page."""
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""

@@ -35,12 +35,12 @@ const views: JupyterFrontEndPlugin<IMLOpsViews> = {
   optional: [ITranslator, ILayoutRestorer, ILabShell],
   activate: (
     app: JupyterFrontEnd,
-    { api, cache }: IMLOpsApi,
+    { api, cache, events }: IMLOpsApi,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null
   ): IMLOpsViews => {
     const trans = (translator ?? nullTranslator).load('jupyter_mlops');
-    const around = (): Surroundings => ({ host, api, cache });
+    const around = (): Surroundings => ({ host, api, cache, events });
     const opener = new Opener(app.shell, around);
     const host: Host = labHost(trans, app.commands, address => opener.open(address));
     app.commands.addCommand(OPEN, {

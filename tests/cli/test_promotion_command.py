@@ -11,6 +11,7 @@ import pytest
 from made_up_team import Mlops
 
 from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
@@ -134,9 +135,14 @@ def test_who_has_no_token_for_deciding_is_told_where(mlops: Mlops, unchecked: Tr
 
     request = unchecked.promotions.request("churn", 1).request_id
     store = unchecked.url
-    with running(store, tmp_path / "home" / "artifacts", tmp_path) as service:
+    page = ServicePage(url="https://hub.example/services/mlops/", protected=True)
+    with running(store, tmp_path / "home" / "artifacts", tmp_path, page=page) as service:
         token = service.token_of(Principal("bo", frozenset({"red"}), Scope.PROMOTE, decides=False))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLOPS_TRACKING_TOKEN", token)
             refused = mlops("--url", service.url, "requests", "approve", request, code=1)
-    assert refused.stderr.rstrip().endswith(f"{service.url}/")
+            shown = mlops("--url", service.url, "requests", "show", request)
+            asked = mlops("--url", service.url, "promote", "churn", "2", "--alias", "champion")
+    assert refused.stderr.rstrip().endswith(f": {page.of_request(request)}")
+    assert page.of_request(request) in shown.stdout
+    assert asked.stdout.splitlines()[-1].startswith("https://hub.example/services/mlops/requests/")

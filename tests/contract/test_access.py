@@ -44,7 +44,7 @@ from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.contract.conftest import Opener
 
-NO_DOORS = {"close", "artifacts.check_location", *(noun for noun in NOUNS if noun)}
+NO_DOORS = {"close", "page", "artifacts.check_location", *(noun for noun in NOUNS if noun)}
 """Of the tracker itself: what reads and writes nothing."""
 
 
@@ -353,6 +353,7 @@ CASES: dict[str, Case] = {
         lambda t, it: it.request_id in {each.request_id for each in t.promotions.waiting().mentions}, of_model=True
     ),
     "promotions.evidence": model(SEES, lambda t, it, _: t.promotions.evidence(it.request_id)),
+    "promotions.standing": model(SEES, lambda t, it, _: t.promotions.standing(it.model)),
     "promotions.history": model(SEES, lambda t, it, _: t.promotions.history(it.model)),
     "promotions.approve": model(PROMOTES, lambda t, it, _: t.promotions.approve(it.request_id)),
     "promotions.reject": model(PROMOTES, lambda t, it, _: t.promotions.reject(it.request_id, reason="no")),
@@ -370,8 +371,8 @@ CASES: dict[str, Case] = {
     "policies.history": model(SEES, lambda t, it, _: t.policies.history(model=it.model)),
     "checks.claim": model(ADMINISTERS, lambda t, it, _: t.checks.claim(), unseen=PermissionDenied),
     # Nobody has claimed it.
-    "checks.renew": model(ADMINISTERS, lambda t, it, _: t.checks.renew(it.job_id), allowed=Conflict),
-    "checks.report": model(ADMINISTERS, lambda t, it, _: t.checks.report(it.job_id, RESULT), allowed=Conflict),
+    "checks.renew": model(ADMINISTERS, lambda t, it, _: t.checks.renew(it.job_id, "x"), allowed=Conflict),
+    "checks.report": model(ADMINISTERS, lambda t, it, _: t.checks.report(it.job_id, "x", RESULT), allowed=Conflict),
     "checks.self_report": model(OWNS, lambda t, it, _: t.checks.self_report(it.request_id, RESULT)),
     "models.consume": model(SEES, lambda t, it, _: t.models.consume(it.model, 1)),
     "models.consumers": model(SEES, lambda t, it, _: t.models.consumers(it.model)),

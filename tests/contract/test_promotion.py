@@ -61,7 +61,9 @@ class Team:
     def work(self, verdict: Verdict = Verdict.PASSED) -> CheckJob:
         job = self.worker.checks.claim()
         assert job is not None
-        self.worker.checks.report(job.job_id, CheckResult(name=job.name, verdict=verdict, summary="looked at it"))
+        self.worker.checks.report(
+            job.job_id, job.claim, CheckResult(name=job.name, verdict=verdict, summary="looked at it")
+        )
         return job
 
     def production(self) -> int | None:
@@ -535,15 +537,24 @@ def test_a_job_is_one_workers(team: Team, open_tracker: Opener) -> None:
     assert last is not None
     assert (last.name, other.checks.claim()) == ("loads", None)
     result = CheckResult(name="format", verdict=Verdict.PASSED, summary="safe")
+    # A claim is known to who made it only; another is none, whose token it may be.
+    for tracker, claim in ((team.worker, last.claim), (other, last.claim), (other, "")):
+        for call in (
+            lambda tracker=tracker, claim=claim: tracker.checks.report(job.job_id, claim, result),
+            lambda tracker=tracker, claim=claim: tracker.checks.renew(job.job_id, claim),
+        ):
+            with pytest.raises(Conflict, match="not this worker's"):
+                call()
+    assert job.claim not in str(team.admin.promotions.get(request.request_id))
+    other.checks.renew(job.job_id, job.claim)
+    other.checks.report(job.job_id, job.claim, result)
     with pytest.raises(Conflict, match="not this worker's"):
-        team.worker.checks.report(job.job_id, result)
-    other.checks.renew(job.job_id)
-    other.checks.report(job.job_id, result)
-    with pytest.raises(Conflict, match="not this worker's"):
-        other.checks.renew(job.job_id)
+        other.checks.renew(job.job_id, job.claim)
     team.ada.promotions.withdraw(request.request_id)
     with pytest.raises(Conflict, match="not this worker's"):
-        team.worker.checks.report(last.job_id, CheckResult(name="loads", verdict=Verdict.PASSED, summary="x"))
+        team.worker.checks.report(
+            last.job_id, last.claim, CheckResult(name="loads", verdict=Verdict.PASSED, summary="x")
+        )
 
 
 # --- at once ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from pathlib import Path
 from tornado.netutil import bind_sockets
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.service.app import make_app
+from jupyter_mlops.core.pages import ServicePage
+from jupyter_mlops.service.app import Route, make_app
 from jupyter_mlops.service.handlers import Service
 from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.server import Server
@@ -51,9 +52,12 @@ def running(
     folder: Path,
     port: int = 0,
     find_job: Callable[[str], Principal | None] | None = None,
+    page: ServicePage | None = None,
+    more: Callable[[Service], list[Route]] = lambda _: [],
 ) -> Iterator[Running]:
     """A service over the store, until the block ends; ``folder`` is for its files. ``find_job`` gives the principal of
-    a check's token by its digest; the store does when it is None."""
+    a check's token by its digest; the store does when it is None. ``page`` is where people are said to see it,
+    and ``more`` gives further routes."""
     tokens = folder / "tokens.json"
     create_token(tokens, Grant(user="nobody", scope="read"))
     tracker = connect(database_url, artifacts=artifacts, principal=Principal("service", scope=Scope.ADMIN))
@@ -62,8 +66,8 @@ def running(
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         identity = JobTokens(TokenFile(tokens), find_job or tracker.principal_of_check, executor)
-        service = Service(tracker, identity, executor)  # type: ignore[arg-type]
-        server = Server(make_app(service))
+        service = Service(tracker, identity, executor, page)  # type: ignore[arg-type]
+        server = Server(make_app(service, more=more(service)))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)
         ports.append(sockets[0].getsockname()[1])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
+from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events, heartbeats
 from jupyter_mlops.tracker.embedded._context import Context, OpenStore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
     from jupyter_mlops.tracker.embedded.feed import Feed
+    from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
@@ -107,12 +109,22 @@ class EmbeddedTracker:
 
         return EmbeddedWebhooks(self._context)
 
+    @cached_property
+    def logged_models(self) -> EmbeddedLoggedModels:
+        from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
+
+        return EmbeddedLoggedModels(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
         Takes microseconds. Closing the view leaves the store open; closing this tracker ends its views.
         """
         return EmbeddedTracker(self._store, principal, is_view=True)
+
+    def page(self) -> ServicePage | None:
+        """None: see :meth:`jupyter_mlops.tracker.protocol.Tracker.page`. A service that serves this store has one."""
+        return None
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         from jupyter_mlops.tracker.evidence import compare_runs

@@ -21,7 +21,9 @@ LARGEST_NOTEBOOK = 20_000_000
 LONGEST_DIFF = 200_000
 
 
-def evidence(context: Context, promotion: Promotion, model: Model, policy: Policy) -> PromotionEvidence:
+def evidence(
+    context: Context, promotion: Promotion, model: Model, policy: Policy, refused: dict[str, str]
+) -> PromotionEvidence:
     """See :meth:`jupyter_mlops.tracker.promoting.Promotions.evidence`."""
     with _tracker(context, model) as tracker:
         candidate = _side(tracker, promotion.model, promotion.version)
@@ -41,6 +43,7 @@ def evidence(context: Context, promotion: Promotion, model: Model, policy: Polic
         notebook_diff=_diff(before, after, promotion) if before and after else "",
         lineage=() if candidate is None else _lineage(candidate, promotion),
         consumers=tuple(each for each in consumers if each.reference == f"@{promotion.alias}"),
+        refused=refused,
     )
 
 

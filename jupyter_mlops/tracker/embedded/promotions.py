@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access, values
-from jupyter_mlops.core.access import SERVICE_PREFIX, Principal, Scope
+from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, PermissionDenied, UnsafeModel
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.formats import abridged
-from jupyter_mlops.core.ids import is_id, new_id
-from jupyter_mlops.core.policy import DAY_MS
+from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.promotion import (
     AliasPeriod,
+    AliasStanding,
     Promotion,
     PromotionEvidence,
     PromotionKind,
@@ -25,17 +25,13 @@ from jupyter_mlops.core.promotion import (
     ReviewComment,
     ReviewVerdict,
     Waiting,
-    may_not_approve,
     mentions,
-    nobody_could,
-    restorable,
-    stale,
 )
-from jupyter_mlops.core.records import ModelVersion, Page
+from jupyter_mlops.core.records import Page
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store import checkjobs, promotions, registry
 from jupyter_mlops.store.registry import Model
-from jupyter_mlops.tracker.embedded import aliases, deciding
+from jupyter_mlops.tracker.embedded import aliases, asking, deciding, permits
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
@@ -59,33 +55,23 @@ class EmbeddedPromotions:
         values.reason(reason)
         with self._context.write() as connection:
             target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
-            _require_person(self._context.principal)
+            asking.require_person(self._context.principal)
             deciding.expire(self._context, connection, target)
-            new, candidate_id = self._new(connection, target, alias, version, reason)
+            new, candidate_id = asking.new_request(self._context, connection, target, alias, version, reason)
             if new.alias not in new.policy.protected:
                 return self._unprotected(connection, target, new, candidate_id)
             if (same := self._standing(connection, target, new)) is not None:
                 return deciding.with_missing(connection, target, same, new.created)
-            if new.champion == version:
-                raise Conflict(f"{model}@{alias} is version {version} already")
-            if not new.safe and new.policy.safe_formats:
-                raise UnsafeModel(
-                    f"{aliases.named(model, version)}: its format can run code when it is loaded, which the policy "
-                    "bars; log the model in a safe format (skops, ONNX, safetensors) and ask for that version"
-                )
-            if (impossible := nobody_could(new, [new.policy])) is not None:
-                raise Conflict(impossible)
+            asking.require_possible(new)
             promotions.insert(connection, target.id, new)
             checkjobs.enqueue(connection, new.request_id, new.round, new.policy.checks)
             deciding.tell(self._context, connection, target, new, "promotion.requested", version=version)
             return self._present(connection, target, new.request_id)
 
     def refresh(self, request_id: str) -> Promotion:
-        with self._changing(request_id, Scope.WRITE) as (connection, model, request):
+        with self._permitted(request_id, permits.require_refresh) as (connection, model, request):
             now = deciding.latest_time(self._context, connection)
-            champion = self._champion(connection, model, request.alias)
-            if champion is not None and champion.version == request.version:
-                raise Conflict(f"{model.name}@{request.alias} is version {request.version} already")
+            champion = asking.champion_of(connection, model, request.alias)
             promotions.cancel(connection, request_id)
             promotions.update(
                 *(connection, request_id, now),
@@ -100,15 +86,7 @@ class EmbeddedPromotions:
 
     def withdraw(self, request_id: str, *, reason: str = "") -> Promotion:
         values.reason(reason)
-        with self._changing(request_id, Scope.WRITE) as (connection, model, request):
-            principal = self._context.principal
-            if principal.person not in (request.requester, request.asked_by) and (
-                principal.scope_on(model.owner) < Scope.ADMIN
-            ):
-                raise PermissionDenied(
-                    f"request {request_id}: {request.requester!r} asked for it, and only they can withdraw it; whoever "
-                    "may decide can reject it"
-                )
+        with self._permitted(request_id, permits.require_withdrawal) as (connection, model, request):
             return self._close(connection, model, request, PromotionState.WITHDRAWN, reason)
 
     def comment(self, request_id: str, text: str) -> Promotion:
@@ -172,9 +150,13 @@ class EmbeddedPromotions:
         from jupyter_mlops.tracker.embedded.promotionevidence import evidence
 
         with self._context.read() as connection:
-            model, _ = self._found(connection, request_id, Scope.READ)
+            model, request = self._found(connection, request_id, Scope.READ)
             policy = aliases.policy_of(connection, model)
-        return evidence(self._context, self.get(request_id), model, policy)
+            refused = permits.refused(self._context, connection, model, request)
+        return evidence(self._context, self.get(request_id), model, policy, refused)
+
+    def standing(self, model: str, *, alias: str = "production", version: int | None = None) -> AliasStanding:
+        return permits.standing(self._context, model, alias, version)
 
     def history(self, model: str, alias: str | None = None, *, at: int | None = None) -> tuple[AliasPeriod, ...]:
         with self._context.read() as connection:
@@ -196,26 +178,24 @@ class EmbeddedPromotions:
     # --- deciding ---
 
     def approve(self, request_id: str, *, reason: str = "", round: int | None = None) -> Promotion:
-        with self._reviewing(request_id, ReviewVerdict.APPROVED, reason, round) as (connection, model, request):
-            current = deciding.pointed_at(connection, model, request.alias)
-            if current != request.champion:
-                raise Conflict(f"request {request_id}: {stale(request, current)}")
-            owners = deciding.known_by(self._context.principal)
-            policies = deciding.policies_for(connection, model, request)
-            if (refusal := may_not_approve(request, policies, owners)) is not None:
-                raise PermissionDenied(f"request {request_id}: {refusal}")
+        values.reason(reason)
+        with self._permitted(request_id, permits.require_approval) as (connection, model, request):
+            if round is not None and round != request.round:
+                raise Conflict(f"request {request_id} was refreshed since: look at it again")
             self._add_review(connection, model, request, ReviewVerdict.APPROVED, reason)
             approved = promotions.load(connection, [request_id])[0]
             deciding.settle(self._context, connection, model, approved, self._context.principal.name)
             return self._present(connection, model, request_id)
 
     def reject(self, request_id: str, *, reason: str) -> Promotion:
-        with self._reviewing(request_id, ReviewVerdict.REJECTED, reason) as (connection, model, request):
+        _require_reason(reason, ReviewVerdict.REJECTED.value)
+        with self._permitted(request_id, permits.require_review) as (connection, model, request):
             self._add_review(connection, model, request, ReviewVerdict.REJECTED, reason)
             return self._close(connection, model, request, PromotionState.REJECTED, reason)
 
     def request_changes(self, request_id: str, *, reason: str) -> Promotion:
-        with self._reviewing(request_id, ReviewVerdict.CHANGES_REQUESTED, reason) as (connection, model, request):
+        _require_reason(reason, ReviewVerdict.CHANGES_REQUESTED.value)
+        with self._permitted(request_id, permits.require_review) as (connection, model, request):
             self._add_review(connection, model, request, ReviewVerdict.CHANGES_REQUESTED, reason)
             return self._present(connection, model, request_id)
 
@@ -223,80 +203,35 @@ class EmbeddedPromotions:
         _require_reason(reason, "a rollback")
         with self._context.write() as connection:
             target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
-            protected = alias in aliases.policy_of(connection, target).protected
-            if protected:
-                self._context.model_allowed(connection, model, Scope.PROMOTE)
-                access.require_decision(self._context.principal, aliases.named(model))
-            moves = registry.numbered_moves(connection, target.id, alias)
-            before = restorable(moves, promotions.rollbacks(connection, target.id, alias))
-            if not before:
-                raise Conflict(f"{model}@{alias} has no version before this one to go back to")
-            if to is not None and to != before[-1]:
+            permits.require_rollback(self._context, connection, target, alias)
+            before = permits.version_before(connection, target, alias)
+            if to is not None and to != before:
                 raise Conflict(
-                    f"{model}@{alias} goes back to version {before[-1]}, not {to}: it was moved just now; look again"
+                    f"{model}@{alias} goes back to version {before}, not {to}: it was moved just now; look again"
                 )
-            if registry.find_version(connection, target.id, before[-1]) is None:
-                raise Conflict(f"{aliases.named(model, before[-1])}, which {alias} pointed at before, was deleted")
-            return self._move(connection, target, PromotionKind.ROLLBACK, alias, before[-1], reason)
+            return self._move(connection, target, PromotionKind.ROLLBACK, alias, before, reason)
 
     def override(self, model: str, alias: str, *, version: int | None, reason: str) -> Promotion:
         values.alias_name(alias)
         _require_reason(reason, "an override")
         with self._context.write() as connection:
             target = self._context.model_allowed(connection, model, Scope.ADMIN, lock=True)
-            access.require_decision(self._context.principal, aliases.named(model))
+            permits.require_override(self._context, connection, target)
             return self._move(connection, target, PromotionKind.OVERRIDE, alias, version, reason)
 
     # --- shared ---
 
-    def _new(
-        self, connection: Connection, model: Model, alias: str, version: int | None, reason: str
-    ) -> tuple[Promotion, str | None]:
-        """A request as it begins, and the id of its candidate."""
-        now = deciding.latest_time(self._context, connection)
-        in_force, policy = aliases.in_force(connection, model)
-        candidate_id = None if version is None else aliases.require_version(connection, model, version)
-        candidate = None if candidate_id is None else registry.load_versions(connection, [candidate_id])[0]
-        champion = self._champion(connection, model, alias)
-        principal = self._context.principal
-        new = Promotion(
-            request_id=new_id(),
-            state=PromotionState.OPEN,
-            model=model.name,
-            alias=alias,
-            version=version,
-            digest="" if candidate is None else candidate.digest,
-            run_id=None if candidate is None else candidate.run_id,
-            safe=candidate is None or candidate.safe,
-            champion=None if champion is None else champion.version,
-            champion_digest=None if champion is None else champion.digest,
-            requester=principal.person,
-            asked_by=principal.name,
-            authors=() if candidate is None else registry.authors_of(connection, candidate),
-            reason=reason,
-            policy=policy,
-            policy_number=in_force.number,
-            created=now,
-            updated=now,
-            expires=now + policy.lifetime_days * DAY_MS,
-        )
-        return new, candidate_id
-
     def _unprotected(self, connection: Connection, model: Model, new: Promotion, candidate_id: str | None) -> Promotion:
         """An alias that nobody protects just moves."""
-        if new.champion == new.version:
-            raise Conflict(f"{model.name}@{new.alias} is version {new.version} already")
+        asking.require_another(new)
         return self._moved(connection, model, new, candidate_id, "the alias is not protected")
 
     def _move(
         self, connection: Connection, model: Model, kind: PromotionKind, alias: str, version: int | None, reason: str
     ) -> Promotion:
         """Move an alias by a rollback or an override."""
-        new, candidate_id = self._new(connection, model, alias, version, reason)
-        if new.champion == version:
-            raise Conflict(
-                f"{model.name}@{alias} {'is not set' if version is None else f'is version {version}'} already"
-            )
+        new, candidate_id = asking.new_request(self._context, connection, model, alias, version, reason)
+        asking.require_another(new)
         return self._moved(connection, model, msgspec.structs.replace(new, kind=kind), candidate_id, kind.value)
 
     def _moved(
@@ -340,10 +275,6 @@ class EmbeddedPromotions:
             self._close(connection, model, request, PromotionState.SUPERSEDED, outcome)
         return None
 
-    def _champion(self, connection: Connection, model: Model, alias: str) -> ModelVersion | None:
-        target = registry.alias_target(connection, model.id, alias)
-        return None if target is None else registry.load_versions(connection, [target[0]])[0]
-
     def _add_review(
         self, connection: Connection, model: Model, request: Promotion, verdict: ReviewVerdict, reason: str
     ) -> None:
@@ -376,26 +307,12 @@ class EmbeddedPromotions:
             yield connection, model, promotions.load(connection, [request_id])[0]
 
     @contextmanager
-    def _changing(self, request_id: str, scope: Scope) -> Iterator[tuple[Connection, Model, Promotion]]:
-        """An open request whose model is locked."""
-        with self._locked(request_id, scope) as (connection, model, request):
-            _require_open(
-                deciding.with_missing(connection, model, request, deciding.latest_time(self._context, connection))
-            )
-            yield connection, model, request
-
-    @contextmanager
-    def _reviewing(
-        self, request_id: str, verdict: ReviewVerdict, reason: str, round: int | None = None
+    def _permitted(
+        self, request_id: str, require: Callable[[Context, Connection, Model, Promotion], None]
     ) -> Iterator[tuple[Connection, Model, Promotion]]:
-        """An open request whose model is locked, for somebody who may decide about it."""
-        values.reason(reason)
-        if verdict is not ReviewVerdict.APPROVED:
-            _require_reason(reason, verdict.value)
-        with self._changing(request_id, Scope.PROMOTE) as (connection, model, request):
-            access.require_decision(self._context.principal, f"request {request_id}")
-            if round is not None and round != request.round:
-                raise Conflict(f"request {request_id} was refreshed since: look at it again")
+        """A request whose model is locked, with which the caller may do what ``require`` asks for."""
+        with self._locked(request_id, Scope.READ) as (connection, model, request):
+            require(self._context, connection, model, request)
             yield connection, model, request
 
     def _model(self, connection: Connection, request_id: str, *, lock: bool = False) -> Model:
@@ -412,25 +329,9 @@ class EmbeddedPromotions:
         model = self._model(connection, request_id, lock=lock)
         if not access.sees_model(self._context.principal, model.owner, model.restricted):
             raise _no_request(request_id)
-        what = f"request {request_id}"
-        access.require_model(self._context.principal, model.owner, scope, what, restricted=model.restricted)
-        return model, promotions.load(connection, [request_id])[0]
-
-
-def _require_open(request: Promotion) -> None:
-    if request.state is not PromotionState.OPEN:
-        why = f": {request.outcome}" if request.outcome else ""
-        raise Conflict(
-            f"request {request.request_id} is {request.state.value}{why}; nothing can be done to it any more"
-        )
-
-
-def _require_person(principal: Principal) -> None:
-    if principal.name.startswith(SERVICE_PREFIX) and principal.acts_for is None:
-        raise PermissionDenied(
-            f"nobody answers for {principal.name!r}, so it cannot ask: an administrator can say who does, in "
-            "c.HubIdentity.service_owners"
-        )
+        request = promotions.load(connection, [request_id])[0]
+        permits.require(self._context, model, request, scope)
+        return model, request
 
 
 def _require_reason(reason: str, what: str) -> None:

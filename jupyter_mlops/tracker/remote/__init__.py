@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.tracker.operations import PRINCIPAL
+from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.pages import ServicePage
+from jupyter_mlops.tracker.operations import PAGE, PRINCIPAL
 from jupyter_mlops.tracker.remote.client import Client, Token
 from jupyter_mlops.tracker.remote.files import RemoteArtifacts, RemoteModels
 from jupyter_mlops.tracker.remote.nouns import Noun
@@ -53,6 +55,12 @@ class RemoteWebhooks(Noun):
     noun = "webhooks"
 
 
+class RemoteLoggedModels(Noun):
+    """See :class:`jupyter_mlops.tracker.logged.LoggedModels`."""
+
+    noun = "logged_models"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -79,12 +87,23 @@ class RemoteTracker(Noun):
         self.policies = cast("protocol.Policies", RemotePolicies(client))
         self.checks = cast("protocol.Checks", RemoteChecks(client))
         self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
+        self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
 
     @cached_property
     def principal(self) -> Principal:
         """Who the service takes the caller for."""
         answer = self._client.send("GET", PRINCIPAL, {}, repeatable=True)
         return self._client.read(answer, Principal)
+
+    def page(self) -> ServicePage | None:
+        """See :meth:`jupyter_mlops.tracker.protocol.Tracker.page`."""
+        try:
+            answer = self._client.send("GET", PAGE, {}, repeatable=True)
+        except NotFound:
+            # A service of a version that says nothing of it.
+            return None
+        found: ServicePage | None = self._client.read(answer, cast(Any, ServicePage | None))
+        return None if found is None else found.seen_from(f"{self.url}/")
 
     def close(self) -> None:
         self._client.close()

@@ -64,7 +64,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keep a job for 60 s more */
+        /** Keep a job for 60 s more, by the claim that came with it */
         post: operations["checks.renew"];
         delete?: never;
         options?: never;
@@ -314,6 +314,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/logged-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a model, which is PENDING: its files go to path of run_id, a folder that was not there. */
+        post: operations["logged_models.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** get logged_models */
+        get: operations["logged_models.get"];
+        put?: never;
+        post?: never;
+        /** It is not found any more */
+        delete: operations["logged_models.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/params": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** As of a run, a param that was logged stays as it is: another value is refused with InvalidValue. */
+        post: operations["logged_models.log_params"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that its files are all there (READY), or did not come (FAILED). */
+        post: operations["logged_models.finish"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** delete_tag logged_models */
+        delete: operations["logged_models.delete_tag"];
+        options?: never;
+        head?: never;
+        /** set_tags logged_models */
+        patch: operations["logged_models.set_tags"];
+        trace?: never;
+    };
     "/models": {
         parameters: {
             query?: never;
@@ -414,6 +501,23 @@ export interface paths {
         put?: never;
         /** Hand it over to a user, or to group:NAME. */
         post: operations["models.transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/models/{name}/references": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a version of what is elsewhere: models:/NAME/NUMBER is a copy of that version, whose files it shares */
+        post: operations["models.refer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -586,6 +690,23 @@ export interface paths {
         };
         /** files models */
         get: operations["models.files"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/page": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where people see what is here. */
+        get: operations["page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -867,6 +988,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/promotions/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an alias is now, and what the caller may do about it: ask for version (for any, when None), roll it back, override it. */
+        get: operations["promotions.standing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/promotions/waiting": {
         parameters: {
             query?: never;
@@ -1076,6 +1214,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/runs/{run_id}/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Note which models a run took or made. */
+        post: operations["logged_models.use"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs/{run_id}/restore": {
         parameters: {
             query?: never;
@@ -1208,6 +1363,40 @@ export interface paths {
         put?: never;
         /** MLflow's grammar over name, creation_time, last_update_time and tags.* */
         post: operations["experiments.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/search/logged-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Models of the experiments (of all visible ones when none is given), newest first. */
+        post: operations["logged_models.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/search/model-uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which models the runs took or made */
+        post: operations["logged_models.uses"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1386,6 +1575,25 @@ export interface components {
             until?: number | null;
         };
         /**
+         * AliasStanding
+         * @description An alias as it is now, and what somebody may do about it.
+         */
+        AliasStanding: {
+            alias: string;
+            /** @default null */
+            back_to?: number | null;
+            /** @default [] */
+            consumers?: components["schemas"]["Consumer"][];
+            model: string;
+            policy: components["schemas"]["Policy"];
+            protected: boolean;
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
+            version: number | null;
+        };
+        /**
          * Artifact
          * @description A file, or in a listing a folder (then without size and digest), under its logical POSIX path.
          */
@@ -1441,6 +1649,8 @@ export interface components {
             /** @default [] */
             metrics?: components["schemas"]["Metric"][];
             /** @default [] */
+            model_points?: components["schemas"]["ModelPoint"][];
+            /** @default [] */
             params?: components["schemas"]["Param"][];
             /** @default [] */
             series?: components["schemas"]["Series"][];
@@ -1457,6 +1667,8 @@ export interface components {
             attempt?: number;
             /** @default null */
             champion?: number | null;
+            /** @default  */
+            claim?: string;
             job_id: string;
             model: string;
             name: string;
@@ -1667,6 +1879,42 @@ export interface components {
          */
         Lifecycle: "active" | "deleted";
         /**
+         * LoggedModel
+         * @description A folder of a run's files that holds a model, with what is known of it.
+         */
+        LoggedModel: {
+            created: number;
+            experiment_id: string;
+            /** @default [] */
+            metrics?: components["schemas"]["ModelMetric"][];
+            model_id: string;
+            /** @default  */
+            model_type?: string;
+            name: string;
+            /** @default  */
+            origin?: string;
+            /** @default false */
+            own_run?: boolean;
+            /** @default [] */
+            params?: components["schemas"]["Param"][];
+            path: string;
+            run_id: string;
+            status: components["schemas"]["LoggedModelStatus"];
+            /** @default [] */
+            tags?: components["schemas"]["Tag"][];
+            updated: number;
+            /** @default [] */
+            versions?: [
+                string,
+                number
+            ][];
+        };
+        /**
+         * LoggedModelStatus
+         * @enum {unknown}
+         */
+        LoggedModelStatus: "FAILED" | "PENDING" | "READY";
+        /**
          * Mention
          * @description That somebody asks for a person by name, in a comment to an open request.
          */
@@ -1729,6 +1977,51 @@ export interface components {
             version: number;
         };
         /**
+         * ModelMetric
+         * @description The latest point of a metric of a logged model, as one run measured it on one data set.
+         */
+        ModelMetric: {
+            /** @default  */
+            dataset_digest?: string;
+            /** @default  */
+            dataset_name?: string;
+            key: string;
+            run_id: string;
+            step: number;
+            timestamp: number;
+            value: number;
+        };
+        /**
+         * ModelPoint
+         * @description A point of a metric that tells of a logged model, as measured on a data set. It is the model's, not the run's
+         *         that logs it.
+         */
+        ModelPoint: {
+            /** @default  */
+            dataset_digest?: string;
+            /** @default  */
+            dataset_name?: string;
+            metric: components["schemas"]["Metric"];
+            model_id: string;
+        };
+        /**
+         * ModelRole
+         * @description What a run has to do with a logged model.
+         * @enum {unknown}
+         */
+        ModelRole: "input" | "output";
+        /**
+         * ModelUse
+         * @description A run's use of a logged model.
+         */
+        ModelUse: {
+            model_id: string;
+            role: components["schemas"]["ModelRole"];
+            run_id: string;
+            /** @default 0 */
+            step?: number;
+        };
+        /**
          * ModelVersion
          * @description Immutable bytes with a lineage to one run. Its files are listed with ``models.files``.
          */
@@ -1742,6 +2035,8 @@ export interface components {
             digest?: string;
             /** @default [] */
             flavors?: string[];
+            /** @default null */
+            logged_model_id?: string | null;
             model: string;
             /** @default null */
             run_id?: string | null;
@@ -1792,6 +2087,15 @@ export interface components {
          */
         Page_Experiment_: {
             items: components["schemas"]["Experiment"][];
+            /** @default null */
+            next_page_token?: string | null;
+        };
+        /**
+         * Page[LoggedModel]
+         * @description One page of a listing; ``next_page_token`` is opaque and None at the end.
+         */
+        Page_LoggedModel_: {
+            items: components["schemas"]["LoggedModel"][];
             /** @default null */
             next_page_token?: string | null;
         };
@@ -1995,6 +2299,8 @@ export interface components {
             model: string;
             /** @default  */
             outcome?: string;
+            /** @default null */
+            page?: string | null;
             policy: components["schemas"]["Policy"];
             /** @default null */
             policy_number?: number | null;
@@ -2032,6 +2338,10 @@ export interface components {
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
             promotion: components["schemas"]["Promotion"];
+            /** @default {} */
+            refused?: {
+                [key: string]: string;
+            };
         };
         /**
          * PromotionKind
@@ -2239,6 +2549,14 @@ export interface components {
             steps: string;
             timestamps: string;
             values: string;
+        };
+        /**
+         * ServicePage
+         * @description The page of a service, where its users look at things, and decide.
+         */
+        ServicePage: {
+            protected: boolean;
+            url: string;
         };
         /**
          * Share
@@ -2511,9 +2829,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": {
+                    claim: string;
+                };
             };
         };
         responses: {
@@ -2545,6 +2865,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    claim: string;
                     result: components["schemas"]["CheckResult"];
                 };
             };
@@ -3120,6 +3441,241 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "logged_models.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    experiment_id: string;
+                    /** @default  */
+                    model_type?: string;
+                    /** @default null */
+                    name?: string | null;
+                    /** @default  */
+                    origin?: string;
+                    /** @default [] */
+                    params?: components["schemas"]["Param"][];
+                    /** @default null */
+                    run_id?: string | null;
+                    /** @default null */
+                    tags?: {
+                        [key: string]: string;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.log_params": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    params: components["schemas"]["Param"][];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    status: components["schemas"]["LoggedModelStatus"];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.delete_tag": {
+        parameters: {
+            query: {
+                key: string;
+            };
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.set_tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    tags: {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "models.create": {
         parameters: {
             query?: never;
@@ -3455,6 +4011,51 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "models.refer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @default  */
+                    description?: string;
+                    /** @default null */
+                    logged_model_id?: string | null;
+                    /** @default null */
+                    run_id?: string | null;
+                    source: string;
+                    /** @default null */
+                    tags?: {
+                        [key: string]: string;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "models.resolve": {
         parameters: {
             query: {
@@ -3608,6 +4209,8 @@ export interface operations {
                     tags?: {
                         [key: string]: string;
                     } | null;
+                    /** @default null */
+                    version?: number | null;
                 };
             };
         };
@@ -3930,6 +4533,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Artifact"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServicePage"] | null;
                 };
             };
             400: components["responses"]["error400"];
@@ -4512,6 +5142,37 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "promotions.standing": {
+        parameters: {
+            query: {
+                alias?: string;
+                model: string;
+                version?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasStanding"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "promotions.waiting": {
         parameters: {
             query?: never;
@@ -5067,6 +5728,39 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "logged_models.use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    uses: components["schemas"]["ModelUse"][];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "runs.restore": {
         parameters: {
             query?: never;
@@ -5384,6 +6078,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Experiment_"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @default [] */
+                    experiment_ids?: string[];
+                    /** @default  */
+                    filter?: string;
+                    /** @default 1000 */
+                    limit?: number;
+                    /** @default [] */
+                    order_by?: string[];
+                    /** @default null */
+                    page_token?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LoggedModel_"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    run_ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelUse"][];
                 };
             };
             400: components["responses"]["error400"];

@@ -18,7 +18,7 @@ if (element !== null) {
   events.start();
   const trans = nullTranslator.load('jupyter_mlops');
   createRoot(element).render(
-    <Frame host={pageHost(trans, base)} api={createApi(connection)} cache={cache}>
+    <Frame host={pageHost(trans, base)} api={createApi(connection)} cache={cache} events={events}>
       <Router base={base} />
     </Frame>
   );

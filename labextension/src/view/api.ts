@@ -1,7 +1,7 @@
 /** The API for views. */
 import { createContext, useContext } from 'react';
 
-import type { Api } from '../api';
+import type { Api, Events } from '../api';
 
 export const ApiContext = createContext<Api | null>(null);
 
@@ -11,4 +11,15 @@ export function useApi(): Api {
     throw new Error('a view has no API');
   }
   return api;
+}
+
+export const EventsContext = createContext<Events | null>(null);
+
+/** What happens on the server, as it happens. */
+export function useEvents(): Events {
+  const events = useContext(EventsContext);
+  if (events === null) {
+    throw new Error('a view hears of no events');
+  }
+  return events;
 }
