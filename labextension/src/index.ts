@@ -7,6 +7,7 @@ import { createApi, createCache, Events, follow, jupyterConnection } from './api
 import { labHost } from './lab/host';
 import { OPEN, Opener } from './lab/opener';
 import { SidebarWidget } from './lab/widgets';
+import { runPage } from './run/plugin';
 import { IMLOpsApi, IMLOpsViews } from './tokens';
 import { fromPath, type Host, type Surroundings } from './view';
 
@@ -62,4 +63,4 @@ const views: JupyterFrontEndPlugin<IMLOpsViews> = {
   }
 };
 
-export default [api, views];
+export default [api, views, runPage];
