@@ -24,6 +24,7 @@ LAYERS = (
     "checks",
     "execution",
     "recording",
+    "interop",
     "tracker",
     "store",
     "core",
@@ -31,7 +32,9 @@ LAYERS = (
 """From the top: a layer may import those after it."""
 
 # The service puts jobs into a queue; what runs them is not among its imports.
-FORBIDDEN = {(upper, lower) for upper in ("hub", "service") for lower in ("checks", "execution", "recording")}
+FORBIDDEN = {
+    (upper, lower) for upper in ("hub", "service") for lower in ("checks", "execution", "interop", "recording")
+}
 
 LONGEST_MODULE = 500
 HEAVY = (

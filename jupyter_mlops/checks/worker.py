@@ -131,7 +131,7 @@ class Worker:
         def renew() -> None:
             while not over.wait(self._lease_seconds / 3):
                 try:
-                    self._jobs.renew(job.job_id)
+                    self._jobs.renew(job.job_id, job.claim)
                 except _LOST:
                     lost.set()
                     sandbox.stop()
@@ -152,7 +152,7 @@ class Worker:
         deadline = time.monotonic() + self._lease_seconds
         while True:
             try:
-                self._jobs.report(job.job_id, result)
+                self._jobs.report(job.job_id, job.claim, result)
                 return True
             except _LOST:
                 return False

@@ -62,6 +62,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Look after the store": {
         "audit": Entry("jupyter_mlops.cli.audit:audit", "Who did what; whether the record still is what it was."),
+        "import": Entry("jupyter_mlops.cli.importing:import_", "Bring here what MLflow keeps."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
         "spool": Entry("jupyter_mlops.cli.spool:spool", "What was logged and is not stored yet; store it now."),
         "db": Entry("jupyter_mlops.cli.database:db", "Status of the store, upgrade of its database."),

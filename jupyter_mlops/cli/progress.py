@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.execution.sweep import Standing, SweepPlan
 
 
-class _Display(ABC):
+class Display(ABC):
     """A context with bars while it lasts, when standard error is a terminal."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class _Display(ABC):
     def columns(self) -> list[str]:
         """What stands right of the bar, in rich's notation."""
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Display:
         if self.console.is_terminal:
             from rich.progress import BarColumn, SpinnerColumn, TextColumn
             from rich.progress import Progress as Bars
@@ -48,7 +48,7 @@ class _Display(ABC):
                 self.bars.stop()
 
 
-class NotebookProgress(_Display):
+class NotebookProgress(Display):
     """The cells of one notebook."""
 
     def __init__(self, notebook: str) -> None:
@@ -82,7 +82,7 @@ class NotebookProgress(_Display):
             self.console.print(f"{self._notebook}: {progress.done} of {progress.total} cells, {passed}", soft_wrap=True)
 
 
-class SweepProgress(_Display):
+class SweepProgress(Display):
     """The points of a sweep: done, failed, best so far, time left. Failures are printed as they happen."""
 
     def __init__(self, plan: SweepPlan, *, todo: int) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, Param, Series, Tag
+from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, ModelPoint, Param, Series, Tag
 from jupyter_mlops.core.redaction import shown
 from jupyter_mlops.core.values import (
     DEEPEST_JSON,
     LARGEST_INT,
+    LONGEST_DATASET_DIGEST,
+    LONGEST_DATASET_NAME,
     LONGEST_INPUT_CONTEXT,
     LONGEST_PARAM,
     LONGEST_TAG,
@@ -32,17 +35,7 @@ def check_batch(batch: Batch) -> None:
     _check_items(batch.tags, Tag, "tags")
     _check_items(batch.inputs, Input, "inputs")
     _check_items(batch.series, Series, "series")
-    _check_keys([point.key for point in batch.metrics], "metric")
-    for point in batch.metrics:
-        # One expression a point: batches of thousands of points pass through here.
-        if not (
-            type(point.value) is float
-            and type(point.step) is int
-            and SMALLEST_INT <= point.step <= LARGEST_INT
-            and type(point.timestamp) is int
-            and 0 <= point.timestamp <= LARGEST_INT
-        ):
-            raise _bad_point(point)
+    _check_points(batch.metrics)
     texts: dict[str, str] = {}
     _check_keys([item.key for item in batch.params], "parameter")
     for item in batch.params:
@@ -61,6 +54,36 @@ def check_batch(batch: Batch) -> None:
         _check_input(use)
     for series in batch.series:
         _check_series(series)
+    _check_items(batch.model_points, ModelPoint, "model_points")
+    for measured in batch.model_points:
+        _check_measured(measured)
+
+
+def _check_points(points: tuple[Metric, ...]) -> None:
+    _check_keys([point.key for point in points], "metric")
+    for point in points:
+        # One expression a point: batches of thousands of points pass through here.
+        if not (
+            type(point.value) is float
+            and type(point.step) is int
+            and SMALLEST_INT <= point.step <= LARGEST_INT
+            and type(point.timestamp) is int
+            and 0 <= point.timestamp <= LARGEST_INT
+        ):
+            raise _bad_point(point)
+
+
+def _check_measured(measured: ModelPoint) -> None:
+    _check_items((measured.metric,), Metric, "a metric of a logged model")
+    _check_points((measured.metric,))
+    if not is_id(measured.model_id):
+        raise NotFound(f"logged model {short(measured.model_id)} does not exist")
+    for name, text, longest in (
+        ("name", measured.dataset_name, LONGEST_DATASET_NAME),
+        ("digest", measured.dataset_digest, LONGEST_DATASET_DIGEST),
+    ):
+        if type(check_text(text, f"data set: {name}", longest)) is not type(text):
+            raise _not_plain(text, f"data set: {name}")
 
 
 def _check_input(item: Input) -> None:

@@ -53,6 +53,8 @@ class CheckJob(Record, frozen=True, kw_only=True):
     settings: dict[str, Json] = msgspec.field(default_factory=dict)
     attempt: int = 1
     """How often it has been claimed, this time included."""
+    claim: str = ""
+    """What shows that the job is the worker's: told to who claims it and to nobody else, another one each time."""
 
 
 class CheckResult(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from jupyter_mlops.core.logged_model import LoggedModelStatus
 from jupyter_mlops.core.records import RunKind, RunStatus
 
 
@@ -16,6 +17,7 @@ class Entity(str, Enum):
     EXPERIMENT = "experiment"
     MODEL = "registered model"
     VERSION = "model version"
+    LOGGED = "logged model"
 
 
 class FieldKind(str, Enum):
@@ -53,6 +55,7 @@ KINDS: dict[Entity, tuple[FieldKind, ...]] = {
     Entity.EXPERIMENT: (FieldKind.ATTRIBUTE, FieldKind.TAG),
     Entity.MODEL: (FieldKind.ATTRIBUTE, FieldKind.TAG),
     Entity.VERSION: (FieldKind.ATTRIBUTE, FieldKind.TAG),
+    Entity.LOGGED: tuple(FieldKind),
 }
 
 DATASET_KEYS = ("name", "digest", "context")
@@ -82,6 +85,16 @@ ATTRIBUTES: dict[Entity, tuple[Attribute, ...]] = {
         Attribute("source", ("source_path",)),
         Attribute("digest"),
         Attribute("user", ("user_id",)),
+        _CREATED,
+        _UPDATED,
+    ),
+    Entity.LOGGED: (
+        Attribute("model_id"),
+        Attribute("name", ("model_name",)),
+        Attribute("experiment_id"),
+        Attribute("run_id", ("source_run_id",)),
+        Attribute("model_type"),
+        Attribute("status", choices=tuple(status.value for status in LoggedModelStatus)),
         _CREATED,
         _UPDATED,
     ),

@@ -172,6 +172,16 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: tuple[Tag, ...] = ()
 
 
+class ModelPoint(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A point of a metric that tells of a logged model, as measured on a data set. It is the model's, not the run's
+    that logs it."""
+
+    model_id: str
+    metric: Metric
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
 class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one logging call writes to a run: all of it becomes durable together, or none of it."""
 
@@ -180,6 +190,7 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: tuple[Tag, ...] = ()
     inputs: tuple[Input, ...] = ()
     series: tuple[Series, ...] = ()
+    model_points: tuple[ModelPoint, ...] = ()
 
 
 class StreamPosition(msgspec.Struct, frozen=True):
@@ -406,6 +417,8 @@ class ModelVersion(Record, frozen=True, kw_only=True):
     safe: bool = True
     """Whether its format can be loaded without running code that came with it."""
     flavors: tuple[str, ...] = ()
+    logged_model_id: str | None = None
+    """The logged model that it was registered from."""
     tags: tuple[Tag, ...] = ()
     aliases: tuple[str, ...] = ()
 

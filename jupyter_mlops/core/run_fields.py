@@ -24,6 +24,8 @@ from jupyter_mlops.core.values import (
     short,
 )
 
+OWN_NAME_TAG = "mlops.run_name"
+"""What a notebook calls its run, where whoever ran it has chosen another name."""
 LONGEST_REASON_TEXT = 50_000
 """Characters of an error that are kept."""
 _LARGEST_PID = 2**31 - 1

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from jupyter_mlops.recording.session import Session
 
 NOTES_TAG = "mlflow.note.content"
-OWN_NAME_TAG = "mlops.run_name"
-"""What a notebook calls its run, where whoever ran it has chosen another name."""
 
 
 class RunInfo(msgspec.Struct, frozen=True):

@@ -63,6 +63,7 @@ class Execution:
         tracker.artifacts.check_location()
         self.failure: BaseException | None = None
         """What :meth:`run` was ended by, other than an error in a cell."""
+        self._tracker = tracker
         self._source = source
         self._kernel = kernel
         self._cwd = cwd
@@ -79,6 +80,8 @@ class Execution:
         self.name = _begin(
             tracker, msgspec.structs.replace(new, start_time=kernel.started_at, batch=batch), kernel
         ).name
+        for companion in kernel.companions:
+            companion.open(tracker)
         self.recorder = Recorder(tracker, new.run_id, folder)
         self.recorder.put("notebook/source.ipynb", source.content)
         for name in large:
@@ -151,6 +154,7 @@ class Execution:
             finally:
                 # Whatever went wrong with what belongs to the record, the run has ended so.
                 run = self.recorder.finish(change)
+            _end_children(self._tracker, run)
             return run
 
     @property
@@ -237,6 +241,14 @@ def _begin(tracker: Tracker, new: NewRun, kernel: Kernel) -> Run:
         raise Conflict(f"run {run.run_id} ({run.name}) was begun before; it is {run.status.value}")
     tracker.runs.log(run.run_id, new.batch)
     return tracker.runs.change(run.run_id, RunChange(status=RunStatus.RUNNING, runner=runner))
+
+
+def _end_children(tracker: Tracker, run: Run) -> None:
+    """End, as the run did, what its code began through MLflow's client and did not end; others have a runner."""
+    for child in tracker.runs.children(run.run_id):
+        _end_children(tracker, child)
+        if child.runner is None and not child.status.ended:
+            tracker.runs.change(child.run_id, RunChange(status=run.status, end_time=run.end_time))
 
 
 def _status(reason: Reason | None) -> RunStatus:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from jupyter_mlops.tracker.process import same_process, start_time
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import KernelManager
+
+    from jupyter_mlops.recording.companions import Companion
 
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
@@ -54,11 +56,20 @@ def _kernel_specs() -> KernelSpecManager:
 class Kernel:
     """A kernel process and its manager. Starting it returns at once; nobody has spoken with it yet."""
 
-    def __init__(self, name: str, *, cwd: Path, environment: Mapping[str, str], run_id: str, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        run_id: str,
+        log: Path,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         """Start the kernel ``name`` in the folder ``cwd``.
 
-        What its process writes to its own output, outside of cells, goes to the file ``log``. ``NotebookError`` when
-        there is no such kernel, or its command cannot be started.
+        What its process writes to its own output, outside of cells, goes to the file ``log``. The companions end with
+        it. ``NotebookError`` when there is no such kernel, or its command cannot be started.
         """
         from jupyter_client.manager import KernelManager
 
@@ -66,6 +77,8 @@ class Kernel:
         self.spec = kernel_spec(name)
         self.run_id = run_id
         self.log = log
+        self.companions = companions
+        environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
         self._oom_kills = oom_kills()
@@ -126,6 +139,9 @@ class Kernel:
             self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
         shutil.rmtree(self._folder, ignore_errors=True)
+        # What the kernel's code logs at its own end is still taken.
+        for companion in self.companions:
+            companion.close()
 
     def kill(self) -> None:
         """Kill the kernel's process group and whatever else it started, at once. Callable from any thread."""

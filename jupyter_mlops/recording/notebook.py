@@ -11,6 +11,7 @@ from types import TracebackType
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Batch, NewRun, Progress, Run, RunKind
 from jupyter_mlops.core.values import tag
+from jupyter_mlops.recording.companions import companions
 from jupyter_mlops.recording.kernel import Kernel, kill_unrecorded
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.source import read_source
@@ -163,11 +164,14 @@ def start_kernel(
     artifacts = artifacts_url or os.environ.get(ARTIFACTS_URL)
     if artifacts:
         environment[ARTIFACTS_URL] = absolute(artifacts)
+    beside = companions(run_id, named=name_of_run is not None, tracking_url=environment[TRACKING_URL])
     try:
-        return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log)
+        return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log, companions=beside)
     except BaseException:
         # Perhaps a signal's, which comes before or after the process began.
         kill_unrecorded(run_id)
+        for companion in beside:
+            companion.close()
         raise
 
 

@@ -36,8 +36,9 @@ from jupyter_mlops.core.records import (
     RunStatus,
     Tag,
 )
+from jupyter_mlops.core.run_fields import OWN_NAME_TAG
 from jupyter_mlops.recording.delivery import Delivery
-from jupyter_mlops.recording.entities import NOTES_TAG, OWN_NAME_TAG, ActiveRun, LoggedExperiment, now, outcome_of
+from jupyter_mlops.recording.entities import NOTES_TAG, ActiveRun, LoggedExperiment, now, outcome_of
 from jupyter_mlops.recording.surroundings import after_each_cell, executed, in_ipython
 from jupyter_mlops.recording.usage import Watch
 from jupyter_mlops.recording.variables import EXPERIMENT, RUN_DIR, RUN_ID, RUN_NAME, SPOOL_DIR, STRICT, spool_limit

@@ -58,13 +58,20 @@ def routes(service: Service, base: str) -> list[Route]:
     add(PAGE, WhereHandler)
     add(EVENTS, EventsHandler, listeners=Listeners(service))
     add("openapi\\.json", DescriptionHandler)
-    for pattern, handler, arguments in mounted():
-        add(pattern, handler, below="", **arguments)
+    found += dialect(service, base)
     add("health", HealthHandler, below="")
     add("ready", ReadyHandler, below="")
     add("metrics", MetricsHandler, below="")
     add(".*", UnknownHandler)
     return found
+
+
+def dialect(service: Service, base: str) -> list[Route]:
+    """The routes of MLflow's API alone."""
+    return [
+        (re.escape(base) + pattern, mixed(handler, service), {"service": service, **arguments})
+        for pattern, handler, arguments in mounted()
+    ]
 
 
 def mixed(handler: type[ApiHandler], service: Service) -> type[tornado.web.RequestHandler]:
@@ -79,6 +86,13 @@ def make_app(service: Service, base: str = "/", more: Iterable[Route] = (), **se
         default_handler_class=UnknownHandler,
         default_handler_args={"service": service},
         **settings,
+    )
+
+
+def make_dialect(service: Service) -> Application:
+    """An application that speaks MLflow's API and nothing else."""
+    return Application(
+        dialect(service, "/"), default_handler_class=UnknownHandler, default_handler_args={"service": service}
     )
 
 

@@ -180,6 +180,22 @@ class TokenFile:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+class OneToken:
+    """The identity of a service that a single token opens."""
+
+    handler_class = RequestHandler
+
+    def __init__(self, token: str, principal: Principal) -> None:
+        self._digest = digest(token)
+        self._principal = principal
+
+    async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:  # noqa: ARG002 - always is
+        given = credential(handler)
+        if given is None or digest(given) != self._digest:
+            raise Unauthenticated("this address is for one notebook run, whose kernel has its token")
+        return self._principal
+
+
 def _check(grant: Grant, where: str) -> None:
     user_name(grant.user)
     for group in (*grant.groups, *grant.group_scopes):

@@ -16,13 +16,24 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.logged_model import ModelMetric
 from jupyter_mlops.core.records import (
     Input,
     Lifecycle,
     RunStatus,
 )
 from jupyter_mlops.core.redaction import shown
-from jupyter_mlops.store import events, heartbeats, metrics, runs, schema, streams, writes
+from jupyter_mlops.store import (
+    events,
+    heartbeats,
+    logged_models,
+    metrics,
+    runs,
+    schema,
+    schema_logged,
+    streams,
+    writes,
+)
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.metrics import Summary
@@ -53,6 +64,7 @@ _run = schema.run.c
 _param = schema.param.c
 _experiment = schema.experiment.c
 _dataset = schema.dataset.c
+_model = schema_logged.logged_model.c
 
 _RUN_FACTS = (
     sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name)
@@ -65,6 +77,11 @@ _EXPERIMENT_FACTS = (
     .where(among(_experiment.id, "experiment_ids"))
     .order_by(_experiment.id)
     .with_for_update(read=True)
+)
+_MODEL_FACTS = (
+    sa.select(_model.id, _experiment.owner, _model.experiment_id)
+    .join(schema.experiment, _experiment.id == _model.experiment_id)
+    .where(among(_model.id, "model_ids"), _model.lifecycle == Lifecycle.ACTIVE.value)
 )
 _INSERT_RUN = sa.insert(schema.run)
 _PARAM_TEXTS = sa.select(_param.run_id, _param.key, _param.text).where(
@@ -170,6 +187,7 @@ class RunWriter:
         _add_params(connection, [row for log in logs for row in log.params])
         _add_tags(connection, logs)
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
+        _add_model_points(connection, [log for log in logs if log.model_points])
         happened = self._happened(facts, created, logs, changes, now)
         writes.insert(connection, *_points(connection, logs, facts), events.additions(happened))
         _change(connection, changes, facts, now)
@@ -383,6 +401,36 @@ def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> 
             "tags_json": msgspec.json.encode(item.tags).decode(),
         }
     connection.execute(upsert["input"], [row for _, row in sorted(rows.items())])
+
+
+def _add_model_points(connection: Connection, logs: Sequence[Log]) -> None:
+    if not logs:
+        return
+    wanted = {point.model_id for log in logs for point in log.model_points}
+    models = {row[0]: row[1:] for row in connection.execute(_MODEL_FACTS, {"model_ids": list(wanted)})}
+    points = []
+    for log in logs:
+        for model_id in {point.model_id for point in log.model_points}:
+            what = f"logged model {model_id}"
+            if model_id not in models:
+                raise NotFound(f"{what} does not exist")
+            log.caller.authorize(connection, *models[model_id], what)
+        points += [
+            (
+                measured.model_id,
+                ModelMetric(
+                    key=measured.metric.key,
+                    value=measured.metric.value,
+                    timestamp=measured.metric.timestamp,
+                    step=measured.metric.step,
+                    run_id=log.run_id,
+                    dataset_name=measured.dataset_name,
+                    dataset_digest=measured.dataset_digest,
+                ),
+            )
+            for measured in log.model_points
+        ]
+    logged_models.add_metrics(connection, points)
 
 
 def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _Facts], now: int) -> None:

@@ -46,16 +46,17 @@ class Log(RunCall):
 
     def __init__(self, run_id: str, batch: Batch, caller: Caller, position: StreamPosition | None = None) -> None:
         super().__init__(run_id, caller, position)
-        self.params = [_param_row(run_id, param) for param in batch.params]
+        self.params = [param_row(run_id, param) for param in batch.params]
         self.tags = {(run_id, tag.key): tag.value for tag in batch.tags}
         self.inputs = batch.inputs
+        self.model_points = batch.model_points
         self.summaries: dict[str, Summary] = {}
         self.chunks: list[dict[str, Any]] = []
         for key, points in chunks.points_of(batch).items():
             codec, packed = chunks.pack(points)
             self.summaries[key] = metrics.summarize(points)
             self.chunks.append({"run_id": run_id, "key": key, "count": len(points), "codec": codec, "points": packed})
-        self.rows = len(self.params) + len(self.tags) + len(self.inputs) + 2 * len(self.chunks)
+        self.rows = len(self.params) + len(self.tags) + len(self.inputs) + len(self.model_points) + 2 * len(self.chunks)
 
 
 class Create(RunCall):
@@ -110,7 +111,8 @@ class Heartbeat(RunCall):
     """Note that the run's runner lives."""
 
 
-def _param_row(run_id: str, param: Param) -> dict[str, Any]:
+def param_row(run_id: str, param: Param) -> dict[str, Any]:
+    """The row of a parameter."""
     value = param.value
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     return {

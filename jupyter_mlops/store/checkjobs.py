@@ -102,29 +102,33 @@ def claimable(connection: Connection, names: Sequence[str], now: int) -> list[Cl
     ]
 
 
-def claim(
-    connection: Connection, job: CheckJob, now: int, lease_until: int, *, by: str, token_digest: str | None
-) -> bool:
-    """Take a job, if nobody has taken it meanwhile."""
+def claim(connection: Connection, job: CheckJob, now: int, lease_until: int, *, by: str) -> bool:
+    """Take a job by its ``claim``, a new one, if nobody has taken it meanwhile."""
     # Who comes at the same time has counted the attempts, too, and finds one more.
     statement = (
         schema.check_job.update()
         .where(_job.id == job.job_id, _job.attempt == job.attempt - 1)
         .where(sa.or_(_job.state == "queued", sa.and_(_job.state == "claimed", _job.lease_until <= now)))
-        .values(state="claimed", attempt=job.attempt, lease_until=lease_until, claimed_by=by, token_digest=token_digest)
+        .values(
+            state="claimed",
+            attempt=job.attempt,
+            lease_until=lease_until,
+            claimed_by=by,
+            token_digest=job.claim,
+        )
     )
     return connection.execute(statement).rowcount > 0
 
 
-def renew(connection: Connection, job_id: str, by: str, lease_until: int) -> bool:
-    """Keep a job; False when it is not the caller's any more."""
-    statement = schema.check_job.update().where(_job.id == job_id, _job.claimed_by == by, _job.state == "claimed")
+def renew(connection: Connection, job_id: str, claim: str, lease_until: int) -> bool:
+    """Keep a job; False when it is not the worker's any more who has that ``claim``."""
+    statement = schema.check_job.update().where(_job.id == job_id, _job.token_digest == claim, _job.state == "claimed")
     return connection.execute(statement.values(lease_until=lease_until)).rowcount > 0
 
 
-def finish(connection: Connection, job_id: str, by: str, result: CheckResult) -> bool:
-    """Keep what a worker found out; False when the job is not the worker's any more."""
-    statement = schema.check_job.update().where(_job.id == job_id, _job.claimed_by == by, _job.state == "claimed")
+def finish(connection: Connection, job_id: str, claim: str, result: CheckResult) -> bool:
+    """Keep what a worker found out; False when the job is not the worker's any more who has that ``claim``."""
+    statement = schema.check_job.update().where(_job.id == job_id, _job.token_digest == claim, _job.state == "claimed")
     done = statement.values(
         state="done", token_digest=None, lease_until=0, result_json=msgspec.json.encode(result).decode()
     )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from jupyter_mlops.core.filters import Comparison, Entity, Field, FieldKind, Operator
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, schema_logged
 from jupyter_mlops.store.parameters import among
 
 _run = schema.run.c
@@ -29,10 +29,12 @@ class Fields(msgspec.Struct, frozen=True):
     """Its first column refers to ``id``."""
     order: tuple[tuple[sa.Column[Any], bool], ...]
     """The default ordering, which also decides ties: columns, and whether descending."""
+    metrics: sa.Table = schema.metric
+    params: sa.Table = schema.param
 
     def table(self, kind: FieldKind) -> sa.Table:
         """Where values with a key are kept; the first column is the owner's id."""
-        return {FieldKind.METRIC: schema.metric, FieldKind.PARAM: schema.param, FieldKind.TAG: self.tags}[kind]
+        return {FieldKind.METRIC: self.metrics, FieldKind.PARAM: self.params, FieldKind.TAG: self.tags}[kind]
 
 
 RUNS = Fields(
@@ -95,6 +97,27 @@ VERSIONS = Fields(
     order=((_version.created, True), (_version.id, True)),
 )
 
+_logged = schema_logged.logged_model.c
+LOGGED = Fields(
+    entity=Entity.LOGGED,
+    source=schema_logged.logged_model,
+    id=_logged.id,
+    attributes={
+        "model_id": _logged.id,
+        "name": _logged.name,
+        "experiment_id": _logged.experiment_id,
+        "run_id": _logged.run_id,
+        "model_type": _logged.model_type,
+        "status": _logged.status,
+        "created": _logged.created,
+        "updated": _logged.updated,
+    },
+    tags=schema_logged.logged_model_tag,
+    order=((_logged.created, True), (_logged.id, True)),
+    metrics=schema_logged.logged_model_metric,
+    params=schema_logged.logged_model_param,
+)
+
 
 def condition(fields: Fields, comparison: Comparison, owner: sa.Column[str], is_sqlite: bool) -> ColumnElement[bool]:
     """The condition of ``comparison`` on a thing whose id is in the column ``owner``."""
@@ -102,7 +125,7 @@ def condition(fields: Fields, comparison: Comparison, owner: sa.Column[str], is_
     if field.kind is FieldKind.ATTRIBUTE:
         return _compare(fields.attributes[field.key], comparison, is_sqlite)
     if field.kind is FieldKind.DATASET:
-        return _dataset_condition(comparison, owner, is_sqlite)
+        return (_measured_on if fields is LOGGED else _dataset_condition)(comparison, owner, is_sqlite)
     table = fields.table(field.kind).alias()
     present = sa.exists().where(next(iter(table.c)) == owner, table.c.key == field.key)
     if operator is Operator.IS_NULL:
@@ -120,6 +143,13 @@ def _dataset_condition(comparison: Comparison, owner: sa.Column[str], is_sqlite:
         dataset.id == used.dataset_id,
         _compare(columns[comparison.field.key], comparison, is_sqlite),
     )
+
+
+def _measured_on(comparison: Comparison, owner: sa.Column[str], is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether a logged model was measured on such a data set; what for is not known."""
+    metric = schema_logged.logged_model_metric.c
+    columns = {"name": metric.dataset_name, "digest": metric.dataset_digest, "context": sa.null()}
+    return sa.exists().where(metric.model_id == owner, _compare(columns[comparison.field.key], comparison, is_sqlite))
 
 
 def _compare(column: ColumnElement[Any], comparison: Comparison, is_sqlite: bool) -> ColumnElement[bool]:

@@ -268,5 +268,10 @@ def float_bits(value: float) -> int:
     return bits
 
 
+def bits_value(bits: int) -> float:
+    """The value of which :func:`float_bits` gave ``bits``."""
+    return _values([bits])[0]
+
+
 def _values(bits: Sequence[int]) -> array[float]:
     return array("d", array("q", bits).tobytes())

@@ -14,10 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import InvalidValue, SchemaOutdated, SchemaTooNew
-from jupyter_mlops.store import schema, schema_promotion, schema_telling  # noqa: F401 - their tables join the others
+from jupyter_mlops.store import (  # noqa: F401 - their tables join the others
+    schema,
+    schema_logged,
+    schema_promotion,
+    schema_telling,
+)
 from jupyter_mlops.store.database import Database
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision of :mod:`jupyter_mlops.store.schema`."""
 
 SCRIPTS = Path(__file__).with_name("migrations")

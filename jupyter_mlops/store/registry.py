@@ -14,7 +14,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from jupyter_mlops.core.errors import Conflict
 from jupyter_mlops.core.records import Alias, AliasMove, ModelVersion, RegisteredModel, Tag
+from jupyter_mlops.core.values import LONGEST_KEY, short
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.artifacts import File, delete_files
 from jupyter_mlops.store.parameters import among
@@ -26,8 +28,11 @@ _alias = schema.alias.c
 _move = schema.alias_move.c
 _artifact = schema.artifact.c
 _input = schema.run_input.c
+_used = schema.version_input.c
 _VERSION_TAGS = schema.version_tag
 _MODEL_TAGS = schema.model_tag
+
+LARGEST_VERSION = 2**31 - 1
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -143,19 +148,40 @@ def version_digest(files: Iterable[File]) -> str:
 
 
 def insert_version(
-    connection: Connection, model_id: str, version_id: str, new: ModelVersion, files: Sequence[File]
+    connection: Connection,
+    model_id: str,
+    version_id: str,
+    new: ModelVersion,
+    files: Sequence[File],
+    *,
+    inputs_of: str | None = None,
+    copy_of: str | None = None,
+    number: int | None = None,
 ) -> int:
-    """Insert a version with its tags, its files and the inputs of its run; returns its number, the model's next one.
+    """Insert a version with its tags, its files and the data sets of the run ``inputs_of`` or of the version
+    ``copy_of``; returns its number, which is ``number`` or else the model's next one.
+
+    Raises ``Conflict`` when a number from ``number`` on, or the last one there is, was given before.
 
     ``files`` must be held fast by a lock on who has them already, or their bytes might be collected.
     """
     claim = schema.model.update().where(_model.id == model_id)
-    claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
-    number: int = connection.execute(claim.returning(_model.last_version)).scalar_one()
+    if number is None:
+        claim = claim.where(_model.last_version < LARGEST_VERSION)
+        claim = claim.values(last_version=_model.last_version + 1, updated=new.created)
+    else:
+        claim = claim.where(_model.last_version < number).values(last_version=number, updated=new.created)
+    given: int | None = connection.execute(claim.returning(_model.last_version)).scalar_one_or_none()
+    if given is None:
+        wanted = LARGEST_VERSION if number is None else number
+        raise Conflict(
+            f"registered model {short(new.model, LONGEST_KEY)} cannot have a new version {wanted}: it was given that "
+            "number, or a higher one, before, and numbers are never used again"
+        )
     row = {
         "id": version_id,
         "model_id": model_id,
-        "version": number,
+        "version": given,
         "description": new.description,
         "created_by": new.user,
         "created": new.created,
@@ -166,16 +192,20 @@ def insert_version(
         "size": new.size,
         "safe": new.safe,
         "flavors_json": msgspec.json.encode(new.flavors).decode(),
+        "logged_model_id": new.logged_model_id,
     }
     connection.execute(schema.model_version.insert(), row)
     _set_tags(connection, _VERSION_TAGS, "version_id", version_id, new.tags)
     rows = [
         {"holder": version_id, "path": file.path, "blob_id": file.blob.id, "created": new.created} for file in files
     ]
-    connection.execute(schema.artifact.insert(), rows)
-    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == new.run_id)
+    if rows:
+        connection.execute(schema.artifact.insert(), rows)
+    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == inputs_of)
+    if copy_of is not None:
+        used = sa.select(sa.literal(version_id), _used.dataset_id, _used.context).where(_used.version_id == copy_of)
     connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
-    return number
+    return given
 
 
 def find_version(connection: Connection, model_id: str, version: int | None) -> str | None:
@@ -215,6 +245,7 @@ def load_versions(connection: Connection, ids: Sequence[str]) -> list[ModelVersi
             size=row.size,
             safe=row.safe,
             flavors=msgspec.json.decode(row.flavors_json, type=tuple[str, ...]),
+            logged_model_id=row.logged_model_id,
             tags=tags.get(row.id, ()),
             aliases=tuple(sorted(aliases.get(row.id, ()))),
         )
@@ -249,7 +280,11 @@ def authors_of(connection: Connection, version: ModelVersion) -> tuple[str, ...]
     """Who made the run that a version came from; where that is gone, who registered the version."""
     run = schema.run.c
     row = connection.execute(sa.select(run.created_by, run.submitted_by).where(run.id == version.run_id)).one_or_none()
-    return (version.user,) if row is None else tuple(dict.fromkeys(name for name in row if name))
+    if row is None:
+        return (version.user,)
+    # Of what has no bytes here, the run is what whoever made the version says.
+    names = row if version.digest else (version.user, *row)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 # --- aliases ---------------------------------------------------------------------------------------------------------

@@ -272,8 +272,11 @@ model_version = Table(
     Column("size", BigInteger, nullable=False),
     Column("safe", Boolean, nullable=False),
     Column("flavors_json", Text, nullable=False),
+    # Of a logged model, where it was registered from one; no foreign key, as with the run.
+    _id("logged_model_id"),
     UniqueConstraint("model_id", "version"),
     Index(None, "run_id"),
+    Index(None, "logged_model_id"),
 )
 
 version_tag = Table(

@@ -94,8 +94,8 @@ promotion_comment = Table(
 )
 
 # The queue of workers, and what they found out. A job that nobody holds (`lease_until` is over, and there is no result)
-# is anybody's to claim; `token_digest` is of the token that its code may ask the service with meanwhile. A result that
-# somebody reported of their own accord is a row without a claim.
+# is anybody's to claim; `token_digest` is of the token that its code may ask the service with meanwhile, and what the
+# worker shows that it has the job by. A result that somebody reported of their own accord is a row without a claim.
 check_job = Table(
     "check_job",
     metadata,

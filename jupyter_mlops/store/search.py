@@ -31,8 +31,8 @@ from jupyter_mlops.core.filters import (
 )
 from jupyter_mlops.core.records import LARGEST_PAGE, Lifecycle, Page, View
 from jupyter_mlops.core.values import short
-from jupyter_mlops.store import schema, tokens
-from jupyter_mlops.store.conditions import EXPERIMENTS, MODELS, RUNS, VERSIONS, Fields, condition
+from jupyter_mlops.store import schema, schema_logged, tokens
+from jupyter_mlops.store.conditions import EXPERIMENTS, LOGGED, MODELS, RUNS, VERSIONS, Fields, condition
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import fetch
 from jupyter_mlops.store.shares import Reach, reached_experiment, reached_model, within
@@ -40,6 +40,7 @@ from jupyter_mlops.store.shares import Reach, reached_experiment, reached_model,
 _run = schema.run.c
 _metric = schema.metric.c
 _experiment = schema.experiment.c
+_logged = schema_logged.logged_model.c
 
 _LONGEST_REMEMBERED = 1000
 """Characters of a query whose statements are kept for the next time."""
@@ -64,10 +65,23 @@ def run_ids(connection: Connection, query: Query, experiment_ids: Sequence[str],
 
     Raises ``NotFound`` for an experiment that does not exist or is out of reach.
     """
+    return _in_experiments(connection, RUNS, query, experiment_ids, reach)
+
+
+def logged_model_ids(
+    connection: Connection, query: Query, experiment_ids: Sequence[str], reach: Reach | None
+) -> Page[str]:
+    """As :func:`run_ids`, the logged models."""
+    return _in_experiments(connection, LOGGED, query, experiment_ids, reach)
+
+
+def _in_experiments(
+    connection: Connection, fields: Fields, query: Query, experiment_ids: Sequence[str], reach: Reach | None
+) -> Page[str]:
     known = reach is None and len(experiment_ids) == 1
     inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, reach)
     bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
-    page = _page(connection, RUNS, query, bound, ",".join(sorted(experiment_ids)))
+    page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)))
     if known and not page.items:
         # Whether the experiment exists matters only when nothing was found in it.
         _experiments_to_search(connection, experiment_ids, reach)
@@ -143,11 +157,14 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
 def _listing(
     entity: Entity, filter: str, order_by: tuple[str, ...], view: View, bound: frozenset[str], is_sqlite: bool
 ) -> _Listing:
-    fields = next(fields for fields in (RUNS, EXPERIMENTS, MODELS, VERSIONS) if fields.entity == entity)
+    fields = next(fields for fields in (RUNS, EXPERIMENTS, MODELS, VERSIONS, LOGGED) if fields.entity == entity)
     order = parse_order_by(order_by, fields.entity)
     listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite)
     if fields is RUNS:
         _add_run_segments(listing, order, view, "experiment" in bound)
+    elif fields is LOGGED:
+        where = [_inside(_logged.experiment_id, "experiment" in bound), *_lifecycle(view, _logged.lifecycle)]
+        listing.add_segment(fields.source, where, order)
     elif fields is EXPERIMENTS:
         conditions = _lifecycle(view, _experiment.lifecycle)
         if "owners" in bound:
@@ -158,9 +175,14 @@ def _listing(
     return listing
 
 
+def _inside(column: sa.Column[str], single: bool) -> ColumnElement[bool]:
+    """The condition that ``column``, an experiment's id, is the one, or one of those, that are bound."""
+    return column == sa.bindparam("experiment") if single else among(column, "experiments")
+
+
 def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
     def inside(column: sa.Column[str]) -> ColumnElement[bool]:
-        return column == sa.bindparam("experiment") if single else among(column, "experiments")
+        return _inside(column, single)
 
     active = _lifecycle(view, _run.lifecycle)
     first = order[0].field if order else None
@@ -288,6 +310,13 @@ class _Listing:
             return
         table = self.fields.table(field.kind).alias()
         owner, columns = next(iter(table.c)), table.c
+        if field.kind is FieldKind.METRIC and self.fields is LOGGED:
+            # A model has a metric for each data set: the one that was measured last counts.
+            last = (columns.timestamp.desc(), columns.step.desc(), columns.run_id, columns.dataset_name)
+            value = sa.select(columns.value).where(owner == self.fields.id, columns.key == field.key)
+            found = value.order_by(*last).limit(1).scalar_subquery()
+            segment.terms.append(_Term(found, descending, False, sa.case((found.is_(None), 1), else_=0)))
+            return
         segment.source = sa.outerjoin(segment.source, table, sa.and_(owner == self.fields.id, columns.key == field.key))
         if field.kind is FieldKind.METRIC:
             rank = sa.case((owner.is_(None), 2), (columns.value.is_(None), 1), else_=0)

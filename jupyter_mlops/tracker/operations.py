@@ -49,6 +49,7 @@ NOUNS: dict[str, type] = {
     "policies": protocol.Policies,
     "checks": protocol.Checks,
     "webhooks": protocol.Webhooks,
+    "logged_models": protocol.LoggedModels,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -212,6 +213,7 @@ def _declared() -> Iterator[Operation]:
         ("create", "POST", "models", write),
         ("search", "POST", "search/models", read),
         ("register", "POST", "models/{name}/versions", write),
+        ("refer", "POST", "models/{name}/references", write),
         ("versions", "POST", "search/versions", read),
         ("get", "GET", "models/{name}", read),
         ("update", "PATCH", "models/{name}", write),
@@ -275,8 +277,22 @@ def _declared() -> Iterator[Operation]:
         ("deliveries", "GET", "webhooks/{webhook_id}/deliveries", write),
     )
     yield from of(
+        "logged_models",
+        ("create", "POST", "logged-models", write),
+        ("search", "POST", "search/logged-models", read),
+        ("get", "GET", "logged-models/{model_id}", read),
+        ("finish", "POST", "logged-models/{model_id}/status", write),
+        ("log_params", "POST", "logged-models/{model_id}/params", write),
+        ("set_tags", "PATCH", "logged-models/{model_id}/tags", write),
+        ("delete_tag", "DELETE", "logged-models/{model_id}/tags", write),
+        ("delete", "DELETE", "logged-models/{model_id}", write),
+        ("use", "POST", "runs/{run_id}/models", write),
+        ("uses", "POST", "search/model-uses", read),
+    )
+    yield from of(
         "",
         ("compare", "POST", "compare", read),
+        ("compare_notebooks", "GET", "compare/notebooks", read),
         ("audit", "GET", "audit", read),
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),

@@ -132,10 +132,11 @@ class Checks(Protocol):
         caller's for 60 s, and longer as long as it is renewed. ``token_digest`` is the SHA-256 (hex) of a token for
         what the job runs."""
 
-    def renew(self, job_id: str) -> None:
-        """Keep a job for 60 s more; ``Conflict`` when it is not the caller's any more."""
+    def renew(self, job_id: str, claim: str) -> None:
+        """Keep a job for 60 s more, by the ``claim`` that came with it; ``Conflict`` when it is not the caller's any
+        more, be it that another worker with the same token has it."""
 
-    def report(self, job_id: str, result: CheckResult) -> None:
+    def report(self, job_id: str, claim: str, result: CheckResult) -> None:
         """Tell what came out. When the policy is met by it, the alias moves with it. ``Conflict`` when the job is not
         the caller's any more."""
 

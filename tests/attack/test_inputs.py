@@ -161,6 +161,7 @@ class Door:
             "names": tuple,
             "token_digest": lambda: None,
             "job_id": lambda: self.job,
+            "claim": lambda: "x",
             "result": lambda: CheckResult(name="loads", verdict=Verdict.PASSED, summary="fine"),
             "url": lambda: "https://receiver.example/",
             "events": lambda: ("alias.moved",),

@@ -43,13 +43,13 @@ class Queue:
             self.waiting.remove(job)
         return job
 
-    def renew(self, job_id: str) -> None:
+    def renew(self, job_id: str, claim: str) -> None:
         self.renewals += 1
-        self._require_held(job_id)
+        self._require_held(job_id, claim)
 
-    def report(self, job_id: str, result: CheckResult) -> None:
+    def report(self, job_id: str, claim: str, result: CheckResult) -> None:
         self._answer()
-        self._require_held(job_id)
+        self._require_held(job_id, claim)
         self.results[job_id] = result
 
     def _answer(self) -> None:
@@ -57,14 +57,16 @@ class Queue:
             self.away -= 1
             raise Unavailable("the queue is away")
 
-    def _require_held(self, job_id: str) -> None:
-        if job_id in self.lost:
+    def _require_held(self, job_id: str, claim: str) -> None:
+        if job_id in self.lost or claim != f"claim of {job_id}":
             raise Conflict("it was claimed again")
 
 
 def job(version: ModelVersion, name: str, **settings: Any) -> CheckJob:
+    id = new_id()
     return CheckJob(
-        job_id=new_id(),
+        job_id=id,
+        claim=f"claim of {id}",
         request_id=new_id(),
         model=MODEL,
         version=version.version,
@@ -150,10 +152,10 @@ def test_a_result_that_cannot_be_stored_is_an_error(tracker: Tracker, version: M
     queue = Queue(waiting)
     original = queue.report
 
-    def report(job_id: str, result: CheckResult) -> None:
+    def report(job_id: str, claim: str, result: CheckResult) -> None:
         if result.detail is not None:
             raise InvalidValue("the detail is too large")
-        original(job_id, result)
+        original(job_id, claim, result)
 
     queue.report = report  # type: ignore[method-assign]
     Worker(tracker, jobs=queue).run(once=True)

@@ -371,8 +371,8 @@ CASES: dict[str, Case] = {
     "policies.history": model(SEES, lambda t, it, _: t.policies.history(model=it.model)),
     "checks.claim": model(ADMINISTERS, lambda t, it, _: t.checks.claim(), unseen=PermissionDenied),
     # Nobody has claimed it.
-    "checks.renew": model(ADMINISTERS, lambda t, it, _: t.checks.renew(it.job_id), allowed=Conflict),
-    "checks.report": model(ADMINISTERS, lambda t, it, _: t.checks.report(it.job_id, RESULT), allowed=Conflict),
+    "checks.renew": model(ADMINISTERS, lambda t, it, _: t.checks.renew(it.job_id, "x"), allowed=Conflict),
+    "checks.report": model(ADMINISTERS, lambda t, it, _: t.checks.report(it.job_id, "x", RESULT), allowed=Conflict),
     "checks.self_report": model(OWNS, lambda t, it, _: t.checks.self_report(it.request_id, RESULT)),
     "models.consume": model(SEES, lambda t, it, _: t.models.consume(it.model, 1)),
     "models.consumers": model(SEES, lambda t, it, _: t.models.consumers(it.model)),
@@ -386,6 +386,7 @@ CASES: dict[str, Case] = {
     "webhooks.deliveries": model(OWNS, lambda t, it, _: t.webhooks.deliveries(it.webhook)),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
+    "compare_notebooks": case(SEES, lambda t, it, _: t.compare_notebooks(it.run_id, it.child_id), allowed=InvalidValue),
     "audit": listing(
         lambda t, it: bool({entry.target for entry in t.audit()} & {it.experiment_id, it.run_id, it.model}),
         Level.ADMINISTERS,

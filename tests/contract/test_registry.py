@@ -275,6 +275,25 @@ def test_numbers_count_up_and_are_never_used_again(tracker: Tracker) -> None:
         tracker.models.files("churn", 3)
 
 
+def test_a_number_may_be_given_once_and_only_upwards(tracker: Tracker, run: Run) -> None:
+    log_model(tracker, run)
+    assert tracker.models.register("churn", run.run_id, "model", version=3).version == 3
+    assert tracker.models.register("churn", run.run_id, "model").version == 4
+    for number in (1, 3, 4):
+        with pytest.raises(Conflict, match=f"cannot have a new version {number}"):
+            tracker.models.register("churn", run.run_id, "model", version=number)
+    tracker.models.delete_version("churn", 4)
+    with pytest.raises(Conflict, match="never used again"):
+        tracker.models.register("churn", run.run_id, "model", version=4)
+    for number in (0, -1, 2**31):
+        with pytest.raises(InvalidValue, match="is out of range"):
+            tracker.models.register("churn", run.run_id, "model", version=number)
+    assert sorted(version.version for version in tracker.models.versions().items) == [3]
+    assert tracker.models.register("churn", run.run_id, "model", version=2**31 - 1).version == 2**31 - 1
+    with pytest.raises(Conflict, match="never used again"):
+        tracker.models.register("churn", run.run_id, "model")
+
+
 def test_registering_at_once_gives_distinct_numbers(tracker: Tracker) -> None:
     runs = [new_run(tracker) for _ in range(6)]
     for run in runs:

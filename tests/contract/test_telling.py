@@ -216,7 +216,7 @@ def test_a_promotion_is_told_and_its_checks_are_on_the_card(open_tracker: Opener
     bo.promotions.approve(request.request_id)
     job = admin.checks.claim()
     assert job is not None
-    admin.checks.report(job.job_id, CheckResult(name="loads", verdict=Verdict.PASSED, summary="it predicts"))
+    admin.checks.report(job.job_id, job.claim, CheckResult(name="loads", verdict=Verdict.PASSED, summary="it predicts"))
     told = [each.kind for each in reversed(ada.webhooks.deliveries(hook.webhook_id))]
     assert told[0] == "promotion.requested"
     assert "promotion.reviewed" in told

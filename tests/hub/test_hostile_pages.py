@@ -40,6 +40,7 @@ VALUES: dict[str, Any] = {
     "reason": "mine now",
     "policy": {"checks": [], "automatic": True},
     "names": [],
+    "claim": "0" * 32,
     "result": {"name": "loads", "verdict": "passed", "summary": "fine"},
     "url": "https://receiver.example/",
 }

@@ -119,6 +119,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "limit": 100,
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
+        "claim": "0" * 32,
         "job_id": things.job_id,
         "path": "model/MLmodel",
         "reference": "@staging",

@@ -91,7 +91,7 @@ def test_what_a_silent_worker_had_claimed_is_anothers(house: House) -> None:
     assert principal.scope_on("group:red") == Scope.READ
     house.now += round(LEASE_SECONDS * 1000) - 1
     assert other.checks.claim() is None
-    house.boss.checks.renew(first.job_id)
+    house.boss.checks.renew(first.job_id, first.claim)
     house.now += round(LEASE_SECONDS * 1000)
     assert house.boss.principal_of_check(digest) is None
     second = other.checks.claim()
@@ -99,5 +99,28 @@ def test_what_a_silent_worker_had_claimed_is_anothers(house: House) -> None:
     assert (second.job_id, second.attempt) == (first.job_id, 2)
     result = CheckResult(name="loads", verdict=Verdict.PASSED, summary="late")
     with pytest.raises(Conflict, match="not this worker's"):
-        house.boss.checks.report(first.job_id, result)
-    other.checks.report(second.job_id, result)
+        house.boss.checks.report(first.job_id, first.claim, result)
+    other.checks.report(second.job_id, second.claim, result)
+
+
+def test_of_two_workers_with_one_token_the_late_one_is_refused(house: House) -> None:
+    house.ada.promotions.request("churn", 1)
+    first = house.boss.checks.claim()
+    house.now += round(LEASE_SECONDS * 1000)
+    second = house.boss.checks.claim()
+    assert first is not None
+    assert second is not None
+    assert (first.job_id, first.claim != second.claim) == (second.job_id, True)
+    late = CheckResult(name="loads", verdict=Verdict.PASSED, summary="late")
+    for call in (
+        lambda: house.boss.checks.renew(first.job_id, first.claim),
+        lambda: house.boss.checks.report(first.job_id, first.claim, late),
+    ):
+        with pytest.raises(Conflict, match="not this worker's"):
+            call()
+    house.boss.checks.report(
+        second.job_id, second.claim, CheckResult(name="loads", verdict=Verdict.FAILED, summary="x")
+    )
+    (check,) = house.boss.promotions.get(house.boss.promotions.search().items[0].request_id).checks
+    assert check.result is not None
+    assert check.result.verdict is Verdict.FAILED

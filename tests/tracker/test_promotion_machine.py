@@ -121,7 +121,7 @@ class Promotions(RuleBasedStateMachine):
         job = self.attempt(worker.checks.claim)
         if job is not None:
             result = CheckResult(name=job.name, verdict=verdict, summary="x")  # type: ignore[attr-defined]
-            self.attempt(lambda: worker.checks.report(job.job_id, result))  # type: ignore[attr-defined]
+            self.attempt(lambda: worker.checks.report(job.job_id, job.claim, result))  # type: ignore[attr-defined]
 
     @rule(name=who, number=numbers)
     def report_oneself(self, name: str, number: int) -> None:

@@ -42,7 +42,9 @@ class Story:
         bo.promotions.approve(self.closed)
         boss.acting_for(Principal("cy", RED, Scope.PROMOTE)).promotions.approve(self.closed)
         while (job := boss.checks.claim()) is not None:
-            boss.checks.report(job.job_id, CheckResult(name=job.name, verdict=Verdict.PASSED, summary="fine"))
+            boss.checks.report(
+                job.job_id, job.claim, CheckResult(name=job.name, verdict=Verdict.PASSED, summary="fine")
+            )
         assert boss.promotions.get(self.closed).state.value == "promoted"
         bo.promotions.comment(self.closed, "well done")
         bo.promotions.reject(ada.promotions.request("churn", 2).request_id, reason="no")
@@ -56,7 +58,7 @@ class Story:
         job = boss.checks.claim()
         assert job is not None
         self.failed = job.job_id
-        boss.checks.report(job.job_id, CheckResult(name=job.name, verdict=Verdict.FAILED, summary="bad"))
+        boss.checks.report(job.job_id, job.claim, CheckResult(name=job.name, verdict=Verdict.FAILED, summary="bad"))
         ada.checks.self_report(self.open, CheckResult(name="loads", verdict=Verdict.PASSED, summary="here"))
         self.head = written(boss.audit_head())
 

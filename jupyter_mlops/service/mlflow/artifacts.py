@@ -15,15 +15,16 @@ from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.core.values import short
 from jupyter_mlops.service.content import DownloadHandler
-from jupyter_mlops.service.mlflow import messages
+from jupyter_mlops.service.mlflow import logged, messages
 from jupyter_mlops.service.mlflow.handler import DialectHandler
 from jupyter_mlops.service.mlflow.messages import Answer, Message
 from jupyter_mlops.service.mlflow.runs import OfRun, found
-from jupyter_mlops.service.mlflow.words import VERSIONS, FileInfo, run_uri
+from jupyter_mlops.service.mlflow.words import LOGGED, MODEL_PREFIX, VERSIONS, FileInfo, run_uri
 from jupyter_mlops.service.receiving import ReceivingHandler
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
 
+_MODEL = re.compile(rf"[^/]+/{LOGGED}/({MODEL_PREFIX}[^/]+)/artifacts(?:/(.*))?", re.DOTALL)
 _RUN = re.compile(r"[^/]+/([^/]+)/artifacts(?:/(.*))?", re.DOTALL)
 _VERSION = re.compile(rf"{VERSIONS}/([^/]+)/([0-9]{{1,10}})(?:/(.*))?", re.DOTALL)
 
@@ -43,6 +44,11 @@ class List(Message, frozen=True, kw_only=True):
 
 class ListInRun(OfRun, frozen=True, kw_only=True):
     path: str = ""
+
+
+class ListOfModel(Message, frozen=True, kw_only=True):
+    model_id: str
+    artifact_directory_path: str = ""
 
 
 class Files(Protocol):
@@ -121,10 +127,18 @@ def place_of(tracker: EmbeddedTracker, path: str) -> tuple[Files, str]:
     version = _VERSION.fullmatch(path)
     if version is not None:
         return VersionFiles(tracker, version[1], int(version[2])), version[3] or ""
+    model = _MODEL.fullmatch(path)
+    if model is not None:
+        return _files_of(tracker, model[1]), model[2] or ""
     run = _RUN.fullmatch(path)
     if run is not None:
         return RunFiles(tracker, run[1]), run[2] or ""
     raise NotFound(f"there is no artifact {short(path)}: a run's are at EXPERIMENT_ID/RUN_ID/artifacts/PATH")
+
+
+def _files_of(tracker: EmbeddedTracker, model_id: str) -> RunFiles:
+    model = logged.model_of(tracker, model_id)
+    return RunFiles(tracker, model.run_id, model.path)
 
 
 def safe_path(path: str) -> str:
@@ -143,6 +157,13 @@ def list_in_run(tracker: EmbeddedTracker, asked: ListInRun) -> ListedInRun:
     path = safe_path(asked.path.rstrip("/"))
     run = found(tracker, asked.run)
     return ListedInRun(root_uri=run_uri(run), files=listed(tracker.artifacts.list(run.run_id, path)))
+
+
+def list_of_model(tracker: EmbeddedTracker, asked: ListOfModel) -> ListedInRun:
+    path = safe_path(asked.artifact_directory_path.rstrip("/"))
+    model = logged.model_of(tracker, asked.model_id)
+    there = RunFiles(tracker, model.run_id, model.path).list(path)
+    return ListedInRun(root_uri=logged.root_of(model), files=listed(there, start=len(model.path) + 1))
 
 
 def list_by_path(tracker: EmbeddedTracker, asked: List) -> Listed:
@@ -221,6 +242,16 @@ def in_run(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]
 def in_version(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]:
     asked = messages.convert(given, _OfVersion)
     return VersionFiles(tracker, asked.name, asked.version), asked.path
+
+
+def in_model(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]:
+    asked = messages.convert(given, _OfModel)
+    return _files_of(tracker, asked.model_id), asked.artifact_file_path
+
+
+class _OfModel(Message, frozen=True, kw_only=True):
+    model_id: str
+    artifact_file_path: str
 
 
 class _OfVersion(Message, frozen=True, kw_only=True):

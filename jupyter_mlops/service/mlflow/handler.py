@@ -70,7 +70,13 @@ class Writing(Route, frozen=True):
 
 
 class DialectHandler(ApiHandler):
-    """Base of the dialect's handlers: errors and the workspace are MLflow's."""
+    """Base of the dialect's handlers: errors and the workspace are MLflow's. ``within`` is the id of the notebook run
+    that the client is inside of, and ``named`` whether that has a name which its code does not change."""
+
+    async def prepare(self) -> None:
+        self.within: str | None = self.path_kwargs.pop("within", None)
+        self.named = self.path_kwargs.pop("named", None) is not None
+        await super().prepare()
 
     @property
     def tracker(self) -> EmbeddedTracker:
@@ -86,11 +92,14 @@ class DialectHandler(ApiHandler):
 
 
 class RouteHandler(DialectHandler):
-    """The routes at one path, by HTTP method."""
+    """The routes at one path, by HTTP method; ``adapted`` gives what is answered inside a notebook run instead."""
 
-    def initialize(self, service: Service, routes: Mapping[str, Route]) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, service: Service, routes: Mapping[str, Route], adapted: Callable[[str, bool, Route], Route]
+    ) -> None:
         super().initialize(service)
         self.routes = routes
+        self._adapted = adapted
         self.scopes = {method: route.scope for method, route in routes.items()}
 
     @property
@@ -112,6 +121,8 @@ class RouteHandler(DialectHandler):
 
     async def _operate(self, method: str, parts: dict[str, str]) -> None:
         route = self.routes[method]
+        if self.within is not None:
+            route = self._adapted(self.within, self.named, route)
         if isinstance(route, Writing):
             await self._write(route, parts)
             return

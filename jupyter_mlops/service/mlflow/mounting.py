@@ -10,11 +10,11 @@ from typing import Any
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import EndpointNotFound, NotSupported
 from jupyter_mlops.service.handlers import ApiHandler
-from jupyter_mlops.service.mlflow import artifacts, messages
+from jupyter_mlops.service.mlflow import artifacts, messages, within
 from jupyter_mlops.service.mlflow.handler import DialectHandler, Route, RouteHandler
 from jupyter_mlops.service.mlflow.table import PROXIED, ROUTES
 
-API = r"(?:ajax-)?api/[23]\.0/"
+API = within.PREFIX + r"(?:ajax-)?api/[23]\.0/"
 """MLflow's versions of its API are of single routes; a client finds each in both, as in what its own pages ask."""
 MLFLOW_VERSION = "3.17.2"
 """The latest one whose API is spoken."""
@@ -74,15 +74,20 @@ def mounted() -> list[Mounted]:
     found: list[Mounted] = []
     for prefix, routes in ((f"{API}mlflow/", ROUTES), (f"{API}mlflow-artifacts/", PROXIED)):
         found += [
-            (prefix + _pattern(path), RouteHandler, {"routes": by_method})
+            (prefix + _pattern(path), RouteHandler, {"routes": by_method, "adapted": within.adapted})
             for path, by_method in _by_path(routes).items()
         ]
     found += [
         (rf"{API}mlflow-artifacts/artifacts/(?P<path>.*)", artifacts.ArtifactHandler, {}),
+        (
+            rf"{API}mlflow/logged-models/(?P<model_id>[^/]+)/artifacts/files",
+            artifacts.NamedArtifactHandler,
+            {"find": artifacts.in_model},
+        ),
         (r"/?get-artifact", artifacts.NamedArtifactHandler, {"find": artifacts.in_run}),
         (r"/?model-versions/get-artifact", artifacts.NamedArtifactHandler, {"find": artifacts.in_version}),
         (rf"{API}mlflow/server-info", InfoHandler, {}),
-        ("version", VersionHandler, {}),
+        (within.PREFIX + "version", VersionHandler, {}),
         (rf"{API}mlflow.*", OtherHandler, {}),
     ]
     return found

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.records import (
     LARGEST_PAGE,
     Batch,
@@ -21,6 +22,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, missing, named, number
 from jupyter_mlops.service.mlflow.words import (
+    MODEL_PREFIX,
     KeyValue,
     Pair,
     experiment_of,
@@ -68,8 +70,22 @@ class InputAnswer(Answer, frozen=True, kw_only=True):
     tags: tuple[Pair, ...] = ()
 
 
+class ModelInput(Answer, frozen=True, kw_only=True):
+    model_id: str
+
+
+class ModelOutput(Answer, frozen=True, kw_only=True):
+    model_id: str
+    step: int
+
+
 class Inputs(Answer, frozen=True, kw_only=True):
     dataset_inputs: tuple[InputAnswer, ...] = ()
+    model_inputs: tuple[ModelInput, ...] = ()
+
+
+class Outputs(Answer, frozen=True, kw_only=True):
+    model_outputs: tuple[ModelOutput, ...] = ()
 
 
 class Info(Answer, frozen=True, kw_only=True):
@@ -95,6 +111,7 @@ class RunAnswer(Answer, frozen=True, kw_only=True):
     info: Info
     data: Data
     inputs: Inputs
+    outputs: Outputs
 
 
 class Found(Answer, frozen=True, kw_only=True):
@@ -189,7 +206,7 @@ def updated(run: Run) -> Changed:
 
 
 def get(tracker: EmbeddedTracker, asked: OfRun) -> Found:
-    return Found(run=answer(found(tracker, asked.run)))
+    return Found(run=answers(tracker, [found(tracker, asked.run)])[0])
 
 
 def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
@@ -212,7 +229,7 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
         page = tracker.runs.search(
             inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
         )
-    return Listed(runs=tuple(map(answer, page.items)), next_page_token=page.next_page_token)
+    return Listed(runs=answers(tracker, page.items), next_page_token=page.next_page_token)
 
 
 def delete(tracker: EmbeddedTracker, asked: OfRun) -> None:
@@ -275,7 +292,15 @@ def param_of(key: str, text: str) -> Param:
     return values.checked_param(Param(values.check_key(key, "parameter"), typed, text))
 
 
-def answer(run: Run) -> RunAnswer:
+def answers(tracker: EmbeddedTracker, runs: Sequence[Run]) -> tuple[RunAnswer, ...]:
+    """Runs with the models that they took and made."""
+    uses: dict[str, list[ModelUse]] = {}
+    for use in tracker.logged_models.uses([run.run_id for run in runs]):
+        uses.setdefault(use.run_id, []).append(use)
+    return tuple(answer(run, uses.get(run.run_id, ())) for run in runs)
+
+
+def answer(run: Run, uses: Sequence[ModelUse] = ()) -> RunAnswer:
     tags = {tag.key: tag.value for tag in run.tags}
     return RunAnswer(
         info=info(run, tags.get(USER)),
@@ -284,7 +309,19 @@ def answer(run: Run) -> RunAnswer:
             params=tuple(Pair(param.key, param.text) for param in run.params),
             tags=tuple(_tags(run, tags)),
         ),
-        inputs=Inputs(dataset_inputs=tuple(map(_input, run.inputs))),
+        inputs=Inputs(
+            dataset_inputs=tuple(map(_input, run.inputs)),
+            model_inputs=tuple(
+                ModelInput(model_id=MODEL_PREFIX + use.model_id) for use in uses if use.role is ModelRole.INPUT
+            ),
+        ),
+        outputs=Outputs(
+            model_outputs=tuple(
+                ModelOutput(model_id=MODEL_PREFIX + use.model_id, step=use.step)
+                for use in uses
+                if use.role is ModelRole.OUTPUT
+            )
+        ),
     )
 
 

@@ -20,6 +20,8 @@ VERSIONS = "registered-models"
 """Below the root of all artifacts: the files of versions. Experiments are there by their ids, which it is none of."""
 LOGGED = "models"
 """Below an experiment: the files of logged models."""
+MODEL_PREFIX = "m-"
+"""Before the ids of logged models."""
 DEFAULT_EXPERIMENT = "Default"
 
 _DEFAULT_ID = "0"
@@ -136,3 +138,8 @@ def in_workspace(principal: Principal, headers: Mapping[str, str]) -> Principal:
 
 def _word(value: int | str) -> int | str:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4 else value
+
+
+def quoted(text: str) -> str:
+    """A text as filters have it."""
+    return "'" + text.replace("'", "''") + "'"

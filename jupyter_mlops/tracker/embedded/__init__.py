@@ -23,11 +23,13 @@ from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 if TYPE_CHECKING:
     from jupyter_mlops.core.audit import AuditHead, AuditVerdict
     from jupyter_mlops.core.compare import Comparison
+    from jupyter_mlops.core.promotion import NotebookChanges
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
     from jupyter_mlops.tracker.embedded.feed import Feed
+    from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
@@ -108,6 +110,12 @@ class EmbeddedTracker:
 
         return EmbeddedWebhooks(self._context)
 
+    @cached_property
+    def logged_models(self) -> EmbeddedLoggedModels:
+        from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
+
+        return EmbeddedLoggedModels(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
@@ -123,6 +131,11 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.evidence import compare_runs
 
         return compare_runs(self, run_ids)
+
+    def compare_notebooks(self, run_id: str, other: str) -> NotebookChanges:
+        from jupyter_mlops.tracker.evidence import compare_notebooks
+
+        return compare_notebooks(self, run_id, other)
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         if not 1 <= limit <= LARGEST_PAGE:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core import access, values
+from jupyter_mlops.core import access, checks, values
 from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.checks import JOB_PREFIX, LEASE_SECONDS, LONGEST_LOG, LONGEST_SUMMARY, CheckJob, CheckResult
@@ -43,18 +43,20 @@ class EmbeddedChecks:
                 if principal.scope_on(found.owner) < Scope.ADMIN:
                     continue
                 lease = now + round(LEASE_SECONDS * 1000)
-                if checkjobs.claim(connection, found.job, now, lease, by=principal.name, token_digest=token_digest):
-                    return found.job
+                # A job's token and the claim begin and end together.
+                job = msgspec.structs.replace(found.job, claim=token_digest or checks.token_digest(checks.new_token()))
+                if checkjobs.claim(connection, job, now, lease, by=principal.name):
+                    return job
         return None
 
-    def renew(self, job_id: str) -> None:
+    def renew(self, job_id: str, claim: str) -> None:
         lease = self._context.clock() + round(LEASE_SECONDS * 1000)
         with self._context.write() as connection:
             self._held(connection, job_id)
-            if not checkjobs.renew(connection, job_id, self._context.principal.name, lease):
+            if not checkjobs.renew(connection, job_id, claim, lease):
                 raise _lost(job_id)
 
-    def report(self, job_id: str, result: CheckResult) -> None:
+    def report(self, job_id: str, claim: str, result: CheckResult) -> None:
         checked_result = _checked(result)
         with self._context.write() as connection:
             held, model = self._held(connection, job_id)
@@ -62,7 +64,7 @@ class EmbeddedChecks:
                 raise InvalidValue(f"job {job_id} is about the check {held.name!r}, not {short(result.name)}")
             user = self._context.principal.name
             known = msgspec.structs.replace(checked_result, reported_by=user, self_reported=False)
-            if not checkjobs.finish(connection, job_id, user, known):
+            if not checkjobs.finish(connection, job_id, claim, known):
                 raise _lost(job_id)
             now = deciding.latest_time(self._context, connection)
             promotions.update(connection, held.request_id, now)

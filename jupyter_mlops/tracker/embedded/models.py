@@ -30,22 +30,21 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
-from jupyter_mlops.core.redaction import redact_tags
-from jupyter_mlops.store import artifacts, events, registry, search, webhooks
+from jupyter_mlops.store import artifacts, events, logged_models, registry, search, webhooks
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
 from jupyter_mlops.tracker.embedded import aliases, deciding
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
-from jupyter_mlops.tracker.embedded.model_cards import EmbeddedModelCards
 from jupyter_mlops.tracker.embedded.receiving import Reader
+from jupyter_mlops.tracker.embedded.references import EmbeddedReferences, registry_tags
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
 
 @checked
-class EmbeddedModels(EmbeddedModelCards):
+class EmbeddedModels(EmbeddedReferences):
     """See :class:`jupyter_mlops.tracker.protocol.Models`."""
 
     # --- models ---
@@ -53,7 +52,7 @@ class EmbeddedModels(EmbeddedModelCards):
     def create(
         self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None, owner: str | None = None
     ) -> RegisteredModel:
-        new = self._new(name, owner, values.description(description), _checked_tags(tags or {}))
+        new = self._new(name, owner, values.description(description), registry_tags(tags or {}))
         with self._context.write() as connection:
             if not self._insert(connection, new):
                 raise self._taken(connection, name)
@@ -97,7 +96,7 @@ class EmbeddedModels(EmbeddedModelCards):
             return registry.load(connection, [model.id])[0]
 
     def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None:
-        checked = _checked_tags(tags)
+        checked = registry_tags(tags)
         with self._changing(name) as (connection, model):
             if version is None:
                 registry.set_tags(connection, model.id, checked)
@@ -160,10 +159,13 @@ class EmbeddedModels(EmbeddedModelCards):
         *,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        version: int | None = None,
     ) -> ModelVersion:
         values.model_name(name)
         values.description(description)
-        checked = _checked_tags(tags or {})
+        if version is not None and not 1 <= version <= registry.LARGEST_VERSION:
+            raise InvalidValue(f"version: {version} is out of range; 1 to {registry.LARGEST_VERSION} are accepted")
+        checked = registry_tags(tags or {})
         if path:
             values.artifact_path(path)
         with self._context.read() as connection:
@@ -204,7 +206,10 @@ class EmbeddedModels(EmbeddedModelCards):
             if model is None:
                 raise Conflict(f"{named(name)} was renamed or deleted just now: register it again")
             self._require_target(model)
-            number = registry.insert_version(connection, model.id, version_id, new, files)
+            new = msgspec.structs.replace(new, logged_model_id=logged_models.at(connection, run_id, path))
+            number = registry.insert_version(
+                connection, model.id, version_id, new, files, inputs_of=run_id, number=version
+            )
             self._event(connection, "version.created", model, {"version": number})
             # With the digest, so that the sealed record says which bytes these were.
             detail = {"version": number, "run_id": run_id, "path": path, "digest": new.digest}
@@ -257,7 +262,7 @@ class EmbeddedModels(EmbeddedModelCards):
         with self._changing(name) as (connection, model):
             version_id = require_version(connection, model, version)
             registry.update_version(connection, version_id, self._context.clock(), description=description)
-            self._touch(connection, model)
+            self._event(connection, "model.changed", model)
             return registry.load_versions(connection, [version_id])[0]
 
     def delete_version(self, name: str, version: int) -> None:
@@ -449,8 +454,3 @@ def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, 
         for file in artifacts.walk_files(connection, run_id, path)
         if file.path != path
     )
-
-
-def _checked_tags(tags: Mapping[str, str]) -> tuple[Tag, ...]:
-    longest = values.LONGEST_REGISTRY_TAG
-    return redact_tags(values.tag(key, value, longest=longest) for key, value in sorted(tags.items()))

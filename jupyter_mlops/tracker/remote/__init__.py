@@ -55,6 +55,12 @@ class RemoteWebhooks(Noun):
     noun = "webhooks"
 
 
+class RemoteLoggedModels(Noun):
+    """See :class:`jupyter_mlops.tracker.logged.LoggedModels`."""
+
+    noun = "logged_models"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -81,6 +87,7 @@ class RemoteTracker(Noun):
         self.policies = cast("protocol.Policies", RemotePolicies(client))
         self.checks = cast("protocol.Checks", RemoteChecks(client))
         self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
+        self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
 
     @cached_property
     def principal(self) -> Principal:

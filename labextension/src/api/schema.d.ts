@@ -64,7 +64,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keep a job for 60 s more */
+        /** Keep a job for 60 s more, by the claim that came with it */
         post: operations["checks.renew"];
         delete?: never;
         options?: never;
@@ -117,6 +117,23 @@ export interface paths {
         put?: never;
         /** Up to 500 runs side by side, with what their files say: source notebook and installed packages. */
         post: operations["compare"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compare/notebooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the code of the notebook that run_id executed becomes that of the run other, cell by cell. */
+        get: operations["compare_notebooks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -314,6 +331,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/logged-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a model, which is PENDING: its files go to path of run_id, a folder that was not there. */
+        post: operations["logged_models.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** get logged_models */
+        get: operations["logged_models.get"];
+        put?: never;
+        post?: never;
+        /** It is not found any more */
+        delete: operations["logged_models.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/params": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** As of a run, a param that was logged stays as it is: another value is refused with InvalidValue. */
+        post: operations["logged_models.log_params"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that its files are all there (READY), or did not come (FAILED). */
+        post: operations["logged_models.finish"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logged-models/{model_id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** delete_tag logged_models */
+        delete: operations["logged_models.delete_tag"];
+        options?: never;
+        head?: never;
+        /** set_tags logged_models */
+        patch: operations["logged_models.set_tags"];
+        trace?: never;
+    };
     "/models": {
         parameters: {
             query?: never;
@@ -414,6 +518,23 @@ export interface paths {
         put?: never;
         /** Hand it over to a user, or to group:NAME. */
         post: operations["models.transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/models/{name}/references": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a version of what is elsewhere: models:/NAME/NUMBER is a copy of that version, whose files it shares */
+        post: operations["models.refer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1110,6 +1231,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/runs/{run_id}/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Note which models a run took or made. */
+        post: operations["logged_models.use"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs/{run_id}/restore": {
         parameters: {
             query?: never;
@@ -1242,6 +1380,40 @@ export interface paths {
         put?: never;
         /** MLflow's grammar over name, creation_time, last_update_time and tags.* */
         post: operations["experiments.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/search/logged-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Models of the experiments (of all visible ones when none is given), newest first. */
+        post: operations["logged_models.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/search/model-uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which models the runs took or made */
+        post: operations["logged_models.uses"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1494,6 +1666,8 @@ export interface components {
             /** @default [] */
             metrics?: components["schemas"]["Metric"][];
             /** @default [] */
+            model_points?: components["schemas"]["ModelPoint"][];
+            /** @default [] */
             params?: components["schemas"]["Param"][];
             /** @default [] */
             series?: components["schemas"]["Series"][];
@@ -1510,6 +1684,8 @@ export interface components {
             attempt?: number;
             /** @default null */
             champion?: number | null;
+            /** @default  */
+            claim?: string;
             job_id: string;
             model: string;
             name: string;
@@ -1720,6 +1896,42 @@ export interface components {
          */
         Lifecycle: "active" | "deleted";
         /**
+         * LoggedModel
+         * @description A folder of a run's files that holds a model, with what is known of it.
+         */
+        LoggedModel: {
+            created: number;
+            experiment_id: string;
+            /** @default [] */
+            metrics?: components["schemas"]["ModelMetric"][];
+            model_id: string;
+            /** @default  */
+            model_type?: string;
+            name: string;
+            /** @default  */
+            origin?: string;
+            /** @default false */
+            own_run?: boolean;
+            /** @default [] */
+            params?: components["schemas"]["Param"][];
+            path: string;
+            run_id: string;
+            status: components["schemas"]["LoggedModelStatus"];
+            /** @default [] */
+            tags?: components["schemas"]["Tag"][];
+            updated: number;
+            /** @default [] */
+            versions?: [
+                string,
+                number
+            ][];
+        };
+        /**
+         * LoggedModelStatus
+         * @enum {unknown}
+         */
+        LoggedModelStatus: "FAILED" | "PENDING" | "READY";
+        /**
          * Mention
          * @description That somebody asks for a person by name, in a comment to an open request.
          */
@@ -1782,6 +1994,51 @@ export interface components {
             version: number;
         };
         /**
+         * ModelMetric
+         * @description The latest point of a metric of a logged model, as one run measured it on one data set.
+         */
+        ModelMetric: {
+            /** @default  */
+            dataset_digest?: string;
+            /** @default  */
+            dataset_name?: string;
+            key: string;
+            run_id: string;
+            step: number;
+            timestamp: number;
+            value: number;
+        };
+        /**
+         * ModelPoint
+         * @description A point of a metric that tells of a logged model, as measured on a data set. It is the model's, not the run's
+         *         that logs it.
+         */
+        ModelPoint: {
+            /** @default  */
+            dataset_digest?: string;
+            /** @default  */
+            dataset_name?: string;
+            metric: components["schemas"]["Metric"];
+            model_id: string;
+        };
+        /**
+         * ModelRole
+         * @description What a run has to do with a logged model.
+         * @enum {unknown}
+         */
+        ModelRole: "input" | "output";
+        /**
+         * ModelUse
+         * @description A run's use of a logged model.
+         */
+        ModelUse: {
+            model_id: string;
+            role: components["schemas"]["ModelRole"];
+            run_id: string;
+            /** @default 0 */
+            step?: number;
+        };
+        /**
          * ModelVersion
          * @description Immutable bytes with a lineage to one run. Its files are listed with ``models.files``.
          */
@@ -1795,6 +2052,8 @@ export interface components {
             digest?: string;
             /** @default [] */
             flavors?: string[];
+            /** @default null */
+            logged_model_id?: string | null;
             model: string;
             /** @default null */
             run_id?: string | null;
@@ -1840,11 +2099,32 @@ export interface components {
             submitted_by?: string | null;
         };
         /**
+         * NotebookChanges
+         * @description What makes of one notebook (a champion's, say) another, as nbdime has it.
+         */
+        NotebookChanges: {
+            /** @default null */
+            base?: unknown;
+            /** @default null */
+            diff?: unknown;
+            /** @default  */
+            note?: string;
+        };
+        /**
          * Page[Experiment]
          * @description One page of a listing; ``next_page_token`` is opaque and None at the end.
          */
         Page_Experiment_: {
             items: components["schemas"]["Experiment"][];
+            /** @default null */
+            next_page_token?: string | null;
+        };
+        /**
+         * Page[LoggedModel]
+         * @description One page of a listing; ``next_page_token`` is opaque and None at the end.
+         */
+        Page_LoggedModel_: {
+            items: components["schemas"]["LoggedModel"][];
             /** @default null */
             next_page_token?: string | null;
         };
@@ -2083,6 +2363,8 @@ export interface components {
             consumers?: components["schemas"]["Consumer"][];
             /** @default [] */
             lineage?: string[];
+            /** @default null */
+            notebook_changes?: components["schemas"]["NotebookChanges"] | null;
             /** @default  */
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
@@ -2578,9 +2860,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": {
+                    claim: string;
+                };
             };
         };
         responses: {
@@ -2612,6 +2896,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    claim: string;
                     result: components["schemas"]["CheckResult"];
                 };
             };
@@ -2691,6 +2976,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    compare_notebooks: {
+        parameters: {
+            query: {
+                other: string;
+                run_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotebookChanges"];
                 };
             };
             400: components["responses"]["error400"];
@@ -3187,6 +3502,241 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "logged_models.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    experiment_id: string;
+                    /** @default  */
+                    model_type?: string;
+                    /** @default null */
+                    name?: string | null;
+                    /** @default  */
+                    origin?: string;
+                    /** @default [] */
+                    params?: components["schemas"]["Param"][];
+                    /** @default null */
+                    run_id?: string | null;
+                    /** @default null */
+                    tags?: {
+                        [key: string]: string;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.log_params": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    params: components["schemas"]["Param"][];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    status: components["schemas"]["LoggedModelStatus"];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggedModel"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.delete_tag": {
+        parameters: {
+            query: {
+                key: string;
+            };
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.set_tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    tags: {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "models.create": {
         parameters: {
             query?: never;
@@ -3522,6 +4072,51 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "models.refer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @default  */
+                    description?: string;
+                    /** @default null */
+                    logged_model_id?: string | null;
+                    /** @default null */
+                    run_id?: string | null;
+                    source: string;
+                    /** @default null */
+                    tags?: {
+                        [key: string]: string;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "models.resolve": {
         parameters: {
             query: {
@@ -3675,6 +4270,8 @@ export interface operations {
                     tags?: {
                         [key: string]: string;
                     } | null;
+                    /** @default null */
+                    version?: number | null;
                 };
             };
         };
@@ -5192,6 +5789,39 @@ export interface operations {
             507: components["responses"]["error507"];
         };
     };
+    "logged_models.use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    uses: components["schemas"]["ModelUse"][];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     "runs.restore": {
         parameters: {
             query?: never;
@@ -5509,6 +6139,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Experiment_"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @default [] */
+                    experiment_ids?: string[];
+                    /** @default  */
+                    filter?: string;
+                    /** @default 1000 */
+                    limit?: number;
+                    /** @default [] */
+                    order_by?: string[];
+                    /** @default null */
+                    page_token?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LoggedModel_"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "logged_models.uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    run_ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelUse"][];
                 };
             };
             400: components["responses"]["error400"];

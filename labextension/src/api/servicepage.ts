@@ -1,7 +1,7 @@
 /** Where the service's page is: there people decide, and there links of those without JupyterLab lead. */
 import { queryOptions, useQuery } from '@tanstack/react-query';
 
-import { useApi } from '../view/api';
+import { useApi } from './context';
 import { answered } from './client';
 
 /** Its URL, with a slash at its end; null where there is none, undefined until that is known. */

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { type ReactElement, useEffect, useState } from 'react';
 
 import { duration } from './figures';
 
@@ -10,7 +10,7 @@ interface Props {
 }
 
 /** How long something took, or has taken so far. */
-export function Elapsed({ from, to }: Props): JSX.Element {
+export function Elapsed({ from, to }: Props): ReactElement {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
     if (to != null) {

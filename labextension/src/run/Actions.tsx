@@ -1,19 +1,16 @@
-import { type ReactNode, useState } from 'react';
+import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
 import { useHost } from '../view';
+import { RERUN, RERUN_WITH_EDITS } from './commands';
 import { codeOf, reproduceCommand } from './code';
 import { Register } from './Register';
 import { Reproduce } from './Reproduce';
 
-/** Commands of the run form; the argument is `runId`. */
-export const RERUN = 'mlops:rerun';
-export const RERUN_WITH_EDITS = 'mlops:rerun-with-edits';
-
 type Panel = 'register' | 'reproduce' | 'code' | null;
 
 /** What can be done with a run. */
-export function Actions({ run }: { readonly run: Run }): JSX.Element {
+export function Actions({ run }: { readonly run: Run }): ReactElement {
   const { trans, commands, link, toast } = useHost();
   const [panel, setPanel] = useState<Panel>(null);
   const isNotebook = run.kind === 'notebook';
@@ -32,7 +29,7 @@ export function Actions({ run }: { readonly run: Run }): JSX.Element {
         {label}
       </button>
     );
-  const toggle = (which: Exclude<Panel, null>, label: string): JSX.Element => (
+  const toggle = (which: Exclude<Panel, null>, label: string): ReactElement => (
     <button
       type="button"
       className="jp-mlops-button"
@@ -70,7 +67,7 @@ interface AsCodeProps {
   readonly copy: (text: string, said: string) => Promise<void>;
 }
 
-function AsCode({ run, copy }: AsCodeProps): JSX.Element {
+function AsCode({ run, copy }: AsCodeProps): ReactElement {
   const { trans } = useHost();
   const { python, magic, cli } = codeOf(run);
   const rows: [string, string][] = [

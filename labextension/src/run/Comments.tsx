@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { Fragment, useState } from 'react';
+import { Fragment, type ReactElement, useState } from 'react';
 
 import { answered, type Run } from '../api';
 import { Empty, Failure, Loading, RelativeTime } from '../components';
@@ -9,7 +9,7 @@ import { useComments } from './queries';
 const MENTION = /(?<![\w@])(@[\w][\w.@+-]*)/g;
 
 /** What people said about the run, the oldest first, and a field to say more. */
-export function Comments({ run }: { readonly run: Run }): JSX.Element {
+export function Comments({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const { v1 } = useApi();
   const cache = useQueryClient();
@@ -66,7 +66,7 @@ export function Comments({ run }: { readonly run: Run }): JSX.Element {
 }
 
 /** A text in which mentions of people stand out. */
-function Mentioning({ text }: { readonly text: string }): JSX.Element {
+function Mentioning({ text }: { readonly text: string }): ReactElement {
   return (
     <>
       {text.split(MENTION).map((part, index) =>

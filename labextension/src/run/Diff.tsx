@@ -1,3 +1,4 @@
+import type { ReactElement } from 'react';
 import type { Artifact } from '../api';
 import { Failure, Loading } from '../components';
 import { size } from '../components/figures';
@@ -10,7 +11,7 @@ interface Props {
 }
 
 /** A patch, line by line. */
-export function Diff({ runId, file }: Props): JSX.Element {
+export function Diff({ runId, file }: Props): ReactElement {
   const trans = useTrans();
   const text = useText(runId, file);
   if (text.data === undefined) {

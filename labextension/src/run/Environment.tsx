@@ -1,15 +1,15 @@
-import { useState } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import type { Artifact, Run } from '../api';
 import { Empty, Failure, Loading } from '../components';
 import { size } from '../components/figures';
 import { useTrans } from '../view';
 import { Diff } from './Diff';
-import { SYSTEM } from './Charts';
 import { parsed, useText } from './files';
 import { MetricChart } from './MetricChart';
 import { Part, Rows } from './Overview';
 import { useFiles } from './queries';
+import { SYSTEM } from './tags';
 
 const FACTS = 'environment/environment.json';
 const LOCK = 'environment/requirements.txt';
@@ -18,7 +18,7 @@ const DIFF = 'environment/git.diff';
 const GIT = 'environment/git.json';
 
 /** What it ran in: machine, packages, the state of the code, and what it used over time. */
-export function Environment({ run }: { readonly run: Run }): JSX.Element {
+export function Environment({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const files = useFiles(run.run_id);
   const usage = (run.metrics ?? []).filter(({ key }) => key.startsWith(SYSTEM));
@@ -68,23 +68,23 @@ interface Props {
 
 type Facts = Partial<Record<string, Readonly<Record<string, unknown>>>>;
 
-function Machine({ run, file }: Props): JSX.Element {
+function Machine({ run, file }: Props): ReactElement {
   const trans = useTrans();
   const text = useText(run.run_id, file);
   if (text.error !== null) {
     return <Failure error={text.error} onRetry={() => void text.refetch()} />;
   }
   const { machine = {}, python = {}, kernel = {} } = objectOf(parsed(text.data)) as Facts;
-  const memory = machine['memory'];
-  const gpus = Array.isArray(machine['gpus']) ? machine['gpus'].map(gpu => words(objectOf(gpu)['name'])) : [];
+  const memory = machine.memory;
+  const gpus = Array.isArray(machine.gpus) ? machine.gpus.map(gpu => words(objectOf(gpu).name)) : [];
   const rows: [string, string][] = [
-    [trans.__('kernel'), words(kernel['display_name'])],
-    [trans.__('Python'), [words(python['implementation']), words(python['version'])].join(' ').trim()],
-    [trans.__('environment'), words(python['prefix'])],
-    [trans.__('host'), words(machine['host'])],
-    [trans.__('system'), words(machine['system'])],
-    [trans.__('processor'), words(machine['processor'])],
-    [trans.__('cores'), words(machine['cpus'])],
+    [trans.__('kernel'), words(kernel.display_name)],
+    [trans.__('Python'), [words(python.implementation), words(python.version)].join(' ').trim()],
+    [trans.__('environment'), words(python.prefix)],
+    [trans.__('host'), words(machine.host)],
+    [trans.__('system'), words(machine.system)],
+    [trans.__('processor'), words(machine.processor)],
+    [trans.__('cores'), words(machine.cpus)],
     [trans.__('memory'), typeof memory === 'number' ? size(memory) : ''],
     [trans.__('GPUs'), gpus.join(', ')]
   ];
@@ -95,15 +95,15 @@ function Machine({ run, file }: Props): JSX.Element {
   );
 }
 
-function Checkout({ run, file }: Props): JSX.Element {
+function Checkout({ run, file }: Props): ReactElement {
   const trans = useTrans();
   const git = objectOf(parsed(useText(run.run_id, file).data));
   const rows: [string, string][] = [
-    [trans.__('commit'), words(git['commit'])],
-    [trans.__('branch'), words(git['branch'])],
-    [trans.__('remote'), words(git['remote'])],
-    [trans.__('folder'), words(git['root'])],
-    [trans.__('state'), git['dirty'] === true ? trans.__('with uncommitted changes') : trans.__('as committed')]
+    [trans.__('commit'), words(git.commit)],
+    [trans.__('branch'), words(git.branch)],
+    [trans.__('remote'), words(git.remote)],
+    [trans.__('folder'), words(git.root)],
+    [trans.__('state'), git.dirty === true ? trans.__('with uncommitted changes') : trans.__('as committed')]
   ];
   return (
     <Part title={trans.__('Code')}>
@@ -112,7 +112,7 @@ function Checkout({ run, file }: Props): JSX.Element {
   );
 }
 
-function Packages({ run, file, title }: Props & { readonly title: string }): JSX.Element {
+function Packages({ run, file, title }: Props & { readonly title: string }): ReactElement {
   const trans = useTrans();
   const text = useText(run.run_id, file);
   const [filter, setFilter] = useState('');

@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react';
+import type { ReactElement, ReactNode } from 'react';
 
 import type { ModelVersion, Run } from '../api';
 import { RelativeTime, ShortId, Status } from '../components';
@@ -10,7 +10,7 @@ import { useExperiment, useReruns, useVersions } from './queries';
 import { COMMIT_TAG, DIRTY_TAG, KERNEL_TAG, NOTICE_TAG, tag } from './tags';
 
 /** What a run is, how it stands, and what can be done with it. */
-export function Header({ run }: { readonly run: Run }): JSX.Element {
+export function Header({ run }: { readonly run: Run }): ReactElement {
   const { trans, open } = useHost();
   const experiment = useExperiment(run.experiment_id);
   const commit = tag(run, COMMIT_TAG);
@@ -73,7 +73,7 @@ export function Header({ run }: { readonly run: Run }): JSX.Element {
   );
 }
 
-function By({ run }: { readonly run: Run }): JSX.Element {
+function By({ run }: { readonly run: Run }): ReactElement {
   const { trans } = useHost();
   return run.submitted_by == null ? (
     <>{run.user}</>
@@ -84,7 +84,7 @@ function By({ run }: { readonly run: Run }): JSX.Element {
   );
 }
 
-function Badges({ run }: { readonly run: Run }): JSX.Element {
+function Badges({ run }: { readonly run: Run }): ReactElement {
   const { trans, open } = useHost();
   const reruns = useReruns(run.run_id).data ?? [];
   const versions = useVersions(run.run_id).data ?? [];
@@ -121,7 +121,7 @@ function registered({ model, version, aliases = [] }: ModelVersion): string {
   return [`${model} v${version}`, ...aliases.map(alias => `@${alias}`)].join(' ');
 }
 
-function Warnings({ run }: { readonly run: Run }): JSX.Element {
+function Warnings({ run }: { readonly run: Run }): ReactElement {
   const { trans } = useHost();
   const { reason } = run;
   const notice = tag(run, NOTICE_TAG);

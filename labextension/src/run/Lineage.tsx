@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react';
+import type { ReactElement, ReactNode } from 'react';
 
 import type { Run } from '../api';
 import { Empty } from '../components';
@@ -8,7 +8,7 @@ import { RunLink } from './RunLink';
 import { RERUN_TAG, tag } from './tags';
 
 /** Where it came from and what became of it: data, notebook, run, versions, aliases. */
-export function Lineage({ run }: { readonly run: Run }): JSX.Element {
+export function Lineage({ run }: { readonly run: Run }): ReactElement {
   const { trans, open } = useHost();
   const versions = useVersions(run.run_id).data ?? [];
   const parent = useRun(run.parent_run_id).data;
@@ -63,7 +63,7 @@ export function Lineage({ run }: { readonly run: Run }): JSX.Element {
   );
 }
 
-function Stage({ title, children }: { readonly title: string; readonly children: ReactNode }): JSX.Element {
+function Stage({ title, children }: { readonly title: string; readonly children: ReactNode }): ReactElement {
   return (
     <li>
       <h2>{title}</h2>
@@ -74,7 +74,7 @@ function Stage({ title, children }: { readonly title: string; readonly children:
 
 const MANY = 20;
 
-function Related({ title, runs }: { readonly title: string; readonly runs: readonly Run[] }): JSX.Element | null {
+function Related({ title, runs }: { readonly title: string; readonly runs: readonly Run[] }): ReactElement | null {
   const trans = useTrans();
   return runs.length === 0 ? null : (
     <div>

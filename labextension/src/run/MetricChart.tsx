@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { type ReactElement, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import type { MetricSummary } from '../api';
 import { Failure, Loading } from '../components';
@@ -41,24 +41,24 @@ const LIVE_PAUSE = 1000;
 const ZOOM_PAUSE = 250;
 
 /** The history of one metric. */
-export function MetricChart({ runId, metric, look }: Props): JSX.Element {
+export function MetricChart({ runId, metric, look }: Props): ReactElement {
   const trans = useTrans();
   const [place, isNear] = useNearView<HTMLElement>();
   const label = trans.__('%1: %2, the last value is %3', metric.key, metric.count, figure(metric.value));
   return (
-    <figure ref={place} className="jp-mlops-metric" aria-label={label}>
+    <figure ref={place} className="jp-mlops-metric" data-single={metric.count === 1 || undefined} aria-label={label}>
       <figcaption>
         <span className="jp-mlops-name" title={metric.key}>
           {metric.key}
         </span>
         <span className="jp-mlops-number">{figure(metric.value)}</span>
       </figcaption>
-      {isNear ? <History runId={runId} metric={metric} look={look} /> : <Loading />}
+      {metric.count > 1 && (isNear ? <History key={look.axis} runId={runId} metric={metric} look={look} /> : <Loading />)}
     </figure>
   );
 }
 
-function History({ runId, metric: { key, value, count }, look }: Props): JSX.Element {
+function History({ runId, metric: { key, value, count }, look }: Props): ReactElement {
   const trans = useTrans();
   const settled = useSettled(count, LIVE_PAUSE);
   const [zoom, setZoom] = useState<Zoom | null>(null);
@@ -75,7 +75,6 @@ function History({ runId, metric: { key, value, count }, look }: Props): JSX.Ele
 
   const option = useCallback((colors: Colors) => lines(points, look, zoom, colors), [points, look, zoom]);
   const onReady = useZoom(points, look.axis, setZoom);
-  useEffect(() => setZoom(null), [look.axis]);
 
   if (whole.data === undefined) {
     return whole.error === null ? (

@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import { answered, type Run } from '../api';
 import { Empty, Failure } from '../components';
@@ -8,7 +8,7 @@ import { useApi, useTrans } from '../view';
 import { NOTES_TAG, tag } from './tags';
 
 /** What somebody wrote about the run, Markdown; it can be edited. */
-export function Notes({ run }: { readonly run: Run }): JSX.Element {
+export function Notes({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const { v1 } = useApi();
   const cache = useQueryClient();

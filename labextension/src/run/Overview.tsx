@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react';
+import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
 import { Empty } from '../components';
@@ -8,15 +8,16 @@ import { Comments } from './Comments';
 import { Notes } from './Notes';
 import { useChildren } from './queries';
 import { RunLink } from './RunLink';
-import { ownTags } from './tags';
+import { ownTags, SYSTEM } from './tags';
 
 /** So many rows of a table are shown before the rest is asked for. */
 const MANY = 200;
 
 /** Parameters, last metrics, inputs, notes and comments. */
-export function Overview({ run }: { readonly run: Run }): JSX.Element {
+export function Overview({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
-  const { params = [], metrics = [], inputs = [] } = run;
+  const { params = [], inputs = [] } = run;
+  const metrics = (run.metrics ?? []).filter(({ key }) => !key.startsWith(SYSTEM));
   const tags = ownTags(run);
   const children = useChildren(run.run_id).data ?? [];
   return (
@@ -96,7 +97,7 @@ export function Overview({ run }: { readonly run: Run }): JSX.Element {
   );
 }
 
-export function Part({ title, children }: { readonly title: string; readonly children: ReactNode }): JSX.Element {
+export function Part({ title, children }: { readonly title: string; readonly children: ReactNode }): ReactElement {
   return (
     <section className="jp-mlops-part">
       <h2>{title}</h2>
@@ -113,7 +114,7 @@ interface RowsProps {
 }
 
 /** A short table. */
-export function Rows({ heads, rows, numbers = [] }: RowsProps): JSX.Element {
+export function Rows({ heads, rows, numbers = [] }: RowsProps): ReactElement {
   const { trans } = useHost();
   const [isWhole, setWhole] = useState(false);
   const shown = isWhole ? rows : rows.slice(0, MANY);

@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useId, useState } from 'react';
+import { type ReactElement, useId, useState } from 'react';
 
 import { answered, type Run } from '../api';
 import { Empty, Failure, Loading } from '../components';
@@ -14,7 +14,7 @@ interface Props {
 }
 
 /** Makes a version of a registered model from one that the run logged. */
-export function Register({ run, onDone }: Props): JSX.Element {
+export function Register({ run, onDone }: Props): ReactElement {
   const { trans, open, toast } = useHost();
   const { v1 } = useApi();
   const cache = useQueryClient();

@@ -1,3 +1,4 @@
+import type { ReactElement } from 'react';
 import type { Run } from '../api';
 import { RelativeTime, Status } from '../components';
 import { useHost } from '../view';
@@ -9,7 +10,7 @@ interface Props {
 }
 
 /** Whether the notebook gives the same once more. */
-export function Reproduce({ run, command }: Props): JSX.Element {
+export function Reproduce({ run, command }: Props): ReactElement {
   const { trans, open, toast } = useHost();
   const reruns = useReruns(run.run_id).data ?? [];
   const copy = async (): Promise<void> => {

@@ -1,10 +1,11 @@
+import type { ReactElement } from 'react';
 import type { Run } from '../api';
 import { Status } from '../components';
 import { figure } from '../components/figures';
 import { useHost } from '../view';
 
 /** A run in one line that leads to it. */
-export function RunLink({ run }: { readonly run: Run }): JSX.Element {
+export function RunLink({ run }: { readonly run: Run }): ReactElement {
   const { open } = useHost();
   const metric = run.metrics?.find(({ key }) => !key.startsWith('system/'));
   return (

@@ -20,10 +20,10 @@ export async function readFile(
 ): Promise<Blob> {
   const query: Record<string, string> = { path };
   if (digest != null) {
-    query['digest'] = digest;
+    query.digest = digest;
   }
   if (stop !== undefined) {
-    query['stop'] = String(stop);
+    query.stop = String(stop);
   }
   return await (await api.ask(new Request(api.url(`runs/${runId}/content`, query), { signal: signal ?? null }))).blob();
 }

@@ -1,4 +1,4 @@
-import { type ComponentType, lazy, type LazyExoticComponent, Suspense, useId, useState } from 'react';
+import { type ComponentType, lazy, type LazyExoticComponent, type ReactElement, Suspense, useId, useState } from 'react';
 
 import type { Run } from '../api';
 import { Failure, Loading } from '../components';
@@ -19,7 +19,7 @@ const Environment = lazy(async () => ({ default: (await import('./Environment'))
 const Lineage = lazy(async () => ({ default: (await import('./Lineage')).Lineage }));
 
 /** One run. */
-export function RunView({ runId }: RunAddress): JSX.Element {
+export function RunView({ runId }: RunAddress): ReactElement {
   const run = useRun(runId);
   if (run.data === undefined) {
     return run.error === null ? <Loading /> : <Failure error={run.error} onRetry={() => void run.refetch()} />;
@@ -32,22 +32,33 @@ export function RunView({ runId }: RunAddress): JSX.Element {
   );
 }
 
-function Tabs({ run }: TabProps): JSX.Element {
+type Tab = 'overview' | 'charts' | 'notebook' | 'artifacts' | 'environment' | 'lineage';
+
+const SHOWN: Readonly<Record<Tab, ComponentType<TabProps> | LazyExoticComponent<ComponentType<TabProps>>>> = {
+  overview: Overview,
+  charts: Charts,
+  notebook: Notebook,
+  artifacts: Artifacts,
+  environment: Environment,
+  lineage: Lineage
+};
+
+function Tabs({ run }: TabProps): ReactElement {
   const trans = useTrans();
   const id = useId();
-  const tabs: [string, string, ComponentType<TabProps> | LazyExoticComponent<ComponentType<TabProps>>][] = [
-    ['overview', trans.__('Overview'), Overview],
-    ['charts', trans.__('Charts'), Charts],
-    ['notebook', trans.__('Notebook'), Notebook],
-    ['artifacts', trans.__('Artifacts'), Artifacts],
-    ['environment', trans.__('Environment'), Environment],
-    ['lineage', trans.__('Lineage'), Lineage]
+  const tabs: readonly (readonly [Tab, string])[] = [
+    ['overview', trans.__('Overview')],
+    ['charts', trans.__('Charts')],
+    ['notebook', trans.__('Notebook')],
+    ['artifacts', trans.__('Artifacts')],
+    ['environment', trans.__('Environment')],
+    ['lineage', trans.__('Lineage')]
   ];
-  const [chosen, choose] = useState('overview');
-  const [key, label, Shown] = tabs.find(each => each[0] === chosen) ?? (tabs[0] as (typeof tabs)[number]);
+  const [chosen, choose] = useState<Tab>('overview');
+  const Shown = SHOWN[chosen];
   const move = (step: number): void => {
-    const index = tabs.findIndex(each => each[0] === key);
-    const next = tabs[(index + step + tabs.length) % tabs.length]?.[0] ?? key;
+    const index = tabs.findIndex(([name]) => name === chosen);
+    const next = tabs[(index + step + tabs.length) % tabs.length]?.[0] ?? chosen;
     choose(next);
     document.getElementById(`${id}-${next}`)?.focus();
   };
@@ -72,16 +83,16 @@ function Tabs({ run }: TabProps): JSX.Element {
             type="button"
             role="tab"
             className="jp-mlops-tab"
-            aria-selected={name === key}
+            aria-selected={name === chosen}
             aria-controls={`${id}-panel`}
-            tabIndex={name === key ? 0 : -1}
+            tabIndex={name === chosen ? 0 : -1}
             onClick={() => choose(name)}
           >
             {title}
           </button>
         ))}
       </div>
-      <div role="tabpanel" id={`${id}-panel`} aria-label={label} tabIndex={0} className="jp-mlops-panel">
+      <div role="tabpanel" id={`${id}-panel`} aria-labelledby={`${id}-${chosen}`} tabIndex={0} className="jp-mlops-panel">
         <Suspense fallback={<Loading />}>
           <Shown run={run} />
         </Suspense>

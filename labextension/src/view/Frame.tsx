@@ -2,26 +2,28 @@
 import { type QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { Component, type ReactElement, type ReactNode, Suspense } from 'react';
 
-import type { Api } from '../api';
+import { type Api, ApiContext, type Events, EventsContext } from '../api';
 import { Failure } from '../components/Failure';
 import { Loading } from '../components/Loading';
-import { ApiContext } from './api';
 import { type Host, HostContext } from './host';
 
 export interface Surroundings {
   readonly host: Host;
   readonly api: Api;
   readonly cache: QueryClient;
+  readonly events: Events;
 }
 
-export function Frame({ host, api, cache, children }: Surroundings & { readonly children: ReactNode }): ReactElement {
+export function Frame({ host, api, cache, events, children }: Surroundings & { readonly children: ReactNode }): ReactElement {
   return (
     <QueryClientProvider client={cache}>
       <HostContext.Provider value={host}>
         <ApiContext.Provider value={api}>
-          <Boundary>
-            <Suspense fallback={<Loading />}>{children}</Suspense>
-          </Boundary>
+          <EventsContext.Provider value={events}>
+            <Boundary>
+              <Suspense fallback={<Loading />}>{children}</Suspense>
+            </Boundary>
+          </EventsContext.Provider>
         </ApiContext.Provider>
       </HostContext.Provider>
     </QueryClientProvider>

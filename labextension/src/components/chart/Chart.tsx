@@ -1,5 +1,5 @@
 import type { EChartsCoreOption, EChartsType } from 'echarts/core';
-import { useEffect, useRef, useState } from 'react';
+import { type ReactElement, useEffect, useRef, useState } from 'react';
 
 import { Failure } from '../Failure';
 import { type Colors, colorsOf, useThemeChanges } from './colors';
@@ -18,7 +18,7 @@ interface Props {
 }
 
 /** A chart by ECharts, which is loaded when the first one is shown. */
-export function Chart({ option, label, height = 220, onReady }: Props): JSX.Element {
+export function Chart({ option, label, height = 220, onReady }: Props): ReactElement {
   const place = useRef<HTMLDivElement>(null);
   const [chart, setChart] = useState<EChartsType | null>(null);
   const [error, setError] = useState<unknown>(null);

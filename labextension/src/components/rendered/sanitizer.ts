@@ -9,11 +9,8 @@ const LOADING = ['src', 'srcset', 'poster', 'background', 'data', 'xlink:href'];
 const ACTING = ['action', 'formaction', 'form', 'name', 'id', 'ping', 'autofocus', 'autoplay', 'usemap', 'accesskey'];
 
 export class OfflineSanitizer implements IRenderMime.ISanitizer {
+  readonly allowNamedProperties = false;
   private readonly _sanitizer = new Sanitizer();
-
-  get allowNamedProperties(): boolean {
-    return false;
-  }
 
   getAutolink(): boolean {
     return true;

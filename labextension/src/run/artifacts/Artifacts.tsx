@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import type { Artifact, Run } from '../../api';
 import { Empty, Failure, Loading } from '../../components';
@@ -8,7 +8,7 @@ import { Preview } from './Preview';
 import { Tree } from './Tree';
 
 /** The files of a run, and a look into one of them. */
-export function Artifacts({ run }: { readonly run: Run }): JSX.Element {
+export function Artifacts({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const files = useFiles(run.run_id);
   const [chosen, choose] = useState<string | null>(null);

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { type ReactElement, useEffect, useState } from 'react';
 
 import type { Artifact, Run } from '../../api';
 import { Empty, Failure, Loading } from '../../components';
@@ -21,7 +21,7 @@ const MOST_IMAGE = 20_000_000;
 const MOST_ROWS = 1000;
 
 /** A look into a file, and the way to all of it. */
-export function Preview({ run, file }: Props): JSX.Element {
+export function Preview({ run, file }: Props): ReactElement {
   const api = useApi();
   const trans = useTrans();
   return (
@@ -40,7 +40,7 @@ export function Preview({ run, file }: Props): JSX.Element {
   );
 }
 
-function Content({ run, file }: Props): JSX.Element {
+function Content({ run, file }: Props): ReactElement {
   switch (kindOf(file.path)) {
     case 'image':
       return <Image run={run} file={file} />;
@@ -51,7 +51,7 @@ function Content({ run, file }: Props): JSX.Element {
   }
 }
 
-function Image({ run, file }: Props): JSX.Element {
+function Image({ run, file }: Props): ReactElement {
   const api = useApi();
   const trans = useTrans();
   const [url, setUrl] = useState<string | null>(null);
@@ -94,7 +94,7 @@ function Image({ run, file }: Props): JSX.Element {
   );
 }
 
-function Text({ run, file }: Props): JSX.Element {
+function Text({ run, file }: Props): ReactElement {
   const trans = useTrans();
   const text = useText(run.run_id, file);
   if (text.data === undefined) {
@@ -118,7 +118,7 @@ interface WrittenProps {
   readonly isCut: boolean;
 }
 
-function Written({ path, text, isCut }: WrittenProps): JSX.Element {
+function Written({ path, text, isCut }: WrittenProps): ReactElement {
   const trans = useTrans();
   const kind = kindOf(path);
   if (kind === 'table') {

@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import type { Artifact } from '../../api';
 import { size } from '../../components/figures';
@@ -12,7 +12,7 @@ interface Props {
 }
 
 /** Files in their folders. */
-export function Tree({ files, chosen, onChoose }: Props): JSX.Element {
+export function Tree({ files, chosen, onChoose }: Props): ReactElement {
   const trans = useTrans();
   const root = folderOf(files);
   return (
@@ -29,7 +29,7 @@ interface LevelProps extends Omit<Props, 'files'> {
 /** So many files of a folder are shown before the rest is asked for. */
 const MANY = 500;
 
-function Level({ folder, chosen, onChoose }: LevelProps): JSX.Element {
+function Level({ folder, chosen, onChoose }: LevelProps): ReactElement {
   const trans = useTrans();
   const [isWhole, setWhole] = useState(false);
   const files = isWhole ? folder.files : folder.files.slice(0, MANY);
@@ -65,7 +65,7 @@ function Level({ folder, chosen, onChoose }: LevelProps): JSX.Element {
   );
 }
 
-function Branch({ folder, chosen, onChoose }: LevelProps): JSX.Element {
+function Branch({ folder, chosen, onChoose }: LevelProps): ReactElement {
   const [isOpen, setOpen] = useState(true);
   return (
     <>

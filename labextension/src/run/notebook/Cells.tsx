@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { type ReactElement, useEffect, useRef } from 'react';
 
 import type { Artifact, Run } from '../../api';
 import { duration } from '../../components/figures';
@@ -7,11 +7,9 @@ import { useHost } from '../../view';
 import { useNearView } from '../useNearView';
 import type { Cell, Document } from './document';
 import { withheld } from './document';
+import { OPEN_COPY } from '../commands';
 import { Outputs } from './Outputs';
 import { Source } from './Source';
-
-/** Opens a copy of a run's notebook in JupyterLab; the arguments are `runId` and `path`. */
-export const OPEN_COPY = 'mlops:open-copy';
 
 interface Props {
   readonly run: Run;
@@ -23,7 +21,7 @@ interface Props {
 }
 
 /** The cells of a notebook that is not trusted. */
-export function Cells({ run, file, notebook, seconds, failed }: Props): JSX.Element {
+export function Cells({ run, file, notebook, seconds, failed }: Props): ReactElement {
   const { trans, commands } = useHost();
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -70,7 +68,7 @@ interface CellProps {
   readonly isFailed: boolean;
 }
 
-function CellView({ cell, index, language, seconds, isFailed }: CellProps): JSX.Element {
+function CellView({ cell, index, language, seconds, isFailed }: CellProps): ReactElement {
   const { trans } = useHost();
   const [place, isNear] = useNearView<HTMLElement>(1500);
   const took = cell.kind === 'code' && seconds !== undefined && seconds > 0 ? duration(seconds * 1000) : '';

@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import type { Artifact, Run } from '../../api';
 import { Empty, Failure, Loading } from '../../components';
@@ -16,7 +16,7 @@ const TIMES = 'notebook/cells.json';
 const LARGE = 20_000_000;
 
 /** The notebook as it was executed; before that, as it was when the run began. */
-export function NotebookTab({ run }: { readonly run: Run }): JSX.Element {
+export function NotebookTab({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
   const files = useFiles(run.run_id);
   if (files.data === undefined) {
@@ -45,7 +45,7 @@ interface Props {
 }
 
 /** A notebook among a run's files. */
-export function NotebookFile({ run, file, times, failed = null }: Props): JSX.Element {
+export function NotebookFile({ run, file, times, failed = null }: Props): ReactElement {
   const trans = useTrans();
   const [isWanted, setWanted] = useState((file.size ?? 0) <= LARGE);
   return isWanted ? (
@@ -60,7 +60,7 @@ export function NotebookFile({ run, file, times, failed = null }: Props): JSX.El
   );
 }
 
-function Shown({ run, file, times, failed = null }: Props): JSX.Element {
+function Shown({ run, file, times, failed = null }: Props): ReactElement {
   const trans = useTrans();
   const text = useText(run.run_id, file, null);
   const timed = useText(run.run_id, times, null);
@@ -76,7 +76,7 @@ function Shown({ run, file, times, failed = null }: Props): JSX.Element {
 }
 
 function secondsOf(value: unknown): ReadonlyMap<number, number> {
-  const entries = Array.isArray(value) ? (value as { index?: unknown; seconds?: unknown }[]) : [];
+  const entries = Array.isArray(value) ? (value as ({ index?: unknown; seconds?: unknown } | null)[]) : [];
   return new Map(
     entries.flatMap(entry =>
       typeof entry?.index === 'number' && typeof entry.seconds === 'number' ? [[entry.index, entry.seconds]] : []

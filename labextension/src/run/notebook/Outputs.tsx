@@ -1,5 +1,5 @@
 import type { IOutput } from '@jupyterlab/nbformat';
-import { lazy, Suspense } from 'react';
+import { lazy, type ReactElement, Suspense } from 'react';
 
 import { Loading } from '../../components';
 import { useTrans } from '../../view';
@@ -12,7 +12,7 @@ interface Props {
 const OutputArea = lazy(() => import('./OutputArea'));
 
 /** The outputs of a cell, and what is not shown of them. */
-export function Outputs({ outputs }: Props): JSX.Element {
+export function Outputs({ outputs }: Props): ReactElement {
   const trans = useTrans();
   const types = [...new Set(outputs.flatMap(withheld))];
   return (

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { type ReactElement, useEffect, useRef } from 'react';
 
 interface Props {
   readonly text: string;
@@ -7,7 +7,7 @@ interface Props {
 }
 
 /** The source of a cell, coloured by JupyterLab's editor once that is there. */
-export function Source({ text, language }: Props): JSX.Element {
+export function Source({ text, language }: Props): ReactElement {
   const place = useRef<HTMLElement>(null);
   useEffect(() => {
     if (language === null) {

@@ -16,14 +16,14 @@ export interface Document {
 /** The notebook that a JSON value is; null when it is none of format 4. */
 export function documentOf(value: unknown): Document | null {
   const notebook = fields(value);
-  if (notebook === null || !Array.isArray(notebook['cells'])) {
+  if (notebook === null || !Array.isArray(notebook.cells)) {
     return null;
   }
-  const metadata = fields(notebook['metadata']) ?? {};
-  const language = fields(metadata['language_info'])?.['name'] ?? fields(metadata['kernelspec'])?.['language'];
+  const metadata = fields(notebook.metadata) ?? {};
+  const language = fields(metadata.language_info)?.name ?? fields(metadata.kernelspec)?.language;
   return {
     language: typeof language === 'string' ? language : 'python',
-    cells: notebook['cells'].map(cellOf).filter(cell => cell !== null)
+    cells: notebook.cells.map(cellOf).filter(cell => cell !== null)
   };
 }
 
@@ -32,12 +32,12 @@ function cellOf(value: unknown): Cell | null {
   if (cell === null) {
     return null;
   }
-  const kind = cell['cell_type'];
-  const count = cell['execution_count'];
-  const outputs: unknown[] = Array.isArray(cell['outputs']) ? cell['outputs'] : [];
+  const kind = cell.cell_type;
+  const count = cell.execution_count;
+  const outputs: unknown[] = Array.isArray(cell.outputs) ? cell.outputs : [];
   return {
     kind: kind === 'code' || kind === 'markdown' ? kind : 'raw',
-    source: joined(cell['source']),
+    source: joined(cell.source),
     count: typeof count === 'number' ? count : null,
     outputs: outputs.filter(isOutput)
   };
@@ -46,7 +46,7 @@ function cellOf(value: unknown): Cell | null {
 const OUTPUTS = ['stream', 'display_data', 'execute_result', 'error'];
 
 function isOutput(value: unknown): value is IOutput {
-  return OUTPUTS.includes(fields(value)?.['output_type'] as string);
+  return OUTPUTS.includes(fields(value)?.output_type as string);
 }
 
 /** Types that are shown without running anything of theirs. */

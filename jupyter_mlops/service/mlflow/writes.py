@@ -8,7 +8,8 @@ import msgspec
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, RunChange, Tag
+from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, ModelPoint, RunChange, Tag
+from jupyter_mlops.service.mlflow.logged import ModelSent, id_of, note_inputs
 from jupyter_mlops.service.mlflow.messages import Message
 from jupyter_mlops.service.mlflow.runs import CONTEXT, RUN_NAME, OfRun, param_of
 from jupyter_mlops.service.mlflow.words import KeyValue
@@ -66,11 +67,12 @@ class InputSent(Message, frozen=True, kw_only=True):
 
 class LogInputs(OfRun, frozen=True, kw_only=True):
     datasets: tuple[InputSent, ...] = ()
+    models: tuple[ModelSent, ...] = ()
 
 
 def log_metric(tracker: EmbeddedTracker, asked: LogMetric) -> Sequence[RunCall]:
     point = Metric(asked.key, asked.value, asked.timestamp, asked.step)
-    return (tracker.run_calls.log(asked.run, Batch(metrics=(point,))),)
+    return (tracker.run_calls.log(asked.run, Batch(metrics=(point,), model_points=_model_points((asked,)))),)
 
 
 def log_param(tracker: EmbeddedTracker, asked: LogParam) -> Sequence[RunCall]:
@@ -89,11 +91,17 @@ def log_batch(tracker: EmbeddedTracker, asked: LogBatch) -> Sequence[RunCall]:
     batch = Batch(
         metrics=tuple(Metric(point.key, point.value, point.timestamp, point.step) for point in asked.metrics),
         params=tuple(param_of(pair.key, pair.value) for pair in asked.params),
+        model_points=_model_points(asked.metrics),
     )
     return _with_tags(tracker, asked.run, batch, asked.tags)
 
 
+def has_models(asked: LogInputs) -> bool:
+    return bool(asked.models)
+
+
 def log_inputs(tracker: EmbeddedTracker, asked: LogInputs) -> Sequence[RunCall]:
+    note_inputs(tracker, asked.run, asked.models)
     return (tracker.run_calls.log(asked.run, Batch(inputs=tuple(map(_input, asked.datasets)))),)
 
 
@@ -110,6 +118,20 @@ def _with_tags(tracker: EmbeddedTracker, run_id: str, batch: Batch, pairs: Seque
     elif batch != Batch():
         calls.append(tracker.run_calls.log(run_id, batch))
     return calls
+
+
+def _model_points(sent: Sequence[MetricSent | LogMetric]) -> tuple[ModelPoint, ...]:
+    """Of the points that tell of a logged model, too, what they tell of that."""
+    return tuple(
+        ModelPoint(
+            id_of(point.model_id),
+            Metric(point.key, point.value, point.timestamp, point.step),
+            point.dataset_name or "",
+            point.dataset_digest or "",
+        )
+        for point in sent
+        if point.model_id
+    )
 
 
 def _input(sent: InputSent) -> Input:

@@ -1,0 +1,1 @@
+"""What others keep, brought here."""

@@ -1,0 +1,2 @@
+export type { Column, Sorting } from './columns';
+export { Table, type TableProps } from './Table';
