@@ -34,6 +34,8 @@ export interface TableProps<T> {
   /** Rows can be selected when this is given. */
   readonly onSelect?: (ids: ReadonlySet<string>) => void;
   readonly onOpen?: (row: T) => void;
+  /** Rows to set apart. */
+  readonly isMarked?: (row: T) => boolean;
   /** 0 for a row that belongs to no other. */
   readonly level?: (row: T) => number;
   /** Whether the rows that belong to it are shown; undefined for a row that has none. */
@@ -218,6 +220,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
               isSelected={onSelect === undefined ? undefined : row !== undefined && selected.has(rowId(row))}
               level={row === undefined ? 0 : (props.level?.(row) ?? 0)}
               isExpanded={row === undefined ? undefined : isExpanded?.(row)}
+              isMarked={row !== undefined && props.isMarked?.(row) === true}
               isTree={isExpanded !== undefined}
               activeColumn={active.row === index ? active.column : -1}
               onPoint={point}
