@@ -126,7 +126,7 @@ function parallel(
       nameTextStyle: { color: colors.text, width: 110, overflow: 'truncate' },
       nameGap: 14,
       axisLine: { lineStyle: { color: colors.faint } },
-      axisLabel: { color: colors.faint, formatter: axis.words === null ? figure : undefined, width: 90, overflow: 'truncate' },
+      axisLabel: { color: colors.faint, ...(axis.words === null ? { formatter: figure } : { interval: 0 }) },
       areaSelectStyle: { color: colors.series[1], opacity: 0.25 }
     })),
     series: [

@@ -102,7 +102,7 @@ function scatter(
     scale: true,
     nameTextStyle: { color: colors.text },
     axisLine: { lineStyle: { color: colors.line } },
-    axisLabel: { color: colors.faint, formatter: words === null ? figure : undefined, hideOverlap: true },
+    axisLabel: { color: colors.faint, hideOverlap: true, ...(words === null ? { formatter: figure } : {}) },
     splitLine: { lineStyle: { color: colors.line, opacity: 0.5 } }
   });
   return {
