@@ -381,7 +381,12 @@ def _last(held: Sequence[int], version: int) -> int:
 def _unpassed(promotion: Promotion, outcome: CheckOutcome) -> str | None:
     name, result = outcome.rule.name, outcome.result
     if result is None:
-        there = any(each.rule == outcome.rule and each.round == promotion.round for each in promotion.checks)
+        there = any(
+            each.rule == outcome.rule
+            and each.round == promotion.round
+            and not (each.result is not None and each.result.self_reported)
+            for each in promotion.checks
+        )
         return f"the check {name!r} is not done yet" + (
             "" if there else ": the policy has it since; refresh the request"
         )

@@ -158,10 +158,55 @@ def test_a_notebooks_parameters_make_a_form(server: JupyterServer) -> None:
     write_notebook(server.work / "form.ipynb", "pass", parameters=parameters)
     form = server.ask("GET", "mlops/server/v1/notebook?path=form.ipynb").json
     assert (form["kernel"], form["language"], form["is_shared"]) == ("python3", "python", False)
+    assert (form["experiment"], form["has_parameters_cell"]) == ("form", True)
     assert form["parameters"]["properties"] == {
         "lr": {"type": "number", "description": "step size", "default": 0.1},
         "kind": {"enum": ["forest", "linear"], "default": "forest"},
     }
+    write_notebook(server.work / "bare.ipynb", "pass")
+    assert not server.ask("GET", "mlops/server/v1/notebook?path=bare.ipynb").json["has_parameters_cell"]
+
+
+def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
+    server: JupyterServer, tracker: RemoteTracker
+) -> None:
+    write_notebook(server.work / "plan.ipynb", "pass", parameters="lr: float = 0.1\ndepth = 3\napi_key = ''")
+
+    def plan(**asked: Any) -> Any:
+        answer = server.ask("POST", "mlops/server/v1/plan", {"path": "plan.ipynb", **asked})
+        assert answer.status == 200, answer.content
+        return answer.json
+
+    assert plan(parameters={"lr": 1}) == {"runs": 1, "at_once": 1, "ends_with_server": True}
+    assert plan(grid=["lr=log(1e-4,1e-1,20)", "depth=3:9:2"])["runs"] == 80
+    assert plan(grid=["lr=0.1"])["at_once"] == 1
+    sampled = plan(grid=["lr=log(1e-4,1e-1,20)", "depth=3:9:2"], sample=7, jobs=50)
+    assert (sampled["runs"], sampled["at_once"]) == (7, 2)
+    wrong = plan(
+        parameters={"depth": "deep", "dept": 3},
+        kernel="nope",
+        execution_timeout=-1,
+        jobs=0,
+        sample=5,
+        grid=["lr=0.1,,", "api_key=abcdef,ghijkl", "depth=1,2"],
+    )
+    assert wrong["runs"] is None
+    assert [problem["field"] for problem in wrong["problems"]] == [
+        *("kernel", "execution_timeout", "parameters.depth", "parameters.dept"),
+        *("parameters.lr", "parameters.api_key", "parameters.depth", "jobs"),
+    ]
+    assert [problem["field"] for problem in plan(grid=["lr=1,2"], sample=3)["problems"]] == ["sample"]
+    assert [problem["field"] for problem in plan(grid=["lr=0:1:0.001", "depth=1:99"])["problems"]] == ["grid"]
+    assert not [run for run in tracker.runs.search(limit=1000).items if "plan.ipynb" in (run.source or "")]
+
+
+def test_a_run_goes_to_the_experiment_of_whom_is_said(server: JupyterServer, tracker: RemoteTracker) -> None:
+    write_notebook(server.work / "owned.ipynb", "pass")
+    run_id = submit(server, "owned.ipynb", experiment="owned", owner="group:growth")["run_id"]
+    experiment = tracker.experiments.get(tracker.runs.get(run_id).experiment_id)
+    assert (experiment.name, experiment.owner) == ("owned", "group:growth")
+    assert ended(server, run_id)["status"] == "FINISHED"
+    assert "owner" in submit(server, "owned.ipynb", status=400, owner="a\0b")["message"]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +271,7 @@ def test_ids_that_name_no_job_are_not_found(server: JupyterServer) -> None:
 def test_each_endpoint_is_described_and_refuses_strangers(server: JupyterServer) -> None:
     description = server.ask("GET", "mlops/server/v1/openapi.json").json
     asked = [(path, method) for path, methods in description["paths"].items() for method in methods]
-    assert len(asked) == 9
+    assert len(asked) == 10
     for path, method in asked:
         url = f"mlops/server/v1{path.replace('{run_id}', '0' * 32)}"
         assert server.ask(method.upper(), url, token=None).status in (401, 403), path

@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What would come of a run or sweep; does nothing. */
+        post: operations["plan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -192,10 +209,20 @@ export interface components {
             source_type?: string;
         };
         /**
+         * FieldProblem
+         * @description Why something would be refused.
+         */
+        FieldProblem: {
+            field: string;
+            message: string;
+        };
+        /**
          * Form
          * @description What a notebook takes.
          */
         Form: {
+            experiment: string;
+            has_parameters_cell: boolean;
             is_shared: boolean;
             kernel: string;
             language: string;
@@ -212,6 +239,41 @@ export interface components {
             dataset: components["schemas"]["Dataset"];
             /** @default [] */
             tags?: components["schemas"]["Tag"][];
+        };
+        /**
+         * Intent
+         * @description A run, or with a ``grid`` a sweep, that somebody is about to submit.
+         */
+        Intent: {
+            /** @default null */
+            execution_timeout?: number | null;
+            /** @default null */
+            experiment?: string | null;
+            /** @default [] */
+            grid?: string[];
+            /** @default null */
+            jobs?: number | null;
+            /** @default null */
+            kernel?: string | null;
+            /** @default true */
+            maximize?: boolean;
+            /** @default null */
+            metric?: string | null;
+            /** @default null */
+            name?: string | null;
+            /** @default null */
+            owner?: string | null;
+            /** @default {} */
+            parameters?: Record<string, never>;
+            path: string;
+            /** @default null */
+            sample?: number | null;
+            /** @default null */
+            seed?: number | null;
+            /** @default {} */
+            tags?: {
+                [key: string]: string;
+            };
         };
         /**
          * JobLog
@@ -291,6 +353,8 @@ export interface components {
             kernel?: string | null;
             /** @default null */
             name?: string | null;
+            /** @default null */
+            owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
@@ -319,6 +383,8 @@ export interface components {
             metric?: string | null;
             /** @default null */
             name?: string | null;
+            /** @default null */
+            owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
@@ -346,6 +412,17 @@ export interface components {
             redacted?: boolean;
             text: string;
             value: unknown;
+        };
+        /**
+         * Plan
+         * @description What would come of an intent.
+         */
+        Plan: {
+            at_once: number;
+            ends_with_server: boolean;
+            /** @default [] */
+            problems?: components["schemas"]["FieldProblem"][];
+            runs: number | null;
         };
         /**
          * Problem
@@ -688,6 +765,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Form"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Intent"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Plan"];
                 };
             };
             /** @description Why not, and what would be right. */
