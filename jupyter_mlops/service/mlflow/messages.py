@@ -184,7 +184,7 @@ def _checked(message: M) -> M:
 
 def _at(given: object, path: str) -> object:
     """What stands at a place such as ``metrics[0].value``."""
-    for field, index in _STEP.findall(path):
+    for field, index in _STEP.findall(f".{path}"):
         try:
             given = given[field if field else int(index)]  # type: ignore[index]
         except (TypeError, KeyError, IndexError):

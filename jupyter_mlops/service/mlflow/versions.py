@@ -233,14 +233,20 @@ def _require_source(source: str) -> None:
     """Refuse what is a file of whoever reads it, or could be taken for another."""
     parts = urlsplit(source)
     if parts.scheme in ("", "file"):
-        raise _invalid_source(source, "A local path is of one machine: log the model, and register that.")
+        raise _invalid_source(
+            source,
+            "To use a local path as a model version source, it would have to be one of this service: log the model",
+        )
     decoded = source
     for _ in range(_MOST_STEPS):
         decoded, before = unquote(decoded), decoded
         if decoded == before:
             break
-    if ".." in re.split(r"[/\\?#]", decoded) or "." in re.split(r"[/\\]", decoded):
-        raise _invalid_source(source, "It must not contain '.' or '..'.")
+    if "\0" in decoded or ".." in re.split(r"[/\\?#]", decoded) or "." in re.split(r"[/\\]", decoded):
+        raise _invalid_source(
+            source,
+            "If supplying a source as an http, https, ftp, object store or mlflow-artifacts URI, write no '..' in it",
+        )
 
 
 def _invalid_source(source: str, why: str) -> InvalidValue:
