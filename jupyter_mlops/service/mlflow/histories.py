@@ -44,7 +44,7 @@ class History(Answer, frozen=True, kw_only=True):
 def get_history(tracker: EmbeddedTracker, asked: GetHistory) -> History:
     key, run_id = asked.metric_key, asked.run
     if asked.max_results is None:
-        return History(metrics=tuple(_answers(key, _points(tracker, run_id, key))))
+        return History(metrics=tuple(_answers(key, _points(tracker, run_id, key, asked.page_token or None))))
     if asked.max_results <= 0:
         raise invalid(asked.max_results, "max_results", "It must be a positive integer.")
     limit = min(asked.max_results, LARGEST_PAGE)
@@ -113,10 +113,9 @@ def _steps(histories: Iterable[Sequence[MetricPoint]], most: int) -> set[int]:
     return {*steps[:: len(steps) // most], *ends}
 
 
-def _points(tracker: EmbeddedTracker, run_id: str, key: str) -> list[MetricPoint]:
-    """All points of a history."""
+def _points(tracker: EmbeddedTracker, run_id: str, key: str, token: str | None = None) -> list[MetricPoint]:
+    """All points of a history, from the place of ``token`` on."""
     found: list[MetricPoint] = []
-    token = None
     with named_run(run_id):
         while True:
             page = tracker.runs.history(run_id, key, limit=LARGEST_PAGE, page_token=token)

@@ -36,7 +36,7 @@ class VersionAnswer(Answer, frozen=True, kw_only=True):
     description: str = ""
     source: str
     run_id: str = ""
-    status: str = "READY"
+    status: str
     tags: tuple[Pair, ...] = ()
     aliases: tuple[str, ...] = ()
     model_id: str | None = None
@@ -215,6 +215,7 @@ def answer(version: ModelVersion) -> VersionAnswer:
         description=version.description,
         source=f"models:/{model_id}" if of_logged else version.source,
         run_id=version.run_id or "",
+        status="READY",
         tags=tuple(Pair(tag.key, tag.value) for tag in version.tags if tag.key != stages.STAGE_TAG),
         aliases=version.aliases,
         model_id=model_id,
