@@ -9,3 +9,5 @@ export { RelativeTime } from './RelativeTime';
 export { Section } from './Section';
 export { ShortId } from './ShortId';
 export { Status } from './Status';
+export { ReasonForm } from './ReasonForm';
+export { type Code, Share } from './Share';

@@ -25,6 +25,9 @@ export function labHost(
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;
     },
+    hub: PageConfig.getOption('hubPrefix')
+      ? new URL(PageConfig.getOption('hubHost') + PageConfig.getOption('hubPrefix'), window.location.href).href
+      : null,
     confirm: async ({ title, body, action, isDangerous = false }) => {
       const button = isDangerous ? Dialog.warnButton({ label: action }) : Dialog.okButton({ label: action });
       const buttons = [Dialog.cancelButton(), button];
