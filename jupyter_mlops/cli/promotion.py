@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jupyter_mlops.cli import requestchecks
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import ModelName, confirm, json_option, limit_option, paged, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
@@ -61,6 +62,10 @@ def requests() -> None:
 
     REQUEST is the id of one, or its beginning.
     """
+
+
+requests.add_command(requestchecks.check)
+requests.add_command(requestchecks.report)
 
 
 @requests.command("list")
@@ -133,7 +138,7 @@ def show(connection: Connection, *, request: str, as_json: bool) -> None:
     """Show all that a reviewer needs: the candidate beside the champion, the checks, what was said, what is missing."""
     from jupyter_mlops.tracker.pages import with_page
 
-    found = connection.tracker.promotions.evidence(_resolved(connection.tracker, request))
+    found = connection.tracker.promotions.evidence(resolved(connection.tracker, request))
     if as_json:
         emit_json(found)
     else:
@@ -165,7 +170,7 @@ def _show_evidence(request: Promotion, found: PromotionEvidence) -> None:
         if check.result is None:
             click.echo(printable(f"check {check.rule.name}: waiting"))
         else:
-            own = f" (reported by {check.result.reported_by} themselves)" if check.result.self_reported else ""
+            own = f" (self-reported by {check.result.reported_by})" if check.result.self_reported else ""
             click.echo(printable(f"check {check.rule.name}: {check.result.verdict.value}, {check.result.summary}{own}"))
     for review in request.reviews:
         click.echo(printable(f"{review.user}: {review.verdict.value} {review.reason}".rstrip()))
@@ -176,6 +181,8 @@ def _show_evidence(request: Promotion, found: PromotionEvidence) -> None:
             if row.differs or row.group == "metrics":
                 texts = " → ".join("none" if text is None else text for text in row.texts)
                 click.echo(printable(f"{row.group} {row.name}: {texts}"))
+    if found.notebook_changes is not None and found.notebook_changes.note:
+        click.echo(printable(f"notebooks: {found.notebook_changes.note}"))
     if found.notebook_diff:
         click.echo(printable(found.notebook_diff, lines=True))
 
@@ -187,7 +194,7 @@ def _show_evidence(request: Promotion, found: PromotionEvidence) -> None:
 @click.pass_obj
 def approve(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Approve. When the policy is met by it, the alias moves with it."""
-    request_id = _resolved(connection.tracker, request)
+    request_id = resolved(connection.tracker, request)
     with _deciding(connection, lambda page: page.of_request(request_id)):
         done = connection.tracker.promotions.approve(request_id, reason=reason)
     _answer(done, as_json)
@@ -200,7 +207,7 @@ def approve(connection: Connection, *, request: str, reason: str, as_json: bool)
 @click.pass_obj
 def reject(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Close a request for a reason."""
-    request_id = _resolved(connection.tracker, request)
+    request_id = resolved(connection.tracker, request)
     with _deciding(connection, lambda page: page.of_request(request_id)):
         done = connection.tracker.promotions.reject(request_id, reason=reason)
     _answer(done, as_json)
@@ -213,7 +220,7 @@ def reject(connection: Connection, *, request: str, reason: str, as_json: bool) 
 @click.pass_obj
 def changes(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Ask for changes: it is not promoted until it is refreshed, or you approve."""
-    request_id = _resolved(connection.tracker, request)
+    request_id = resolved(connection.tracker, request)
     with _deciding(connection, lambda page: page.of_request(request_id)):
         done = connection.tracker.promotions.request_changes(request_id, reason=reason)
     _answer(done, as_json)
@@ -226,7 +233,7 @@ def changes(connection: Connection, *, request: str, reason: str, as_json: bool)
 @click.pass_obj
 def comment(connection: Connection, *, request: str, text: str, as_json: bool) -> None:
     """Say something about a request; @NAME mentions a user."""
-    done = connection.tracker.promotions.comment(_resolved(connection.tracker, request), text)
+    done = connection.tracker.promotions.comment(resolved(connection.tracker, request), text)
     _answer(done, as_json)
 
 
@@ -236,7 +243,7 @@ def comment(connection: Connection, *, request: str, text: str, as_json: bool) -
 @click.pass_obj
 def refresh(connection: Connection, *, request: str, as_json: bool) -> None:
     """Ask again, against what the alias points at now: reviews and checks begin anew."""
-    done = connection.tracker.promotions.refresh(_resolved(connection.tracker, request))
+    done = connection.tracker.promotions.refresh(resolved(connection.tracker, request))
     _answer(done, as_json)
 
 
@@ -247,7 +254,7 @@ def refresh(connection: Connection, *, request: str, as_json: bool) -> None:
 @click.pass_obj
 def withdraw(connection: Connection, *, request: str, reason: str, as_json: bool) -> None:
     """Close a request of your own."""
-    done = connection.tracker.promotions.withdraw(_resolved(connection.tracker, request), reason=reason)
+    done = connection.tracker.promotions.withdraw(resolved(connection.tracker, request), reason=reason)
     _answer(done, as_json)
 
 
@@ -333,7 +340,7 @@ def _deciding(connection: Connection, place: Callable[[ServicePage], str]) -> It
         raise PermissionDenied(f"{error.message}: {place(page)}") from error
 
 
-def _resolved(tracker: Tracker, text: str) -> str:
+def resolved(tracker: Tracker, text: str) -> str:
     """The id of the request that ``text`` names: an id, or the beginning of the only one that begins so."""
     if is_id(text):
         return text

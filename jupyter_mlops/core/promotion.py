@@ -17,7 +17,7 @@ from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.model_card import Consumer
 from jupyter_mlops.core.policy import CheckRule, Policy, rules_of
-from jupyter_mlops.core.records import AliasMove, Dataset, ModelVersion, Record, Run
+from jupyter_mlops.core.records import AliasMove, Dataset, Json, ModelVersion, Record, Run
 
 _MENTION = re.compile(r"(?<![\w.@+-])@([A-Za-z0-9][\w.+@-]{0,254})")
 
@@ -134,6 +134,16 @@ class RunSide(Record, frozen=True, kw_only=True):
     """The version's card, Markdown."""
 
 
+class NotebookChanges(Record, frozen=True, kw_only=True):
+    """What makes of the champion's notebook the candidate's, as nbdime has it."""
+
+    base: Json = None
+    """The champion's notebook in format 4, with the cells' types and sources only; None when it is too large."""
+    diff: Json = None
+    """In nbdime's diff format (a list, empty when nothing differs) for ``base``; None when ``note`` says why."""
+    note: str = ""
+
+
 class PromotionEvidence(Record, frozen=True, kw_only=True):
     """All that a reviewer needs: the candidate beside the champion, and what was found out."""
 
@@ -145,7 +155,9 @@ class PromotionEvidence(Record, frozen=True, kw_only=True):
     comparison: Comparison | None = None
     """Champion and candidate, in this order; the candidate alone where there is no champion."""
     notebook_diff: str = ""
-    """How the sources of the notebooks differ, as a unified diff from the champion's to the candidate's."""
+    """How the code of the notebooks differs from the champion's to the candidate's, for people; without outputs."""
+    notebook_changes: NotebookChanges | None = None
+    """The same for programs; None where one of the two has no notebook that the reader may see."""
     lineage: tuple[str, ...] = ()
     """From the data to the alias: data sets, notebook, run, version, alias."""
     consumers: tuple[Consumer, ...] = ()
@@ -369,7 +381,12 @@ def _last(held: Sequence[int], version: int) -> int:
 def _unpassed(promotion: Promotion, outcome: CheckOutcome) -> str | None:
     name, result = outcome.rule.name, outcome.result
     if result is None:
-        there = any(each.rule == outcome.rule and each.round == promotion.round for each in promotion.checks)
+        there = any(
+            each.rule == outcome.rule
+            and each.round == promotion.round
+            and not (each.result is not None and each.result.self_reported)
+            for each in promotion.checks
+        )
         return f"the check {name!r} is not done yet" + (
             "" if there else ": the policy has it since; refresh the request"
         )

@@ -12,7 +12,7 @@ from made_up_team import Mlops
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.pages import ServicePage
-from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -97,6 +97,39 @@ def test_what_waits_is_shown(mlops: Mlops, unchecked: Tracker) -> None:
     assert [each["request_id"] for each in found["decide"]] == [request]
     mlops("requests", "approve", request)
     assert "Nothing waits for you" in mlops("requests", "waiting").stderr
+
+
+def test_what_one_found_out_oneself_is_shown_as_that(mlops: Mlops, ada: Tracker, tmp_path: Path) -> None:
+    run_id = ada.models.version("churn", 2).run_id
+    assert run_id is not None
+    ada.runs.log(run_id, Batch(metrics=(Metric("auc", 0.9, 1),)))
+    (tmp_path / "policy.yaml").write_text("checks: [provenance, {metric: {metric: auc, at_least: 0.8}}]")
+    mlops("policy", "set", "--group", "red", "--file", "policy.yaml", "--reason", "measured")
+    request = ada.promotions.request("churn", 2).request_id
+    done = mlops("requests", "check", request, "--check", "metric")
+    assert done.stdout.startswith("metric: passed, ")
+    assert "Self-reported" in done.stderr
+    assert [each["verdict"] for each in document(mlops("requests", "check", request, "--json", code=1).stdout)] == [
+        *("failed", "passed")
+    ]
+    assert "has no check 'loads' to pass" in mlops("requests", "check", request, "-c", "loads", code=2).stderr
+    (tmp_path / "log.txt").write_text("slices: 12")
+    words = ("requests", "report", request[:12], "fairness", "--summary", "even", "--log", "log.txt")
+    assert "Give --passed" in mlops(*words, code=2).stderr
+    assert "fairness: passed, even" in mlops(*words, "--passed").stdout
+    shown = mlops("requests", "show", request).stdout
+    assert f"check fairness: passed, even (self-reported by {getpass.getuser()})" in shown
+    assert "missing: the check 'metric' is not done yet" in shown
+    (log,) = [
+        each.result.log for each in ada.promotions.get(request).checks if each.rule.name == "fairness" and each.result
+    ]
+    assert log == "slices: 12"
+    # What a worker finds out counts.
+    mlops("worker", "--once")
+    shown = mlops("requests", "show", request).stdout
+    assert "missing: the check 'metric'" not in shown
+    mlops("requests", "withdraw", request)
+    assert "nothing to check any more" in mlops("requests", "check", request, code=1).stderr
 
 
 def test_promote_asks_or_moves(mlops: Mlops, unchecked: Tracker) -> None:

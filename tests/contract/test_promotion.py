@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -481,19 +483,24 @@ def test_what_was_production_has_an_answer(team: Team) -> None:
     assert team.ada.promotions.history("churn")[-1].promotion is None
 
 
+def notebook(code: str, outputs: Sequence[str] = ()) -> bytes:
+    cell = {"cell_type": "code", "source": [code], "outputs": outputs, "execution_count": 1, "metadata": {}}
+    return json.dumps({"cells": [cell], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}).encode()
+
+
 def test_a_reviewer_has_all_in_one_answer(team: Team, open_tracker: Opener) -> None:
     team.unchecked()
     team.version()
     team.promoted(1)
+    champions = team.ada.models.version("churn", 1).run_id
+    assert champions is not None
+    team.ada.artifacts.put(champions, "notebook/source.ipynb", io.BytesIO(notebook("y = 1", outputs=["secret"])))
     own = team.ada.experiments.create("own", owner="ada")
     dataset = Dataset("users", "d1")
-    source = (
-        b'{"cells": [{"cell_type": "code", "source": ["x = 1"]}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'
-    )
     batch = Batch(params=(Param("depth", 3, "3"),), metrics=(Metric("auc", 0.9, 1),), inputs=(Input(dataset),))
     run = team.ada.runs.create(NewRun(experiment_id=own.experiment_id, source="churn.ipynb", batch=batch))
     team.ada.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(SAFE))
-    team.ada.artifacts.put(run.run_id, "notebook/source.ipynb", io.BytesIO(source))
+    team.ada.artifacts.put(run.run_id, "notebook/source.ipynb", io.BytesIO(notebook("x = 1")))
     team.ada.models.register("churn", run.run_id, "model")
     request = team.ada.promotions.request("churn", 2)
     found = team.bo.promotions.evidence(request.request_id)
@@ -507,8 +514,16 @@ def test_a_reviewer_has_all_in_one_answer(team: Team, open_tracker: Opener) -> N
         *("dataset users (d1)", "notebook churn.ipynb", f"run {run.name} ({run.run_id})"),
         *(f"version 2 ({found.candidate.version.digest})", "alias production"),
     )
+    changes = found.notebook_changes
+    assert changes is not None
+    assert changes.note == ""
+    assert [cell["source"] for cell in changes.base["cells"]] == ["y = 1"]
+    assert [each["op"] for each in changes.diff] == ["patch"]
+    assert "x = 1" in found.notebook_diff
+    assert "secret" not in str(changes)
     # Who cannot decide learns no more than before.
     other = open_tracker(Principal("eve", RED)).promotions.evidence(request.request_id)
+    assert (other.notebook_diff, other.notebook_changes) == ("", None)
     assert other.candidate is not None
     assert (other.candidate.run, other.candidate.version) == (None, found.candidate.version)
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-
-import msgspec
-
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.promotion import Promotion, PromotionEvidence, RunSide
-from jupyter_mlops.core.records import Run
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.evidence import NOTEBOOK, compare_runs
+from jupyter_mlops.tracker.notebookdiff import Notebook, compared, sources
 from jupyter_mlops.tracker.protocol import Tracker
 
 LARGEST_NOTEBOOK = 20_000_000
 """Bytes of a notebook that is compared."""
-LONGEST_DIFF = 200_000
 
 
 def evidence(
@@ -31,16 +26,16 @@ def evidence(
         runs = [side.run for side in (champion, candidate) if side is not None and side.run is not None]
         consumers = tracker.models.consumers(promotion.model)
         comparison = compare_runs(tracker, [run.run_id for run in runs]) if runs else None
-        before, after = (
-            "" if side is None or side.run is None else _source(tracker, side.run) for side in (champion, candidate)
-        )
+        before, after = (_source(tracker, side) for side in (champion, candidate))
+    text, changes = ("", None) if before is None or after is None else compared(before, after)
     return PromotionEvidence(
         promotion=promotion,
         policy=policy,
         candidate=candidate,
         champion=champion,
         comparison=comparison,
-        notebook_diff=_diff(before, after, promotion) if before and after else "",
+        notebook_diff=text,
+        notebook_changes=changes,
         lineage=() if candidate is None else _lineage(candidate, promotion),
         consumers=tuple(each for each in consumers if each.reference == f"@{promotion.alias}"),
         refused=refused,
@@ -74,29 +69,14 @@ def _side(tracker: Tracker, model: str, version: int | None) -> RunSide | None:
     return RunSide(version=found, run=run, datasets=datasets, card=tracker.models.card(model, version).text)
 
 
-def _source(tracker: Tracker, run: Run) -> str:
-    """The code of the run's source notebook, cell by cell; empty when it has none that can be read."""
-    files = tracker.artifacts.walk(run.run_id, NOTEBOOK)
+def _source(tracker: Tracker, side: RunSide | None) -> Notebook | None:
+    """The code of the source notebook of a side's run; None when it has none that can be read."""
+    if side is None or side.run is None:
+        return None
+    files = tracker.artifacts.walk(side.run.run_id, NOTEBOOK)
     if not files or (files[0].size or 0) > LARGEST_NOTEBOOK:
-        return ""
-    try:
-        document = msgspec.json.decode(b"".join(tracker.artifacts.open(run.run_id, NOTEBOOK)))
-        cells = document["cells"]
-        return "\n".join(f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)
-    except (msgspec.DecodeError, KeyError, TypeError):
-        # Somebody logged a file of that name which is no notebook.
-        return ""
-
-
-def _diff(before: str, after: str, promotion: Promotion) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(),
-        after.splitlines(),
-        f"version {promotion.champion}",
-        f"version {promotion.version}",
-        lineterm="",
-    )
-    return "\n".join(lines)[:LONGEST_DIFF]
+        return None
+    return sources(b"".join(tracker.artifacts.open(side.run.run_id, NOTEBOOK)))
 
 
 def _lineage(candidate: RunSide, promotion: Promotion) -> tuple[str, ...]:

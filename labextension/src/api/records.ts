@@ -11,10 +11,12 @@ export type Artifact = Schemas['Artifact'];
 export type Comparison = Schemas['Comparison'];
 export type Experiment = Schemas['Experiment'];
 export type Happening = Schemas['Happening'];
+export type Mention = Schemas['Mention'];
 export type MetricSummary = Schemas['MetricSummary'];
 export type ModelVersion = Schemas['ModelVersion'];
 export type Param = Schemas['Param'];
-export type Principal = Schemas['Principal'];
+/** Who is asking; what they may do is for the server to say. */
+export type Principal = Omit<Schemas['Principal'], 'scope' | 'group_scopes'>;
 export type Problem = Schemas['Problem'];
 export type Progress = Schemas['Progress'];
 export type Promotion = Schemas['Promotion'];
@@ -24,6 +26,7 @@ export type Run = Schemas['Run'];
 export type RunComment = Schemas['Comment'];
 export type RunStatus = Schemas['RunStatus'];
 export type Tag = Schemas['Tag'];
+export type Waiting = Schemas['Waiting'];
 
 export type FieldProblem = ServerSchemas['FieldProblem'];
 export type Form = ServerSchemas['Form'];

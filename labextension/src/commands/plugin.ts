@@ -8,24 +8,23 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { labHost } from '../lab/host';
-import { IMLOpsApi, IMLOpsViews } from '../tokens';
+import { INSERT_CELL, RUN } from '../lab/commandIds';
+import { IMLOpsViews } from '../tokens';
 import { Notebooks } from './notebooks';
 import { Remembered } from './remembered';
-import { INSERT_CELL, RUN, Running } from './running';
+import { Running } from './running';
 
 const ID = 'jupyter-mlops:running';
 
-export const running: JupyterFrontEndPlugin<void> = {
+export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: ID,
   description: 'Runs notebooks as experiments: the form, and the commands that start, cancel and repeat runs.',
   autoStart: true,
-  requires: [IMLOpsApi, IMLOpsViews, IDocumentManager],
+  requires: [IMLOpsViews, IDocumentManager],
   optional: [INotebookTracker, IFileBrowserFactory, ICommandPalette, ILauncher, IStateDB, ITranslator, ISettingRegistry],
   activate: (
     { commands, serviceManager }: JupyterFrontEnd,
-    { api, cache, events }: IMLOpsApi,
-    views: IMLOpsViews,
+    { surroundings }: IMLOpsViews,
     documents: IDocumentManager,
     open: INotebookTracker | null,
     browsers: IFileBrowserFactory | null,
@@ -36,7 +35,6 @@ export const running: JupyterFrontEndPlugin<void> = {
     settings: ISettingRegistry | null
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_mlops');
-    const host = labHost(trans, commands, address => views.open(address));
     let follows = true;
     void settings?.load(ID).then(loaded => {
       const take = (): void => {
@@ -46,7 +44,7 @@ export const running: JupyterFrontEndPlugin<void> = {
       take();
     });
     new Running(
-      { host, api, cache, events },
+      surroundings,
       serviceManager.kernelspecs,
       new Notebooks(documents, open, browsers),
       new Remembered(state),

@@ -5,21 +5,12 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { answered, ApiError, type Intent, type JobStatus, reason } from '../api';
+import { CANCEL, INSERT_CELL, RERUN, RERUN_WITH_EDITS, RETRY, RUN } from '../lab/commandIds';
 import type { Surroundings } from '../view';
 import { intentIn, text } from './arguments';
 import type { Notebooks } from './notebooks';
 import type { Remembered } from './remembered';
 import { askForSecrets } from './secrets';
-
-/** Shows the form, or with `start: true` starts at once. Arguments: `path`, and the fields of a request. */
-export const RUN = 'mlops:run-notebook';
-/** These take a `runId`. */
-export const CANCEL = 'mlops:cancel-run';
-export const RETRY = 'mlops:retry-run';
-export const RERUN = 'mlops:rerun';
-export const RERUN_WITH_EDITS = 'mlops:rerun-with-edits';
-/** Takes a `path`; of the notebook that is looked at when absent. */
-export const INSERT_CELL = 'mlops:insert-parameters-cell';
 
 export class Running {
   constructor(

@@ -1,8 +1,11 @@
+export { Answer } from './Answer';
+export { Duration, durationText } from './Duration';
 export { Empty } from './Empty';
 export { Failure } from './Failure';
 export { Loading } from './Loading';
 export { Owner } from './Owner';
 export { Progress } from './Progress';
 export { RelativeTime } from './RelativeTime';
+export { Section } from './Section';
 export { ShortId } from './ShortId';
 export { Status } from './Status';

@@ -1,14 +1,15 @@
 /** JupyterLab as views see it. */
-import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
 
 import { type Host, type ToastOptions, toPath, type ViewAddress } from '../view';
+import { RUN } from './commandIds';
 
 export function labHost(
   trans: TranslationBundle,
-  commands: JupyterFrontEnd['commands'],
+  commands: CommandRegistry,
   open: (address: ViewAddress) => void
 ): Host {
   return {
@@ -19,6 +20,7 @@ export function labHost(
       has: id => commands.hasCommand(id),
       execute: (id, args) => commands.execute(id, args)
     },
+    run: () => void commands.execute(RUN),
     link: address => {
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;

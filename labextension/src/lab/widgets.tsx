@@ -1,12 +1,15 @@
 /** Trees of components as widgets of JupyterLab. */
 import { MainAreaWidget, ReactWidget } from '@jupyterlab/apputils';
+import type { Message } from '@lumino/messaging';
 import type { ReactElement } from 'react';
 
 import { Sidebar } from '../sidebar';
-import { Frame, type Surroundings, toPath, View, type ViewAddress } from '../view';
+import { Frame, type Surroundings, TitleContext, toPath, View, type ViewAddress } from '../view';
 import { mlopsIcon } from './icon';
 
 export class SidebarWidget extends ReactWidget {
+  private _wasShown = false;
+
   constructor(private readonly _around: Surroundings) {
     super();
     this.id = 'jp-mlops-sidebar';
@@ -15,7 +18,17 @@ export class SidebarWidget extends ReactWidget {
     this.addClass('jp-mlops');
   }
 
-  protected override render(): ReactElement {
+  /** Asks nothing of the server before it is first seen. */
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._wasShown = true;
+    this.update();
+  }
+
+  protected override render(): ReactElement | null {
+    if (!this._wasShown && !this.isVisible) {
+      return null;
+    }
     return (
       <Frame {...this._around}>
         <Sidebar />
@@ -27,7 +40,7 @@ export class SidebarWidget extends ReactWidget {
 /** A view in the main area. */
 export class ViewWidget extends MainAreaWidget<ViewContent> {
   constructor(around: Surroundings, address: ViewAddress) {
-    super({ content: new ViewContent(around, address) });
+    super({ content: new ViewContent(around, address, title => (this.title.label = title)) });
     this.id = `jp-mlops-${toPath(address)}`;
     this.title.icon = mlopsIcon;
     this.title.label = around.host.trans.__('Experiments and models');
@@ -42,7 +55,8 @@ export class ViewWidget extends MainAreaWidget<ViewContent> {
 class ViewContent extends ReactWidget {
   constructor(
     private readonly _around: Surroundings,
-    readonly address: ViewAddress
+    readonly address: ViewAddress,
+    private readonly _setTitle: (title: string) => void
   ) {
     super();
     this.addClass('jp-mlops');
@@ -52,7 +66,9 @@ class ViewContent extends ReactWidget {
   protected override render(): ReactElement {
     return (
       <Frame {...this._around}>
-        <View address={this.address} />
+        <TitleContext.Provider value={this._setTitle}>
+          <View address={this.address} />
+        </TitleContext.Provider>
       </Frame>
     );
   }

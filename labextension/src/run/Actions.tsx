@@ -2,13 +2,10 @@ import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
 import { useHost } from '../view';
+import { RERUN, RERUN_WITH_EDITS } from './commands';
 import { codeOf, reproduceCommand } from './code';
 import { Register } from './Register';
 import { Reproduce } from './Reproduce';
-
-/** Commands of the run form; the argument is `runId`. */
-export const RERUN = 'mlops:rerun';
-export const RERUN_WITH_EDITS = 'mlops:rerun-with-edits';
 
 type Panel = 'register' | 'reproduce' | 'code' | null;
 

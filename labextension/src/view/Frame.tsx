@@ -2,10 +2,9 @@
 import { type QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { Component, type ReactElement, type ReactNode, Suspense } from 'react';
 
-import type { Api, Events } from '../api';
+import { type Api, ApiContext, type Events, EventsContext } from '../api';
 import { Failure } from '../components/Failure';
 import { Loading } from '../components/Loading';
-import { ApiContext, EventsContext } from './api';
 import { type Host, HostContext } from './host';
 
 export interface Surroundings {
