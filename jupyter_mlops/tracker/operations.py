@@ -292,6 +292,7 @@ def _declared() -> Iterator[Operation]:
     yield from of(
         "",
         ("compare", "POST", "compare", read),
+        ("compare_notebooks", "GET", "compare/notebooks", read),
         ("audit", "GET", "audit", read),
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),

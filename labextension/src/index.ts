@@ -4,7 +4,8 @@ import { runningPlugin } from './commands/plugin';
 import { apiPlugin } from './lab/apiPlugin';
 import { sidebarPlugin } from './lab/sidebarPlugin';
 import { viewsPlugin } from './lab/viewsPlugin';
+import { runPage } from './run/plugin';
 
 export * from './tokens';
 
-export default [apiPlugin, viewsPlugin, sidebarPlugin, runningPlugin];
+export default [apiPlugin, viewsPlugin, sidebarPlugin, runningPlugin, runPage];

@@ -386,6 +386,7 @@ CASES: dict[str, Case] = {
     "webhooks.deliveries": model(OWNS, lambda t, it, _: t.webhooks.deliveries(it.webhook)),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
+    "compare_notebooks": case(SEES, lambda t, it, _: t.compare_notebooks(it.run_id, it.child_id), allowed=InvalidValue),
     "audit": listing(
         lambda t, it: bool({entry.target for entry in t.audit()} & {it.experiment_id, it.run_id, it.model}),
         Level.ADMINISTERS,

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/compare/notebooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the code of the notebook that run_id executed becomes that of the run other, cell by cell. */
+        get: operations["compare_notebooks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/datasets/uses": {
         parameters: {
             query?: never;
@@ -2082,6 +2099,18 @@ export interface components {
             submitted_by?: string | null;
         };
         /**
+         * NotebookChanges
+         * @description What makes of one notebook (a champion's, say) another, as nbdime has it.
+         */
+        NotebookChanges: {
+            /** @default null */
+            base?: unknown;
+            /** @default null */
+            diff?: unknown;
+            /** @default  */
+            note?: string;
+        };
+        /**
          * Page[Experiment]
          * @description One page of a listing; ``next_page_token`` is opaque and None at the end.
          */
@@ -2334,6 +2363,8 @@ export interface components {
             consumers?: components["schemas"]["Consumer"][];
             /** @default [] */
             lineage?: string[];
+            /** @default null */
+            notebook_changes?: components["schemas"]["NotebookChanges"] | null;
             /** @default  */
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
@@ -2945,6 +2976,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    compare_notebooks: {
+        parameters: {
+            query: {
+                other: string;
+                run_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotebookChanges"];
                 };
             };
             400: components["responses"]["error400"];

@@ -25,6 +25,8 @@ export interface TableProps<T> {
   readonly total?: number;
   /** Whether there may be more rows than are counted. */
   readonly isOpenEnded?: boolean;
+  /** What is shown is about to be replaced. */
+  readonly isBusy?: boolean;
   readonly sorting?: Sorting | null;
   readonly onSort?: (column: string) => void;
   readonly onResize?: (column: string, width: number) => void;
@@ -180,6 +182,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
       aria-label={label}
       aria-rowcount={props.isOpenEnded === true ? -1 : total + 1}
       aria-colcount={cellCount}
+      aria-busy={props.isBusy}
       aria-multiselectable={onSelect !== undefined}
       aria-activedescendant={isActiveShown && rows.length > 0 ? `${id}-${active.row}-${active.column}` : undefined}
       tabIndex={0}

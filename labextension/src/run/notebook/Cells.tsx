@@ -7,11 +7,9 @@ import { useHost } from '../../view';
 import { useNearView } from '../useNearView';
 import type { Cell, Document } from './document';
 import { withheld } from './document';
+import { OPEN_COPY } from '../commands';
 import { Outputs } from './Outputs';
 import { Source } from './Source';
-
-/** Opens a copy of a run's notebook in JupyterLab; the arguments are `runId` and `path`. */
-export const OPEN_COPY = 'mlops:open-copy';
 
 interface Props {
   readonly run: Run;
