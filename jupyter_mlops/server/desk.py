@@ -37,6 +37,7 @@ from jupyter_mlops.server.operations import (
     Spool,
 )
 from jupyter_mlops.server.planning import plan_of
+from jupyter_mlops.server.repeating import intent_of
 from jupyter_mlops.server.store import LazyTracker
 from jupyter_mlops.server.submission import Submitter, experiment_name
 from jupyter_mlops.tracker.location import is_service
@@ -150,6 +151,10 @@ class Desk:
         document = await self._documents.read(asked.path)
         return await self._wait(lambda: plan_of(document, asked, self._limit, self._ends_with_server))
 
+    async def intent(self, asked: Nothing, by: str | None, run_id: str) -> Intent:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: intent_of(tracker, tracker.runs.get(run_id), self._documents.path_of))
+
     async def status(self, asked: Nothing, by: str | None) -> ServerStatus:  # noqa: ARG002 - as all
         tracker = await self._tracker.opened()
         return await self._wait(lambda: self._status(tracker))
@@ -176,6 +181,7 @@ class Desk:
             ended=None if end is None else end.at,
             reason=None if end is None else end.reason,
             ahead=standing.ahead,
+            secrets=job.secrets,
             notice=None if end is not None else ENDS if self._ends_with_server else GOES_ON,
         )
 
