@@ -12,6 +12,7 @@ import msgspec
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.records import Json, Reason, Record, Run, RunStatus
+from jupyter_mlops.core.reproduction import Reproduction
 
 PREFIX = "server/v1/"
 
@@ -63,6 +64,15 @@ class Again(Request, frozen=True):
 
     parameters: dict[str, Json] = {}
     """The values of secret parameters, which are not kept."""
+
+
+class Repeated(Request, frozen=True):
+    """A run's repetition."""
+
+    again: str
+    """Its id."""
+    tolerance: float = 0.0
+    """By how much a metric may differ, relative to the recorded value."""
 
 
 class Since(Request, frozen=True):
@@ -198,6 +208,18 @@ class Endpoint(msgspec.Struct, frozen=True):
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("submit", "POST", "runs", Scope.WRITE, NewRunJob, JobStatus, "Submit a run of a notebook."),
     Endpoint("sweep", "POST", "sweeps", Scope.WRITE, NewSweepJob, JobStatus, "Submit a sweep of a notebook."),
+    Endpoint(
+        "reproduce",
+        "POST",
+        "runs/{run_id}/reproduction",
+        Scope.WRITE,
+        Again,
+        JobStatus,
+        "Run a recorded run again.",
+    ),
+    Endpoint(
+        "reproduction", "GET", "runs/{run_id}/reproduction", Scope.READ, Repeated, Reproduction, "Whether it agrees."
+    ),
     Endpoint("jobs", "GET", "jobs", Scope.READ, Limit, Jobs, "Submitted runs and sweeps, newest first."),
     Endpoint("job", "GET", "jobs/{run_id}", Scope.READ, Nothing, JobStatus, "One of them, with its live progress."),
     Endpoint("cancel", "POST", "jobs/{run_id}/cancel", Scope.WRITE, Nothing, JobStatus, "Cancel one."),

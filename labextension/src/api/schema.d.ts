@@ -2082,6 +2082,18 @@ export interface components {
             submitted_by?: string | null;
         };
         /**
+         * NotebookChanges
+         * @description What makes of the champion's notebook the candidate's, as nbdime has it.
+         */
+        NotebookChanges: {
+            /** @default null */
+            base?: unknown;
+            /** @default null */
+            diff?: unknown;
+            /** @default  */
+            note?: string;
+        };
+        /**
          * Page[Experiment]
          * @description One page of a listing; ``next_page_token`` is opaque and None at the end.
          */
@@ -2334,6 +2346,8 @@ export interface components {
             consumers?: components["schemas"]["Consumer"][];
             /** @default [] */
             lineage?: string[];
+            /** @default null */
+            notebook_changes?: components["schemas"]["NotebookChanges"] | null;
             /** @default  */
             notebook_diff?: string;
             policy: components["schemas"]["Policy"];
