@@ -32,4 +32,5 @@ export type Form = ServerSchemas['Form'];
 export type JobStatus = ServerSchemas['JobStatus'];
 export type NewRunJob = ServerSchemas['NewRunJob'];
 export type NewSweepJob = ServerSchemas['NewSweepJob'];
+export type Reproduction = ServerSchemas['Reproduction'];
 export type ServerStatus = ServerSchemas['ServerStatus'];
