@@ -45,7 +45,7 @@ class MetricAnswer(Answer, frozen=True, kw_only=True):
     key: str
     value: float | str
     timestamp: int
-    step: int = 0
+    step: int
     dataset_name: str | None = None
     dataset_digest: str | None = None
     model_id: str | None = None
@@ -209,12 +209,14 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     limited(asked.max_results, "max_results", LARGEST_PAGE)
     view = view_of(asked.run_view_type, "run_view_type")
     token = asked.page_token or None
+    # MLflow's own order, which also decides ties.
+    order = (*asked.order_by, "attributes.start_time DESC", "attributes.run_id ASC")
     inside = [experiment_of(tracker, each) for each in asked.experiment_ids]
     page = None
     if inside:
         try:
             page = tracker.runs.search(
-                inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
+                inside, asked.filter, order, view=view, limit=asked.max_results, page_token=token
             )
         except NotFound:
             # Experiments that are not there have no runs.
@@ -222,9 +224,7 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     if page is None:
         if not inside:
             return Listed()
-        page = tracker.runs.search(
-            inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
-        )
+        page = tracker.runs.search(inside, asked.filter, order, view=view, limit=asked.max_results, page_token=token)
     return Listed(runs=answers(tracker, page.items), next_page_token=page.next_page_token)
 
 
