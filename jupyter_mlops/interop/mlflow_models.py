@@ -48,11 +48,9 @@ class LoggedModels:
             self._models[model.model_id] = model
             self._report.found("logged models")
 
-    def folder(self, model_id: str) -> Folder:
-        """Where the files of a logged model are here."""
-        if model_id not in self._folders:
-            raise NotFound(f"the logged model {model_id} is not here")
-        return self._folders[model_id]
+    def folder(self, model_id: str) -> Folder | None:
+        """Where the files of a logged model are here; None when it is not."""
+        return self._folders.get(model_id)
 
     def experiment(self, model_id: str) -> str:
         """The experiment of a logged model, in the source."""

@@ -17,7 +17,6 @@ from jupyter_mlops.interop.transfer import Transfer
 
 Entity = Any
 
-_LOGGED = "models:/m-"
 _STAGES = ("Production", "Staging")
 """Whose newest version gets an alias of that name, in lower case: a stage is what aliases replaced."""
 _ARCHIVED, _STAGE_TAG = "Archived", "mlflow.stage"
@@ -163,29 +162,29 @@ class Registry:
             self._report.copied("aliases")
 
     def _folder(self, name: str, version: Entity) -> Folder:
-        """The folder here that has the files of a version."""
-        source = str(version.source or "")
-        model_id = getattr(version, "model_id", None) or (
-            source[len("models:/") :] if source.startswith(_LOGGED) else ""
-        )
-        if model_id:
-            folder = self._logged.folder(model_id)
-            self._places.revive(self._logged.experiment(model_id), folder.run_id)
-            return folder
-        run_id = version.run_id or ""
-        number = int(version.version)
-        if run_id in self._runs:
-            revive = partial(self._places.revive, self._runs[run_id], run_id_of(run_id))
-            revive()
-            for root in (f"runs:/{run_id}", _plain(self._artifacts[run_id])):
-                if _plain(source).startswith(f"{root}/"):
-                    return Folder(run_id_of(run_id), _plain(source)[len(root) + 1 :])
-            folder = Folder(run_id_of(run_id), f"registered/{name}/{number}")
-        else:
-            folder = Folder(self._stand_in(f"{name}/{number}", f"{name} {number}"), "model")
-            revive = partial(_nothing)
+        """The folder here that has the files of a version; they are brought where none has."""
+        source, number = str(version.source or ""), int(version.version)
+        model_id = getattr(version, "model_id", None) or source.removeprefix("models:/")
+        logged = self._logged.folder(model_id)
+        if logged is not None:
+            self._places.revive(self._logged.experiment(model_id), logged.run_id)
+            return logged
         location = self._source.version_location(name, number)
-        self._transfer.copy_files(location, folder.run_id, folder.path, revive)
+        run_id = version.run_id or ""
+        if run_id not in self._runs:
+            folder = Folder(self._stand_in(f"{name}/{number}", f"{name} {number}"), "model")
+            self._transfer.copy_files(location, folder.run_id, folder.path, _nothing)
+            return folder
+        here = run_id_of(run_id)
+        revive = partial(self._places.revive, self._runs[run_id], here)
+        revive()
+        for root in (f"runs:/{run_id}", _plain(self._artifacts[run_id])):
+            path = _plain(source).removeprefix(f"{root}/")
+            # A name may mean a later logged model of the run than the one that has this folder.
+            if path != _plain(source) and self._transfer.has_files(location, here, path):
+                return Folder(here, path)
+        folder = Folder(here, f"registered/{name}/{number}")
+        self._transfer.copy_files(location, here, folder.path, revive)
         return folder
 
     def _stand_in(self, holder: str, name: str) -> str:
