@@ -129,15 +129,14 @@ def compare(quick: bool) -> Iterator[Comparison]:
         folder = Path(text)
         ours = running.enter_context(_ours(server.new_database("service"), folder))
         theirs = running.enter_context(peer(server.new_database("mlflow_server"), folder))
-        bare = running.enter_context(_bare(folder))
-        yield from writing(ours, theirs, quick, bare=bare)
+        yield from writing(ours, theirs, quick, bare=running.enter_context(_bare(folder)))
         yield _ingest(ours, quick)
 
 
 def writing(
-    ours: Served, theirs: Served, quick: bool, label: str = "", *, bare: Served | None = None
+    ours: Served, theirs: Served, quick: bool, label: str = "", bare: Served | None = None
 ) -> Iterator[Comparison]:
-    """What writing takes while all clients call as fast as they can, beside a server that does nothing."""
+    """What writing takes while all clients call as fast as they can; ``bare`` does nothing."""
     pairs, seconds = (1, 0.5) if quick else (5, 3.0)
     for name, call, goal in (
         ("single metrics", _single, ">= 12x"),

@@ -5,9 +5,7 @@ import { Empty } from '../components';
 import type { Axis } from '../components/chart';
 import { useTrans } from '../view';
 import { type Look, MetricChart } from './MetricChart';
-
-/** Logged of the machine, and shown with the environment. */
-export const SYSTEM = 'system/';
+import { SYSTEM } from './tags';
 
 /** A chart a metric. */
 export function Charts({ run }: { readonly run: Run }): ReactElement {
@@ -18,7 +16,10 @@ export function Charts({ run }: { readonly run: Run }): ReactElement {
   if (metrics.length === 0) {
     return <Empty>{trans.__('No metrics yet. In a notebook: mlops.log_metric("loss", value, step=epoch).')}</Empty>;
   }
-  const shown = metrics.filter(({ key }) => key.toLowerCase().includes(filter.toLowerCase()));
+  const shown = metrics
+    .filter(({ key }) => key.toLowerCase().includes(filter.toLowerCase()))
+    // What has one value only needs no chart, and stands first.
+    .sort((one, other) => Number(one.count > 1) - Number(other.count > 1));
   return (
     <>
       <Looks look={look} onChange={setLook}>

@@ -5,11 +5,11 @@ import { Empty, Failure, Loading } from '../components';
 import { size } from '../components/figures';
 import { useTrans } from '../view';
 import { Diff } from './Diff';
-import { SYSTEM } from './Charts';
 import { parsed, useText } from './files';
 import { MetricChart } from './MetricChart';
 import { Part, Rows } from './Overview';
 import { useFiles } from './queries';
+import { SYSTEM } from './tags';
 
 const FACTS = 'environment/environment.json';
 const LOCK = 'environment/requirements.txt';

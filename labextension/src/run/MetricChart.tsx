@@ -46,14 +46,14 @@ export function MetricChart({ runId, metric, look }: Props): ReactElement {
   const [place, isNear] = useNearView<HTMLElement>();
   const label = trans.__('%1: %2, the last value is %3', metric.key, metric.count, figure(metric.value));
   return (
-    <figure ref={place} className="jp-mlops-metric" aria-label={label}>
+    <figure ref={place} className="jp-mlops-metric" data-single={metric.count === 1 || undefined} aria-label={label}>
       <figcaption>
         <span className="jp-mlops-name" title={metric.key}>
           {metric.key}
         </span>
         <span className="jp-mlops-number">{figure(metric.value)}</span>
       </figcaption>
-      {isNear ? <History key={look.axis} runId={runId} metric={metric} look={look} /> : <Loading />}
+      {metric.count > 1 && (isNear ? <History key={look.axis} runId={runId} metric={metric} look={look} /> : <Loading />)}
     </figure>
   );
 }

@@ -8,7 +8,7 @@ import { Comments } from './Comments';
 import { Notes } from './Notes';
 import { useChildren } from './queries';
 import { RunLink } from './RunLink';
-import { ownTags } from './tags';
+import { ownTags, SYSTEM } from './tags';
 
 /** So many rows of a table are shown before the rest is asked for. */
 const MANY = 200;
@@ -16,7 +16,8 @@ const MANY = 200;
 /** Parameters, last metrics, inputs, notes and comments. */
 export function Overview({ run }: { readonly run: Run }): ReactElement {
   const trans = useTrans();
-  const { params = [], metrics = [], inputs = [] } = run;
+  const { params = [], inputs = [] } = run;
+  const metrics = (run.metrics ?? []).filter(({ key }) => !key.startsWith(SYSTEM));
   const tags = ownTags(run);
   const children = useChildren(run.run_id).data ?? [];
   return (

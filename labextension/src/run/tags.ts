@@ -1,4 +1,4 @@
-/** Tags with a meaning of their own. */
+/** Tags and metrics with a meaning of their own. */
 import type { Run } from '../api';
 
 export const NOTES_TAG = 'mlflow.note.content';
@@ -8,6 +8,9 @@ export const KERNEL_TAG = 'mlops.kernel';
 export const COMMIT_TAG = 'mlops.git.commit';
 export const DIRTY_TAG = 'mlops.git.dirty';
 export const NOTICE_TAG = 'mlops.notice';
+
+/** What metrics of the machine begin with; they are shown with the environment. */
+export const SYSTEM = 'system/';
 
 export function tag(run: Run, key: string): string | undefined {
   return run.tags?.find(each => each.key === key)?.value;

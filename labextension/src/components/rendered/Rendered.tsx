@@ -1,6 +1,6 @@
 import { MimeModel } from '@jupyterlab/rendermime';
 import { Widget } from '@lumino/widgets';
-import { type ReactElement, useEffect, useRef } from 'react';
+import { type ReactElement, useLayoutEffect, useRef } from 'react';
 
 import { renderers } from './registry';
 
@@ -12,7 +12,8 @@ interface Props {
 /** Content of one type by JupyterLab's renderer, not trusted. */
 export default function Rendered({ mimeType, content }: Props): ReactElement {
   const place = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  // Before React takes the element away, in which the widget must still be when it goes.
+  useLayoutEffect(() => {
     const element = place.current;
     if (element === null) {
       return;

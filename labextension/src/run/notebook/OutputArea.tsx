@@ -1,14 +1,15 @@
 import type { IOutput } from '@jupyterlab/nbformat';
 import { OutputAreaModel, SimplifiedOutputArea } from '@jupyterlab/outputarea';
 import { Widget } from '@lumino/widgets';
-import { type ReactElement, useEffect, useRef } from 'react';
+import { type ReactElement, useLayoutEffect, useRef } from 'react';
 
 import { renderers } from '../../components/rendered/registry';
 
 /** Outputs by JupyterLab's renderer, not trusted. */
 export default function OutputArea({ outputs }: { readonly outputs: readonly IOutput[] }): ReactElement {
   const place = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  // Before React takes the element away, in which the widget must still be when it goes.
+  useLayoutEffect(() => {
     const element = place.current;
     if (element === null) {
       return;
