@@ -7,7 +7,7 @@ import io
 import pytest
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.errors import AlreadyExists, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import LoggedModelStatus, ModelRole, ModelUse
 from jupyter_mlops.core.records import Batch, Metric, ModelPoint, NewRun, Run, View
@@ -59,6 +59,27 @@ def test_a_name_that_is_taken_in_the_run_gets_a_folder_of_its_own(tracker: Track
     assert paths[0] == "model"
     assert len(set(paths)) == 3
     assert all(path.startswith(("model-", "notes-")) for path in paths[1:])
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_one_of_a_given_id_is_made_once(tracker: Tracker, run: Run, own: bool) -> None:
+    model_id, of_run = new_id(), None if own else run.run_id
+    made = [
+        tracker.logged_models.create(run.experiment_id, name=name, run_id=of_run, model_id=model_id)
+        for name in ("forest", "another name")
+    ]
+    assert made[0] == made[1]
+    assert (made[0].model_id, made[0].name, made[0].own_run) == (model_id, "forest", own)
+    assert len(tracker.runs.search().items) == (2 if own else 1)
+    other = tracker.runs.create(NewRun(experiment_id=run.experiment_id))
+    with pytest.raises(AlreadyExists, match="is taken"):
+        tracker.logged_models.create(run.experiment_id, run_id=other.run_id, model_id=model_id)
+    with pytest.raises(InvalidValue, match="32 hex digits"):
+        tracker.logged_models.create(run.experiment_id, run_id=run.run_id, model_id="m-1")
+    tracker.logged_models.delete(model_id)
+    if not own:
+        with pytest.raises(AlreadyExists, match="is taken"):
+            tracker.logged_models.create(run.experiment_id, run_id=run.run_id, model_id=model_id)
 
 
 def test_without_a_run_one_is_made_and_goes_with_the_model(tracker: Tracker, run: Run) -> None:

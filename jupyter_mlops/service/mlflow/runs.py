@@ -16,7 +16,6 @@ from jupyter_mlops.core.records import (
     Input,
     MetricSummary,
     NewRun,
-    Param,
     Run,
     RunChange,
 )
@@ -40,9 +39,6 @@ SOURCE = "mlflow.source.name"
 PARENT = "mlflow.parentRunId"
 CONTEXT = "mlflow.data.context"
 _UNKNOWN = "unknown"
-
-_NUMERAL = 25
-"""Characters of the longest number that is taken for one."""
 
 
 class MetricAnswer(Answer, frozen=True, kw_only=True):
@@ -272,24 +268,6 @@ def writing(asked: OfRun) -> Iterator[None]:
     """Say of a run that is not there, or cannot be written to, what MLflow says."""
     with named_run(asked.run), active_run(asked.run):
         yield
-
-
-def param_of(key: str, text: str) -> Param:
-    """The parameter of MLflow's text: typed where the text is just what the value would be written as."""
-    typed: object = text
-    if len(text) <= _NUMERAL and text[-1:].isalnum() and text.isascii():
-        if text in ("True", "False"):
-            typed = text == "True"
-        else:
-            for kind in (int, float):
-                try:
-                    number = kind(text)
-                except ValueError:
-                    continue
-                if str(number) == text and abs(number) <= values.LARGEST_INT:
-                    typed = number
-                    break
-    return values.checked_param(Param(values.check_key(key, "parameter"), typed, text))
 
 
 def answers(tracker: EmbeddedTracker, runs: Sequence[Run]) -> tuple[RunAnswer, ...]:
