@@ -1,9 +1,9 @@
-import { queryOptions, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { type MouseEvent, type ReactElement, type ReactNode, useState } from 'react';
 
-import { answered } from '../api';
+import { principalQuery, waitingQuery } from '../api';
 import { RelativeTime } from '../components';
-import { useApi, useHost, type ViewAddress } from '../view';
+import { TitleContext, useApi, useHost, type ViewAddress } from '../view';
 
 interface Props {
   /** What is not protected here; empty when all is. */
@@ -33,18 +33,21 @@ export function Shell({ notice, children }: Props): ReactElement {
         <Account />
       </header>
       {notice !== '' && <Unprotected notice={notice} />}
-      <main className="jp-mlops jp-mlops-view">{children}</main>
+      <main className="jp-mlops jp-mlops-view">
+        <TitleContext.Provider value={entitle}>{children}</TitleContext.Provider>
+      </main>
     </>
   );
+}
+
+function entitle(title: string): void {
+  document.title = title;
 }
 
 /** What waits for whoever is here. */
 function Waiting(): ReactElement | null {
   const { trans, open } = useHost();
-  const { v1 } = useApi();
-  const { data } = useQuery(
-    queryOptions({ queryKey: ['promotions', 'waiting'], queryFn: () => answered(v1.GET('/promotions/waiting')) })
-  );
+  const { data } = useQuery(waitingQuery(useApi()));
   const { decide = [], mentions = [] } = data ?? {};
   const count = decide.length + mentions.length;
   return (
@@ -89,8 +92,7 @@ function Waiting(): ReactElement | null {
 
 function Account(): ReactElement {
   const { trans } = useHost();
-  const { v1 } = useApi();
-  const { data } = useQuery(queryOptions({ queryKey: ['principal'], queryFn: () => answered(v1.GET('/principal')) }));
+  const { data } = useQuery(principalQuery(useApi()));
   const { name = '', groups = [], decides = true } = data ?? {};
   return (
     <span className="jp-mlops-account" title={trans.__('Your groups: %1', groups.join(', ') || trans.__('none'))}>

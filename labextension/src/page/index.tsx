@@ -23,12 +23,7 @@ if (element !== null) {
   const notices = new Notices();
   const home = hub === undefined ? null : new URL(hub, window.location.href).href;
   createRoot(element).render(
-    <Frame
-      host={pageHost({ trans, base, hub: home, notices })}
-      api={createApi(connection)}
-      cache={cache}
-      events={events}
-    >
+    <Frame host={pageHost({ trans, base, hub: home, notices })} api={createApi(connection)} cache={cache} events={events}>
       <Shell notice={notice}>
         <Router base={base} />
       </Shell>

@@ -2,7 +2,7 @@ import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { RegisteredModel } from '../api';
 import { Failure, Loading, Owner, RelativeTime, Share, ShortId } from '../components';
-import { useHost } from '../view';
+import { useHost, useTitle } from '../view';
 import { Aliases } from './Aliases';
 import { Card } from './Card';
 import { Consumers } from './Consumers';
@@ -24,6 +24,7 @@ function Found({ model }: { readonly model: RegisteredModel }): ReactElement {
   const { open, trans } = useHost();
   const { name, owner, description = '', aliases = [], restricted = false, latest_version } = model;
   const versions = useVersions(name);
+  useTitle(name);
   const [chosen, setChosen] = useState<number | null>(null);
   const production = aliases.find(({ alias }) => alias === 'production');
   const carded = chosen ?? production?.version ?? latest_version ?? null;

@@ -1,13 +1,15 @@
+import { useQuery } from '@tanstack/react-query';
 import { type ReactElement, useState } from 'react';
 
+import { modelsQuery } from '../api';
 import { Empty, Failure, Loading, Owner, RelativeTime, Share } from '../components';
-import { useHost } from '../view';
-import { useModels } from './queries';
+import { useApi, useHost, useTitle } from '../view';
 
 /** All registered models. */
 export function Models(): ReactElement {
   const { open, trans } = useHost();
-  const models = useModels();
+  const models = useQuery(modelsQuery(useApi()));
+  useTitle(trans.__('Models'));
   const [filter, setFilter] = useState('');
   if (models.data === undefined) {
     return models.error === null ? <Loading /> : <Failure error={models.error} onRetry={() => void models.refetch()} />;

@@ -5,18 +5,7 @@ import { type AliasPeriod, type AliasStanding, answered, type Consumer, type Mod
 import type { ModelVersion, Promotion, RegisteredModel } from '../api';
 import { useApi } from '../view';
 
-const MOST_MODELS = 500;
 const MOST_VERSIONS = 500;
-
-export function useModels(): UseQueryResult<RegisteredModel[]> {
-  const { v1 } = useApi();
-  return useQuery(
-    queryOptions({
-      queryKey: ['models', 'all'],
-      queryFn: async () => (await answered(v1.POST('/search/models', { body: { limit: MOST_MODELS } }))).items
-    })
-  );
-}
 
 export function useModel(name: string): UseQueryResult<RegisteredModel> {
   const { v1 } = useApi();

@@ -18,7 +18,7 @@ export function Decision({ evidence }: { readonly evidence: PromotionEvidence })
   return (
     <section className="jp-mlops-decision" aria-label={trans.__('Decision')}>
       {page == null ? (
-        <Buttons evidence={evidence} actions={['approve', 'request_changes', 'reject']} />
+        <Buttons evidence={evidence} isHere />
       ) : (
         <div className="jp-mlops-actions">
           <a className="jp-mlops-button" data-kind="accept" href={page} target="_blank" rel="noopener noreferrer">
@@ -29,19 +29,22 @@ export function Decision({ evidence }: { readonly evidence: PromotionEvidence })
           </span>
         </div>
       )}
-      <Buttons evidence={evidence} actions={['refresh', 'withdraw']} isQuiet />
+      {page != null && <Buttons evidence={evidence} isHere={false} />}
     </section>
   );
 }
 
 interface ButtonsProps {
   readonly evidence: PromotionEvidence;
-  readonly actions: readonly Action[];
-  /** Whether what cannot be done is not there at all. */
-  readonly isQuiet?: boolean;
+  /** Whether what decides for others is done here. */
+  readonly isHere: boolean;
 }
 
-function Buttons({ evidence, actions, isQuiet = false }: ButtonsProps): ReactElement {
+const DECIDING: readonly Action[] = ['approve', 'request_changes', 'reject'];
+/** What is not there at all for whom it is not. */
+const ASKING: readonly Action[] = ['refresh', 'withdraw'];
+
+function Buttons({ evidence, isHere }: ButtonsProps): ReactElement {
   const { trans } = useHost();
   const id = useId();
   const [doing, setDoing] = useState<Action | null>(null);
@@ -53,7 +56,7 @@ function Buttons({ evidence, actions, isQuiet = false }: ButtonsProps): ReactEle
     withdraw: trans.__('Withdraw')
   };
   const { refused = {} } = evidence;
-  const shown = isQuiet ? actions.filter(action => !(action in refused)) : actions;
+  const shown = [...(isHere ? DECIDING : []), ...ASKING.filter(action => !(action in refused))];
   const reasons = [...new Set(shown.flatMap(action => (action in refused ? [refused[action]] : [])))];
   return (
     <>

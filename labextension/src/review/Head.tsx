@@ -1,4 +1,4 @@
-import type { ReactElement } from 'react';
+import { type ReactElement, useState } from 'react';
 
 import type { Promotion, PromotionEvidence } from '../api';
 import { RelativeTime, Share, ShortId } from '../components';
@@ -65,7 +65,7 @@ export function Head({ evidence }: { readonly evidence: PromotionEvidence }): Re
         <div>
           <dt>{closed == null ? trans.__('expires') : trans.__('closed')}</dt>
           <dd>
-            <RelativeTime at={closed ?? expires} />
+            {closed == null ? <Until at={expires} /> : <RelativeTime at={closed} />}
             {closed_by != null && ` ${trans.__('by %1', closed_by)}`}
           </dd>
         </div>
@@ -91,6 +91,22 @@ export function Head({ evidence }: { readonly evidence: PromotionEvidence }): Re
         </div>
       )}
     </header>
+  );
+}
+
+const DAY = 24 * 3600 * 1000;
+
+/** How long until then. */
+function Until({ at }: { readonly at: number }): ReactElement {
+  const [now] = useState(() => Date.now());
+  const format = new Intl.RelativeTimeFormat(undefined, { numeric: 'always', style: 'short' });
+  const left = at - now;
+  const words = left > DAY ? format.format(Math.floor(left / DAY), 'day') : format.format(Math.ceil(left / 3_600_000), 'hour');
+  const date = new Date(at);
+  return (
+    <time className="jp-mlops-time" dateTime={date.toISOString()} title={date.toLocaleString()}>
+      {words}
+    </time>
   );
 }
 

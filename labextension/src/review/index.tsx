@@ -4,7 +4,7 @@ import type { ReactElement } from 'react';
 import { answered, type PromotionEvidence } from '../api';
 import { Failure, Loading } from '../components';
 import { Users } from '../registry/Consumers';
-import { type ReviewAddress, useApi, useTrans } from '../view';
+import { type ReviewAddress, useApi, useTitle, useTrans } from '../view';
 import { Changes } from './Changes';
 import { Checks } from './Checks';
 import { Decision } from './Decision';
@@ -34,6 +34,8 @@ export function ReviewView({ requestId }: ReviewAddress): ReactElement {
 function Review({ evidence }: { readonly evidence: PromotionEvidence }): ReactElement {
   const trans = useTrans();
   const { promotion, consumers = [], lineage = [] } = evidence;
+  const { model, version, alias } = promotion;
+  useTitle(`${model} ${version == null ? '' : `v${version} `}→ ${alias}`);
   return (
     <article className="jp-mlops-review">
       <Head evidence={evidence} />

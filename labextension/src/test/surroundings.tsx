@@ -49,6 +49,7 @@ export function fakeHost(): Host & { opened: ViewAddress[] } {
     opened,
     open: address => void opened.push(address),
     link: () => 'http://localhost/link',
+    hub: null,
     commands: { has: () => true, execute: vi.fn(() => Promise.resolve()) },
     confirm: vi.fn(() => Promise.resolve(true)),
     toast: vi.fn()
