@@ -12,7 +12,6 @@ export function pageHost(trans: TranslationBundle, base: string): Host {
       window.dispatchEvent(new PopStateEvent('popstate'));
     },
     commands: null,
-    run: null,
     link: address => new URL(base + toPath(address), window.location.href).href,
     confirm: ({ title, body }) => Promise.resolve(window.confirm(`${title}\n\n${body}`)),
     toast: message => window.alert(message)

@@ -35,8 +35,6 @@ export interface Host {
   readonly link: (address: ViewAddress) => string;
   /** For what only JupyterLab can do; null on the page. */
   readonly commands: Commands | null;
-  /** Open the form that runs the notebook in front; null where nothing can be run. */
-  readonly run: (() => void) | null;
   readonly confirm: (question: Question) => Promise<boolean>;
   readonly toast: (message: string, kind: ToastKind, options?: ToastOptions) => void;
 }
