@@ -156,6 +156,7 @@ class Door:
             "state": lambda: None,
             "requester": lambda: None,
             "at": lambda: None,
+            "deleted": lambda: False,
             "round": lambda: None,
             "to": lambda: None,
             "policy": Policy,

@@ -33,7 +33,7 @@ class VersionAnswer(Answer, frozen=True, kw_only=True):
     last_updated_timestamp: int
     user_id: str
     current_stage: str
-    description: str = ""
+    description: str
     source: str
     run_id: str = ""
     status: str
@@ -154,8 +154,8 @@ def delete(tracker: EmbeddedTracker, asked: OfVersion) -> None:
 
 def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     limited(asked.max_results, "max_results", _MOST)
-    # MLflow's own order, which also decides ties.
-    order = (*asked.order_by, "last_updated_timestamp DESC", "name ASC", "version_number DESC")
+    # MLflow's own order; and what decides ties.
+    order = (*(asked.order_by or ("last_updated_timestamp DESC",)), "name ASC", "version_number DESC")
     page = tracker.models.versions(
         without_prompts(asked.filter, Entity.VERSION),
         order,

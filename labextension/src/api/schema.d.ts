@@ -5132,6 +5132,7 @@ export interface operations {
             query: {
                 alias?: string | null;
                 at?: number | null;
+                deleted?: boolean;
                 model: string;
             };
             header?: never;

@@ -50,7 +50,7 @@ def test_a_model_is_logged_registered_and_loaded_back(client: MlflowClient, trac
     assert [(metric.key, metric.value) for metric in logged.metrics] == [("accuracy", 0.75)]
     assert logged.tags["mlflow.modelVersions"] == '[{"name": "churn", "version": 1}]'
     assert [output.model_id for output in client.get_run(made.info.run_id).outputs.model_outputs] == [info.model_id]
-    assert client.get_model_version("churn", "1").model_id == info.model_id
+    assert client.get_model_version("churn", "1").source == f"models:/{info.model_id}"
     client.set_registered_model_alias("churn", "champion", "1")
     expected = fitted.predict(X).tolist()
     for uri in ("models:/churn@champion", "models:/churn/1", info.model_uri, f"runs:/{made.info.run_id}/model"):
