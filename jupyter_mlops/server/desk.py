@@ -15,6 +15,7 @@ from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.parameters import json_schema
 from jupyter_mlops.core.records import RunStatus
 from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.core.reproduction import Reproduction
 from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.server.documents import Documents
@@ -32,12 +33,14 @@ from jupyter_mlops.server.operations import (
     NewSweepJob,
     Nothing,
     Plan,
+    Repeated,
     ServerStatus,
     Since,
     Spool,
 )
 from jupyter_mlops.server.planning import plan_of
 from jupyter_mlops.server.repeating import intent_of
+from jupyter_mlops.server.reproducing import judgement
 from jupyter_mlops.server.store import LazyTracker
 from jupyter_mlops.server.submission import Submitter, experiment_name
 from jupyter_mlops.tracker.location import is_service
@@ -110,6 +113,14 @@ class Desk:
         document = await self._documents.read(asked.path)
         tracker = await self._tracker.opened()
         return await self._queued(lambda: self._submitter.sweep(tracker, document, asked, by))
+
+    async def reproduce(self, asked: Again, by: str | None, run_id: str) -> JobStatus:
+        tracker = await self._tracker.opened()
+        return await self._queued(lambda: self._submitter.reproduce(tracker, run_id, asked.parameters, by))
+
+    async def reproduction(self, asked: Repeated, by: str | None, run_id: str) -> Reproduction:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: judgement(tracker, run_id, asked.again, asked.tolerance))
 
     async def retry(self, asked: Again, by: str | None, run_id: str) -> JobStatus:
         tracker = await self._tracker.opened()

@@ -18,6 +18,7 @@ export function Popover({ label, isDisabled = false, children }: Props): ReactEl
     if (!isOpen) {
       return;
     }
+    const opener = button.current;
     all.current?.querySelector<HTMLElement>('[role=dialog] :is(input, button, select)')?.focus();
     const leave = ({ target }: Event): void => {
       if (!(target instanceof Node && all.current?.contains(target) === true)) {
@@ -25,12 +26,12 @@ export function Popover({ label, isDisabled = false, children }: Props): ReactEl
       }
     };
     document.addEventListener('pointerdown', leave);
-    return () => document.removeEventListener('pointerdown', leave);
+    return () => {
+      document.removeEventListener('pointerdown', leave);
+      opener?.focus();
+    };
   }, [isOpen]);
-  const close = (): void => {
-    setOpen(false);
-    button.current?.focus();
-  };
+  const close = (): void => setOpen(false);
   const press = (event: KeyboardEvent): void => {
     if (event.key === 'Escape' && isOpen) {
       event.stopPropagation();

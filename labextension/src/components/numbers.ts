@@ -10,6 +10,14 @@ export interface Spread {
 
 const DIGITS = 4;
 
+export function spreadOf(values: readonly number[]): Spread {
+  const finite = values.filter(Number.isFinite);
+  return {
+    isWhole: values.every(Number.isInteger),
+    largest: finite.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0)
+  };
+}
+
 /** A number of a column, formatted like its neighbours so that they can be compared by eye. */
 export function columnNumber(value: number, { isWhole, largest }: Spread): string {
   if (!Number.isFinite(value)) {

@@ -53,10 +53,10 @@ export function RunsView(address: RunsAddress): ReactElement {
   const gathered = useMemo(() => gatheredFrom([...pages, children]), [pages, children]);
   const name = useCallback((run: Run): ReactNode => <RunName run={run} />, []);
   const columns = useMemo(() => columnsOf(gathered, choice, trans, name), [gathered, choice, trans, name]);
-  const chosenRuns = useMemo(
-    () => [...new Map([...lines.map(line => line.run), ...children].map(run => [run.run_id, run])).values()].filter(run => selected.has(run.run_id)),
-    [lines, children, selected]
-  );
+  const chosenRuns = useMemo(() => {
+    const known = new Map([...children, ...lines.map(line => line.run)].map(run => [run.run_id, run]));
+    return [...selected].flatMap(id => known.get(id) ?? []);
+  }, [lines, children, selected]);
   const loaded = lines.length;
   const reach = useCallback(
     (first: number, last: number) => {
@@ -79,8 +79,8 @@ export function RunsView(address: RunsAddress): ReactElement {
     choose({ filter: wanted });
   };
 
-  const isRefused = found.error instanceof ApiError && found.error.status === 400 && filter !== '';
-  if (found.error !== null && !isRefused && runs.length === 0) {
+  const refusal = found.error instanceof ApiError && found.error.status === 400 && filter !== '' ? found.error.message : null;
+  if (found.error !== null && refusal === null && runs.length === 0) {
     return <Failure error={found.error} onRetry={found.again} />;
   }
   const shown = new Set(chosen(gathered, choice));
@@ -100,7 +100,7 @@ export function RunsView(address: RunsAddress): ReactElement {
           filter={filter}
           facts={gathered.facts}
           runs={runs}
-          problem={isRefused ? (found.error?.message ?? '') : null}
+          problem={refusal}
           onApply={apply}
         />
         <select
@@ -164,7 +164,7 @@ export function RunsView(address: RunsAddress): ReactElement {
             {trans._n('%1 new run: show it', '%1 new runs: show them', found.news)}
           </button>
         )}
-        {found.error !== null && !isRefused && <span role="alert">{found.error.message}</span>}
+        {found.error !== null && refusal === null && <span role="alert">{found.error.message}</span>}
       </footer>
     </div>
   );

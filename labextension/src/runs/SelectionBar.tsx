@@ -56,13 +56,13 @@ export function SelectionBar({ runs, isDeleted, tagKeys, onClear }: Props): Reac
   const compare = async (): Promise<void> => {
     // A sweep stands for its runs.
     const families = await Promise.all(
-      runs.map(({ run_id, kind }) =>
-        kind === 'sweep'
-          ? answered(api.v1.GET('/runs/{run_id}/children', { params: { path: { run_id } } })).then(children =>
-              children.map(child => child.run_id)
-            )
-          : [run_id]
-      )
+      runs.map(async ({ run_id, kind }) => {
+        if (kind !== 'sweep') {
+          return [run_id];
+        }
+        const found = await answered(api.v1.GET('/runs/{run_id}/children', { params: { path: { run_id } } }));
+        return found.map(child => child.run_id);
+      })
     );
     const compared = [...new Set(families.flat())];
     if (compared.length > MOST_COMPARED) {

@@ -15,6 +15,7 @@ class NoResizes implements ResizeObserver {
 }
 
 globalThis.ResizeObserver = NoResizes;
+window.matchMedia = query => Object.assign(new EventTarget(), { matches: false, media: query }) as MediaQueryList;
 globalThis.DragEvent = class extends MouseEvent {} as typeof DragEvent;
 
 afterEach(cleanup);

@@ -34,6 +34,8 @@ export interface TableProps<T> {
   /** Rows can be selected when this is given. */
   readonly onSelect?: (ids: ReadonlySet<string>) => void;
   readonly onOpen?: (row: T) => void;
+  /** Rows to set apart. */
+  readonly isMarked?: (row: T) => boolean;
   /** 0 for a row that belongs to no other. */
   readonly level?: (row: T) => number;
   /** Whether the rows that belong to it are shown; undefined for a row that has none. */
@@ -55,6 +57,8 @@ export function Table<T>(props: TableProps<T>): ReactElement {
   const total = Math.max(props.total ?? 0, rows.length);
   const boxWidth = onSelect === undefined ? 0 : BOX_WIDTH;
   const pinnedWidth = boxWidth + (columns[0]?.width ?? 0);
+  // Neither this component nor what it hands them to is compiled to remember what they gave.
+  // eslint-disable-next-line react-hooks/incompatible-library
   const lines = useVirtualizer({
     count: total,
     getScrollElement: () => scroller.current,
@@ -218,6 +222,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
               isSelected={onSelect === undefined ? undefined : row !== undefined && selected.has(rowId(row))}
               level={row === undefined ? 0 : (props.level?.(row) ?? 0)}
               isExpanded={row === undefined ? undefined : isExpanded?.(row)}
+              isMarked={row !== undefined && props.isMarked?.(row) === true}
               isTree={isExpanded !== undefined}
               activeColumn={active.row === index ? active.column : -1}
               onPoint={point}
