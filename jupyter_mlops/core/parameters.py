@@ -19,6 +19,7 @@ import msgspec
 from jupyter_mlops.core.errors import InvalidValue, ParameterTypeError, UnknownParameter
 from jupyter_mlops.core.parameter_types import ANY, ParameterType, example, fits, parse_type, type_schema
 from jupyter_mlops.core.records import Json, Param
+from jupyter_mlops.core.redaction import is_secret_name
 from jupyter_mlops.core.suggestions import closest
 from jupyter_mlops.core.values import param, short
 
@@ -142,14 +143,21 @@ def resolve_text(parameter: Declared | None, text: str) -> Json:
 
 
 def json_schema(declared: Sequence[Declared] | None) -> dict[str, Any]:
-    """A JSON Schema (2020-12) of the values that :func:`check` takes, for making a form."""
+    """A JSON Schema (2020-12) of the values that :func:`check` takes, for making a form.
+
+    Secrets are ``writeOnly``; a default that JSON cannot say is, as its code, ``x-default``.
+    """
     properties: dict[str, Any] = {}
     for parameter in declared or ():
         schema = type_schema(type_of(parameter))
         if parameter.help:
             schema["description"] = parameter.help
+        if is_secret_name(parameter.name):
+            schema["writeOnly"] = True
         if parameter.has_default and _is_standard_json(parameter.default):
             schema["default"] = parameter.default
+        elif parameter.default_text:
+            schema["x-default"] = parameter.default_text
         properties[parameter.name] = schema
     return {
         "type": "object",

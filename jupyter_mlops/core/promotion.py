@@ -135,10 +135,10 @@ class RunSide(Record, frozen=True, kw_only=True):
 
 
 class NotebookChanges(Record, frozen=True, kw_only=True):
-    """What makes of the champion's notebook the candidate's, as nbdime has it."""
+    """What makes of one notebook (a champion's, say) another, as nbdime has it."""
 
     base: Json = None
-    """The champion's notebook in format 4, with the cells' types and sources only; None when it is too large."""
+    """The first notebook in format 4, with the cells' types and sources only; None when it is too large."""
     diff: Json = None
     """In nbdime's diff format (a list, empty when nothing differs) for ``base``; None when ``note`` says why."""
     note: str = ""

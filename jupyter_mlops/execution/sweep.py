@@ -36,7 +36,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.run_fields import reason_text
-from jupyter_mlops.core.spaces import parse_grid, points
+from jupyter_mlops.core.spaces import Axis, parse_grid, points
 from jupyter_mlops.core.values import param
 from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
@@ -373,18 +373,21 @@ def plan_points(
     """
     axes = parse_grid(grid, declared)
     for axis in axes:
-        if axis.name in fixed:
-            raise InvalidValue(f"the parameter {axis.name!r} is given twice, as an axis and with one value; choose one")
-        for value in axis.values:
-            check(declared, {axis.name: value})
-    found = tuple(points(axes, sample, seed))
-    _, secrets = without_secrets(found[0])
-    if secrets:
-        raise InvalidValue(
-            f"the parameter {next(iter(secrets))!r} holds secrets, which are not recorded: give it one value, which "
-            "is no axis"
-        )
-    return found
+        check_axis(declared, axis, fixed)
+    return tuple(points(axes, sample, seed))
+
+
+def check_axis(declared: Sequence[Declared] | None, axis: Axis, fixed: Collection[str]) -> None:
+    """Raise ``InvalidValue`` unless the notebook takes each value of the axis, as :func:`plan_points` has it."""
+    if axis.name in fixed:
+        raise InvalidValue(f"the parameter {axis.name!r} is given twice, as an axis and with one value; choose one")
+    for value in axis.values:
+        check(declared, {axis.name: value})
+        if without_secrets({axis.name: value})[1]:
+            raise InvalidValue(
+                f"the parameter {axis.name!r} holds secrets, which are not recorded: give it one value, which is no "
+                "axis"
+            )
 
 
 def without_secrets(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:

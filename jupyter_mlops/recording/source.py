@@ -35,6 +35,8 @@ class Source(msgspec.Struct, frozen=True):
     """What its ``parameters`` cell declares; None when the cell is in a language whose parameters cannot be read."""
     cells: tuple[str, ...]
     """The text of each cell."""
+    parameters_cell: int | None
+    """Which of them declares the parameters, from 0; None when none does."""
 
     def check(self, given: Mapping[str, Json]) -> None:
         """Raise ``UnknownParameter`` or ``ParameterTypeError`` unless ``given`` fits what the notebook declares."""
@@ -68,13 +70,15 @@ def parse_source(content: bytes, path: str) -> Source:
     metadata = document.get("metadata") or {}
     spec = metadata.get("kernelspec") or {}
     language = (metadata.get("language_info") or {}).get("name") or spec.get("language") or "python"
+    at = _parameters_cell(cells)
     return Source(
         path=path,
         content=content,
         kernel=str(spec.get("name") or DEFAULT_KERNEL),
         language=str(language),
-        declared=_declared(cells, str(language)),
+        declared=_declared(cells, at, str(language)),
         cells=tuple(_text(cell) for cell in cells),
+        parameters_cell=at,
     )
 
 
@@ -187,11 +191,15 @@ def _check_metadata(holder: Mapping[str, Any], parts: tuple[str, ...], what: str
             raise NotebookError(f"{what} metadata have a {part!r} that is no object with names")
 
 
-def _declared(cells: list[dict[str, Any]], language: str) -> tuple[Declared, ...] | None:
-    for cell in cells:
-        if PARAMETERS_TAG in ((cell.get("metadata") or {}).get("tags") or ()):
-            return declared(_text(cell)) if language.lower() == "python" else None
-    return ()
+def _parameters_cell(cells: list[dict[str, Any]]) -> int | None:
+    tagged = (PARAMETERS_TAG in ((cell.get("metadata") or {}).get("tags") or ()) for cell in cells)
+    return next((at for at, is_tagged in enumerate(tagged) if is_tagged), None)
+
+
+def _declared(cells: list[dict[str, Any]], at: int | None, language: str) -> tuple[Declared, ...] | None:
+    if at is None:
+        return ()
+    return declared(_text(cells[at])) if language.lower() == "python" else None
 
 
 def _text(cell: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from jupyter_mlops.server.operations import (
     Again,
     AtPath,
     Form,
+    Intent,
     JobLog,
     Jobs,
     JobStatus,
@@ -31,14 +32,17 @@ from jupyter_mlops.server.operations import (
     NewRunJob,
     NewSweepJob,
     Nothing,
+    Plan,
     Repeated,
     ServerStatus,
     Since,
     Spool,
 )
+from jupyter_mlops.server.planning import plan_of
+from jupyter_mlops.server.repeating import intent_of
 from jupyter_mlops.server.reproducing import judgement
 from jupyter_mlops.server.store import LazyTracker
-from jupyter_mlops.server.submission import Submitter
+from jupyter_mlops.server.submission import Submitter, experiment_name
 from jupyter_mlops.tracker.location import is_service
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.undelivered import undelivered
@@ -97,7 +101,7 @@ class Desk:
         self._executor = executor
         self._url = url
         self._limit = limit
-        self._notice = ENDS if ends_with_server else GOES_ON
+        self._ends_with_server = ends_with_server
         self._changed = changed
 
     async def submit(self, asked: NewRunJob, by: str | None) -> JobStatus:
@@ -148,9 +152,19 @@ class Desk:
             path=document.path,
             kernel=source.kernel,
             language=source.language,
+            experiment=experiment_name(None, document),
+            has_parameters_cell=source.parameters_cell is not None,
             parameters=json_schema(source.declared),
             is_shared=document.is_shared,
         )
+
+    async def plan(self, asked: Intent, by: str | None) -> Plan:  # noqa: ARG002 - as all
+        document = await self._documents.read(asked.path)
+        return await self._wait(lambda: plan_of(document, asked, self._limit, self._ends_with_server))
+
+    async def intent(self, asked: Nothing, by: str | None, run_id: str) -> Intent:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: intent_of(tracker, tracker.runs.get(run_id), self._documents.path_of))
 
     async def status(self, asked: Nothing, by: str | None) -> ServerStatus:  # noqa: ARG002 - as all
         tracker = await self._tracker.opened()
@@ -178,7 +192,8 @@ class Desk:
             ended=None if end is None else end.at,
             reason=None if end is None else end.reason,
             ahead=standing.ahead,
-            notice=self._notice if end is None else None,
+            secrets=job.secrets,
+            notice=None if end is not None else ENDS if self._ends_with_server else GOES_ON,
         )
 
     def _with_record(self, standing: Standing) -> JobStatus:

@@ -34,6 +34,9 @@ class _How(Request, frozen=True, kw_only=True):
     """Instead of the notebook's own."""
     experiment: str | None = None
     """Where it is recorded; ``MLOPS_EXPERIMENT``, else the notebook's name when None."""
+    owner: str | None = None
+    """Whose experiment of that name: a user, or ``group:NAME``; what the name says, else the default owner, when
+    None."""
     name: str | None = None
     tags: dict[str, str] = {}
     execution_timeout: float | None = None
@@ -44,11 +47,7 @@ class NewRunJob(_How, frozen=True):
     """A run to be done."""
 
 
-class NewSweepJob(_How, frozen=True):
-    """A sweep to be done."""
-
-    grid: tuple[str, ...]
-    """The space, one axis each: ``lr=0.01,0.1``, ``depth=3:9:2``, ``lr=log(1e-4,1e-1,4)``."""
+class _HowSwept(_How, frozen=True, kw_only=True):
     sample: int | None = None
     """So many of the combinations, at random."""
     seed: int | None = None
@@ -57,6 +56,19 @@ class NewSweepJob(_How, frozen=True):
     maximize: bool = True
     jobs: int | None = None
     """Notebooks at once; as many as the server allows when None."""
+
+
+class NewSweepJob(_HowSwept, frozen=True):
+    """A sweep to be done."""
+
+    grid: tuple[str, ...]
+    """The space, one axis each: ``lr=0.01,0.1``, ``depth=3:9:2``, ``lr=log(1e-4,1e-1,4)``."""
+
+
+class Intent(_HowSwept, frozen=True):
+    """A run, or with a ``grid`` a sweep, that somebody is about to submit."""
+
+    grid: tuple[str, ...] = ()
 
 
 class Again(Request, frozen=True):
@@ -107,6 +119,8 @@ class JobStatus(Record, frozen=True, kw_only=True):
     """Submitted runs that wait before it."""
     notice: str | None = None
     """What to know about it before it has ended."""
+    secrets: tuple[str, ...] = ()
+    """Parameters whose values are not kept: a retry asks for them."""
     run: Run | None = None
     """The record, with its progress; left out of lists, and while it cannot be read."""
 
@@ -132,10 +146,34 @@ class Form(Record, frozen=True, kw_only=True):
     path: str
     kernel: str
     language: str
+    experiment: str
+    """Where it is recorded unless told."""
+    has_parameters_cell: bool
     parameters: dict[str, Any]
-    """JSON Schema (2020-12) of an object with a property a parameter."""
+    """JSON Schema (2020-12) of an object with a property a parameter. A secret is ``writeOnly``; a default that JSON
+    cannot say is, as its code, ``x-default``."""
     is_shared: bool
     """It is open in a browser, and runs as its editors see it."""
+
+
+class FieldProblem(Record, frozen=True, kw_only=True):
+    """Why something would be refused."""
+
+    field: str
+    """A field of the request, such as ``kernel``; of a parameter or its axis ``parameters.NAME``."""
+    message: str
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What would come of an intent."""
+
+    runs: int | None
+    """How many runs of the notebook; None while the problems leave that open."""
+    at_once: int
+    """How many of them at a time."""
+    ends_with_server: bool
+    """They end when this Jupyter server is stopped."""
+    problems: tuple[FieldProblem, ...] = ()
 
 
 class Spool(Record, frozen=True, kw_only=True):
@@ -180,7 +218,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     path: str
     scope: Scope
     request: type[Request]
-    answer: type[Record]
+    answer: type[Record | Request]
     summary: str
 
     decides: ClassVar[bool] = False
@@ -208,6 +246,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("submit", "POST", "runs", Scope.WRITE, NewRunJob, JobStatus, "Submit a run of a notebook."),
     Endpoint("sweep", "POST", "sweeps", Scope.WRITE, NewSweepJob, JobStatus, "Submit a sweep of a notebook."),
+    Endpoint("plan", "POST", "plan", Scope.READ, Intent, Plan, "What would come of a run or sweep; does nothing."),
+    Endpoint("intent", "GET", "runs/{run_id}/intent", Scope.READ, Nothing, Intent, "How a recorded run was begun."),
     Endpoint(
         "reproduce",
         "POST",

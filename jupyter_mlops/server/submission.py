@@ -70,7 +70,7 @@ class Submitter:
         """
         source = _source(document, asked.kernel, asked.execution_timeout)
         parameters = check(source.declared, asked.parameters)
-        experiment = tracker.experiments.ensure(_experiment(asked.experiment, document))
+        experiment = tracker.experiments.ensure(experiment_name(asked.experiment, document), owner=asked.owner)
         task = NotebookTask(
             run_id="",
             experiment_id=experiment.experiment_id,
@@ -92,9 +92,8 @@ class Submitter:
         source = _source(document, asked.kernel, asked.execution_timeout)
         if not asked.grid:
             raise InvalidValue("grid: give at least one axis, such as lr=0.01,0.1; for a single run, submit a run")
-        for name, number in (("sample", asked.sample), ("jobs", asked.jobs)):
-            if number is not None and number < 1:
-                raise InvalidValue(f"{name}: {number} is too small; it is at least 1")
+        check_at_least_one("sample", asked.sample)
+        check_at_least_one("jobs", asked.jobs)
         if asked.seed is not None and asked.sample is None:
             raise InvalidValue("seed: it makes a sample repeatable; without one it does nothing")
         fixed, secrets = without_secrets(check(source.declared, asked.parameters))
@@ -116,7 +115,7 @@ class Submitter:
             maximize=asked.maximize,
             submitted_by=by,
         )
-        experiment = tracker.experiments.ensure(_experiment(asked.experiment, document))
+        experiment = tracker.experiments.ensure(experiment_name(asked.experiment, document), owner=asked.owner)
         folder = self._queue.new()
         try:
             final = published(folder)
@@ -248,14 +247,26 @@ def _ended_on_failure(tracker: Tracker, run_id: str) -> Iterator[None]:
 
 
 def _source(document: Document, kernel: str | None, execution_timeout: float | None) -> Source:
-    if execution_timeout is not None and not execution_timeout > 0:
-        raise InvalidValue(f"execution_timeout: {execution_timeout} is no time that a cell may take, in seconds")
+    check_timeout(execution_timeout)
     source = parse_source(document.content, document.path)
     kernel_spec(kernel or source.kernel)
     return source
 
 
-def _experiment(asked: str | None, document: Document) -> str:
+def check_timeout(seconds: float | None) -> None:
+    """Raise ``InvalidValue`` unless it is a time that a cell may take."""
+    if seconds is not None and not seconds > 0:
+        raise InvalidValue(f"execution_timeout: {seconds} is no time that a cell may take, in seconds")
+
+
+def check_at_least_one(field: str, number: int | None) -> None:
+    """Raise ``InvalidValue`` for a number that is given and below 1."""
+    if number is not None and number < 1:
+        raise InvalidValue(f"{field}: {number} is too small; it is at least 1")
+
+
+def experiment_name(asked: str | None, document: Document) -> str:
+    """Where runs of the notebook are recorded."""
     return asked or os.environ.get(EXPERIMENT_VARIABLE) or Path(document.name).stem
 
 

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.compare import Comparison, Evidence, compare
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.promotion import NotebookChanges
 from jupyter_mlops.core.records import Run
 from jupyter_mlops.core.reproduction import Difference, Reproduction, judge
+from jupyter_mlops.tracker.notebookdiff import Notebook, compared, sources
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
 
 MOST_RUNS = 500
+LARGEST_NOTEBOOK = 20_000_000
+"""Bytes of a notebook that is compared."""
 LOCK = "environment/requirements.txt"
 NOTEBOOK = "notebook/source.ipynb"
 UNCOMMITTED = "environment/git.diff"
@@ -32,6 +36,26 @@ def compare_runs(tracker: Tracker, run_ids: Sequence[str]) -> Comparison:
         raise InvalidValue(f"compare: {len(run_ids)} runs are too many; {MOST_RUNS} can be compared at a time")
     runs = [tracker.runs.get(run_id) for run_id in run_ids]
     return compare(runs, [evidence(tracker, run) for run in runs])
+
+
+def compare_notebooks(tracker: Tracker, run_id: str, other: str) -> NotebookChanges:
+    """See :meth:`jupyter_mlops.tracker.protocol.Tracker.compare_notebooks`."""
+    code = [notebook_code(tracker, each) for each in (run_id, other)]
+    for each, found in zip((run_id, other), code, strict=True):
+        if found is None:
+            raise InvalidValue(f"compare: run {each} has no notebook: none was recorded, or none that can be read")
+    before, after = code
+    assert before is not None
+    assert after is not None
+    return compared(before, after)[1]
+
+
+def notebook_code(tracker: Tracker, run_id: str) -> Notebook | None:
+    """The code of the source notebook of a run; None when it has none that can be read."""
+    files = tracker.artifacts.walk(run_id, NOTEBOOK)
+    if not files or (files[0].size or 0) > LARGEST_NOTEBOOK:
+        return None
+    return sources(b"".join(tracker.artifacts.open(run_id, NOTEBOOK)))
 
 
 def reproduction(

@@ -268,7 +268,7 @@ def _declared() -> Iterator[Operation]:
         ("report", "POST", "checks/{job_id}/report", admin),
         ("self_report", "POST", "promotions/{request_id}/checks", write),
     )
-    yield from of("datasets", ("uses", "GET", "datasets/uses", read))
+    yield from of("datasets", ("uses", "GET", "datasets/uses", read), ("search", "POST", "search/datasets", read))
     yield from of(
         "webhooks",
         ("create", "POST", "webhooks", write),
@@ -292,6 +292,7 @@ def _declared() -> Iterator[Operation]:
     yield from of(
         "",
         ("compare", "POST", "compare", read),
+        ("compare_notebooks", "GET", "compare/notebooks", read),
         ("audit", "GET", "audit", read),
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),

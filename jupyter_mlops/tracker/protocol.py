@@ -31,6 +31,7 @@ from jupyter_mlops.core.audit import AuditHead, AuditVerdict
 from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.model_card import Consumer, ModelCard
 from jupyter_mlops.core.pages import ServicePage
+from jupyter_mlops.core.promotion import NotebookChanges
 from jupyter_mlops.core.records import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -41,6 +42,7 @@ from jupyter_mlops.core.records import (
     Batch,
     Collected,
     Comment,
+    DatasetSummary,
     DatasetUse,
     Experiment,
     MetricPoint,
@@ -56,9 +58,9 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
-from jupyter_mlops.core.webhooks import Delivery, Template, Webhook
 from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
+from jupyter_mlops.tracker.webhooks import Webhooks
 
 __all__ = [
     "DEFAULT_PAGE",
@@ -408,34 +410,11 @@ class Models(Protocol):
         """Write the card of a version, Markdown; an empty text brings the draft back."""
 
 
-class Webhooks(Protocol):
-    """Who is told what happens to registered models, by a message to a URL or by mail. The service sends them: signed,
-    at least once, and in order for each model (:mod:`jupyter_mlops.core.webhooks`). They are seen and changed by who
-    may write to their owner's things; a group's are changed only by a principal that decides."""
-
-    def create(
-        self,
-        url: str,
-        *,
-        model: str | None = None,
-        owner: str | None = None,
-        events: Sequence[str] = ("*",),
-        template: Template | str = Template.JSON,
-    ) -> Webhook:
-        """Tell ``url`` (``https://…``, ``http://…`` or ``mailto:ADDRESS``) what happens to ``model``, or to all models
-        of ``owner``. The answer alone has the secret that messages are signed with, and the whole URL."""
-
-    def list(self, owner: str | None = None) -> tuple[Webhook, ...]:
-        """The webhooks of ``owner``, or of all whose things the caller may write to; oldest first."""
-
-    def delete(self, webhook_id: str) -> None:
-        """Tell nothing any more, nor what waits to be told."""
-
-    def deliveries(self, webhook_id: str, *, limit: int = 100) -> tuple[Delivery, ...]:
-        """What it was and is to be told, newest first; kept for 30 days."""
-
-
 class Datasets(Protocol):
+    def search(self, experiment_ids: Sequence[str]) -> tuple[DatasetSummary, ...]:
+        """Which data sets the active runs of the experiments used, by name; those of at most 1000 rows. What is not
+        visible has none."""
+
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
         """Which visible runs, and visible versions registered from them, used a data set of this digest. A version
         whose run is deleted, gone or not visible has an entry of its own, by what the run had used when it was
@@ -475,6 +454,10 @@ class Tracker(Protocol):
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Up to 500 runs side by side, with what their files say: source notebook and installed packages."""
+
+    def compare_notebooks(self, run_id: str, other: str) -> NotebookChanges:
+        """How the code of the notebook that ``run_id`` executed becomes that of the run ``other``, cell by cell.
+        ``InvalidValue`` when one of the two has no notebook that can be read."""
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         """What was done by whom, newest first; of others only for administrators."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 
 import msgspec
@@ -479,3 +480,17 @@ def test_runs_are_compared_with_what_their_files_say(tracker: Tracker, start: Ca
         tracker.compare([runs[0].run_id, new_id()])
     with pytest.raises(InvalidValue, match="twice"):
         tracker.compare([runs[0].run_id] * 2)
+
+
+def test_the_code_of_two_runs_notebooks_is_compared(tracker: Tracker, start: Callable[..., Run]) -> None:
+    first, second, bare = start(), start(), start()
+    for run, code in ((first, "depth = 3"), (second, "depth = 5")):
+        cells = [{"cell_type": "code", "source": code, "outputs": [{"output_type": "stream", "text": run.run_id}]}]
+        document = json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
+        tracker.artifacts.put(run.run_id, "notebook/source.ipynb", io.BytesIO(document.encode()))
+    found = tracker.compare_notebooks(first.run_id, second.run_id)
+    assert [cell["source"] for cell in found.base["cells"]] == ["depth = 3"]
+    assert [(step["op"], step["key"]) for step in found.diff] == [("patch", "cells")]
+    assert tracker.compare_notebooks(first.run_id, first.run_id).diff == []
+    with pytest.raises(InvalidValue, match=f"{bare.run_id} has no notebook"):
+        tracker.compare_notebooks(first.run_id, bare.run_id)

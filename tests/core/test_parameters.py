@@ -234,7 +234,8 @@ def test_any_text_reads_as_something(text: str, annotation: str) -> None:
 def test_json_schema() -> None:
     parameters = declared(
         "lr: float = 0.1  # step\nn = 3\nopt: int | None = None\nkind: Literal['a', 'b'] = 'a'\nxs: list[int] = []\n"
-        "pair: tuple[int, str] = (1, 'a')\nd: dict[str, float] = {}\nreq: str\nnan = float('nan')\nany = f()"
+        "pair: tuple[int, str] = (1, 'a')\nd: dict[str, float] = {}\nreq: str\nnan = float('nan')\nany = f()\n"
+        "api_key = ''"
     )
     assert json_schema(parameters) == {
         "type": "object",
@@ -253,8 +254,9 @@ def test_json_schema() -> None:
             },
             "d": {"type": "object", "additionalProperties": {"type": "number"}, "default": {}},
             "req": {"type": "string"},
-            "nan": {"type": "number"},
-            "any": {},
+            "nan": {"type": "number", "x-default": "float('nan')"},
+            "any": {"x-default": "f()"},
+            "api_key": {"type": "string", "writeOnly": True, "default": ""},
         },
         "required": ["req"],
         "additionalProperties": False,

@@ -16,7 +16,7 @@ from tests.hub.realhub import ADMIN, LEAD, MEMBER, OUTSIDER, authorization
 pytestmark = pytest.mark.slow
 
 ID = new_id()
-VIEWS = ["models", "models/churn%20%2F%2050%20%25", f"runs/{ID}", f"experiments/{ID}", f"requests/{ID}"]
+VIEWS = ["models", "models/churn%2050%20%25", f"runs/{ID}", f"experiments/{ID}", f"requests/{ID}"]
 VIEWS += [f"compare?ids={ID},{new_id()}"]
 
 

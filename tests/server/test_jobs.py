@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.server.operations import ENDPOINTS
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.notebook_files import printed, write_notebook
@@ -183,10 +184,81 @@ def test_a_notebooks_parameters_make_a_form(server: JupyterServer) -> None:
     write_notebook(server.work / "form.ipynb", "pass", parameters=parameters)
     form = server.ask("GET", "mlops/server/v1/notebook?path=form.ipynb").json
     assert (form["kernel"], form["language"], form["is_shared"]) == ("python3", "python", False)
+    assert (form["experiment"], form["has_parameters_cell"]) == ("form", True)
     assert form["parameters"]["properties"] == {
         "lr": {"type": "number", "description": "step size", "default": 0.1},
         "kind": {"enum": ["forest", "linear"], "default": "forest"},
     }
+    write_notebook(server.work / "bare.ipynb", "pass")
+    assert not server.ask("GET", "mlops/server/v1/notebook?path=bare.ipynb").json["has_parameters_cell"]
+
+
+def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
+    server: JupyterServer, tracker: RemoteTracker
+) -> None:
+    write_notebook(server.work / "plan.ipynb", "pass", parameters="lr: float = 0.1\ndepth = 3\napi_key = ''")
+
+    def plan(**asked: Any) -> Any:
+        answer = server.ask("POST", "mlops/server/v1/plan", {"path": "plan.ipynb", **asked})
+        assert answer.status == 200, answer.content
+        return answer.json
+
+    assert plan(parameters={"lr": 1}) == {"runs": 1, "at_once": 1, "ends_with_server": True}
+    assert plan(grid=["lr=log(1e-4,1e-1,20)", "depth=3:9:2"])["runs"] == 80
+    assert plan(grid=["lr=0.1"])["at_once"] == 1
+    sampled = plan(grid=["lr=log(1e-4,1e-1,20)", "depth=3:9:2"], sample=7, jobs=50)
+    assert (sampled["runs"], sampled["at_once"]) == (7, 2)
+    wrong = plan(
+        parameters={"depth": "deep", "dept": 3},
+        kernel="nope",
+        execution_timeout=-1,
+        jobs=0,
+        sample=5,
+        grid=["lr=0.1,,", "api_key=abcdef,ghijkl", "depth=1,2"],
+    )
+    assert wrong["runs"] is None
+    assert [problem["field"] for problem in wrong["problems"]] == [
+        *("kernel", "execution_timeout", "parameters.depth", "parameters.dept"),
+        *("parameters.lr", "parameters.api_key", "parameters.depth", "jobs"),
+    ]
+    assert [problem["field"] for problem in plan(grid=["lr=1,2"], sample=3)["problems"]] == ["sample"]
+    assert [problem["field"] for problem in plan(grid=["lr=0:1:0.001", "depth=1:99"])["problems"]] == ["grid"]
+    assert not [run for run in tracker.runs.search(limit=1000).items if "plan.ipynb" in (run.source or "")]
+
+
+def test_how_a_run_was_begun_fills_a_form(server: JupyterServer, tracker: RemoteTracker) -> None:
+    (server.work / "deep").mkdir(exist_ok=True)
+    path = write_notebook(server.work / "deep" / "again.ipynb", "pass", parameters="depth: int = 3\napi_key = ''")
+
+    def begun(run_id: str, status: int = 200) -> Any:
+        answer = server.ask("GET", f"mlops/server/v1/runs/{run_id}/intent")
+        assert answer.status == status, answer.content
+        return answer.json
+
+    how = {"experiment": "begun", "owner": "group:growth", "tags": {"mlflow.note.content": "a note"}}
+    run = submit(server, "deep/again.ipynb", parameters={"depth": 7, "api_key": "correct-horse"}, **how)
+    assert run["secrets"] == ["api_key"]
+    assert ended(server, run["run_id"])["status"] == "FINISHED"
+    assert begun(run["run_id"]) == {"path": "deep/again.ipynb", "parameters": {"depth": 7}, "kernel": "python3", **how}
+    swept = {"grid": ["depth=1:9"], "sample": 2, "seed": 5, "metric": "auc", "maximize": False, "execution_timeout": 60}
+    sweep = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **swept, **how}).json
+    assert ended(server, sweep["run_id"])["status"] == "FINISHED"
+    assert begun(sweep["run_id"]) == {"path": "deep/again.ipynb", **swept, **how}
+    assert "again.ipynb" in begun(tracker.runs.children(sweep["run_id"])[0].run_id)["path"]
+    path.unlink()
+    assert "is not among the files" in begun(run["run_id"], status=404)["message"]
+    session = tracker.runs.create(NewRun(experiment_id=run["run"]["experiment_id"]))
+    assert "is no run of a notebook" in begun(session.run_id, status=400)["message"]
+    begun("0" * 32, status=404)
+
+
+def test_a_run_goes_to_the_experiment_of_whom_is_said(server: JupyterServer, tracker: RemoteTracker) -> None:
+    write_notebook(server.work / "owned.ipynb", "pass")
+    run_id = submit(server, "owned.ipynb", experiment="owned", owner="group:growth")["run_id"]
+    experiment = tracker.experiments.get(tracker.runs.get(run_id).experiment_id)
+    assert (experiment.name, experiment.owner) == ("owned", "group:growth")
+    assert ended(server, run_id)["status"] == "FINISHED"
+    assert "owner" in submit(server, "owned.ipynb", status=400, owner="a\0b")["message"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def test_every_method_of_the_protocol_is_an_operation() -> None:
     }
     assert {operation.id for operation in OPERATIONS} == methods | {
         "compare",
+        "compare_notebooks",
         "audit",
         "audit_head",
         "audit_verify",

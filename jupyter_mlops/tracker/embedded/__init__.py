@@ -23,6 +23,7 @@ from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 if TYPE_CHECKING:
     from jupyter_mlops.core.audit import AuditHead, AuditVerdict
     from jupyter_mlops.core.compare import Comparison
+    from jupyter_mlops.core.promotion import NotebookChanges
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
@@ -130,6 +131,11 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.evidence import compare_runs
 
         return compare_runs(self, run_ids)
+
+    def compare_notebooks(self, run_id: str, other: str) -> NotebookChanges:
+        from jupyter_mlops.tracker.evidence import compare_notebooks
+
+        return compare_notebooks(self, run_id, other)
 
     def audit(self, *, limit: int = DEFAULT_PAGE, before: int | None = None) -> tuple[AuditEntry, ...]:
         if not 1 <= limit <= LARGEST_PAGE:

@@ -8,12 +8,9 @@ from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.promotion import Promotion, PromotionEvidence, RunSide
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded._context import Context
-from jupyter_mlops.tracker.evidence import NOTEBOOK, compare_runs
-from jupyter_mlops.tracker.notebookdiff import Notebook, compared, sources
+from jupyter_mlops.tracker.evidence import compare_runs, notebook_code
+from jupyter_mlops.tracker.notebookdiff import compared
 from jupyter_mlops.tracker.protocol import Tracker
-
-LARGEST_NOTEBOOK = 20_000_000
-"""Bytes of a notebook that is compared."""
 
 
 def evidence(
@@ -26,7 +23,10 @@ def evidence(
         runs = [side.run for side in (champion, candidate) if side is not None and side.run is not None]
         consumers = tracker.models.consumers(promotion.model)
         comparison = compare_runs(tracker, [run.run_id for run in runs]) if runs else None
-        before, after = (_source(tracker, side) for side in (champion, candidate))
+        before, after = (
+            None if side is None or side.run is None else notebook_code(tracker, side.run.run_id)
+            for side in (champion, candidate)
+        )
     text, changes = ("", None) if before is None or after is None else compared(before, after)
     return PromotionEvidence(
         promotion=promotion,
@@ -67,16 +67,6 @@ def _side(tracker: Tracker, model: str, version: int | None) -> RunSide | None:
         run = None
     datasets = () if run is None else tuple(each.dataset for each in run.inputs)
     return RunSide(version=found, run=run, datasets=datasets, card=tracker.models.card(model, version).text)
-
-
-def _source(tracker: Tracker, side: RunSide | None) -> Notebook | None:
-    """The code of the source notebook of a side's run; None when it has none that can be read."""
-    if side is None or side.run is None:
-        return None
-    files = tracker.artifacts.walk(side.run.run_id, NOTEBOOK)
-    if not files or (files[0].size or 0) > LARGEST_NOTEBOOK:
-        return None
-    return sources(b"".join(tracker.artifacts.open(side.run.run_id, NOTEBOOK)))
 
 
 def _lineage(candidate: RunSide, promotion: Promotion) -> tuple[str, ...]:

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/compare/notebooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the code of the notebook that run_id executed becomes that of the run other, cell by cell. */
+        get: operations["compare_notebooks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/datasets/uses": {
         parameters: {
             query?: never;
@@ -1352,6 +1369,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/search/datasets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which data sets the active runs of the experiments used, by name */
+        post: operations["datasets.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/search/experiments": {
         parameters: {
             query?: never;
@@ -1788,6 +1822,17 @@ export interface components {
             source_type?: string;
         };
         /**
+         * DatasetSummary
+         * @description That runs of an experiment used a data set, and for what.
+         */
+        DatasetSummary: {
+            /** @default  */
+            context?: string;
+            digest: string;
+            experiment_id: string;
+            name: string;
+        };
+        /**
          * DatasetUse
          * @description A run, and the versions registered from it, that used a data set.
          */
@@ -2083,7 +2128,7 @@ export interface components {
         };
         /**
          * NotebookChanges
-         * @description What makes of the champion's notebook the candidate's, as nbdime has it.
+         * @description What makes of one notebook (a champion's, say) another, as nbdime has it.
          */
         NotebookChanges: {
             /** @default null */
@@ -2959,6 +3004,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    compare_notebooks: {
+        parameters: {
+            query: {
+                other: string;
+                run_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotebookChanges"];
                 };
             };
             400: components["responses"]["error400"];
@@ -5057,6 +5132,7 @@ export interface operations {
             query: {
                 alias?: string | null;
                 at?: number | null;
+                deleted?: boolean;
                 model: string;
             };
             header?: never;
@@ -6050,6 +6126,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Run"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "datasets.search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    experiment_ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetSummary"][];
                 };
             };
             400: components["responses"]["error400"];

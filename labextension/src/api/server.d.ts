@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What would come of a run or sweep; does nothing. */
+        post: operations["plan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -117,6 +134,23 @@ export interface paths {
         put?: never;
         /** Submit a run of a notebook. */
         post: operations["submit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/runs/{run_id}/intent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a recorded run was begun. */
+        get: operations["intent"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -225,10 +259,20 @@ export interface components {
             recorded: string | null;
         };
         /**
+         * FieldProblem
+         * @description Why something would be refused.
+         */
+        FieldProblem: {
+            field: string;
+            message: string;
+        };
+        /**
          * Form
          * @description What a notebook takes.
          */
         Form: {
+            experiment: string;
+            has_parameters_cell: boolean;
             is_shared: boolean;
             kernel: string;
             language: string;
@@ -245,6 +289,41 @@ export interface components {
             dataset: components["schemas"]["Dataset"];
             /** @default [] */
             tags?: components["schemas"]["Tag"][];
+        };
+        /**
+         * Intent
+         * @description A run, or with a ``grid`` a sweep, that somebody is about to submit.
+         */
+        Intent: {
+            /** @default null */
+            execution_timeout?: number | null;
+            /** @default null */
+            experiment?: string | null;
+            /** @default [] */
+            grid?: string[];
+            /** @default null */
+            jobs?: number | null;
+            /** @default null */
+            kernel?: string | null;
+            /** @default true */
+            maximize?: boolean;
+            /** @default null */
+            metric?: string | null;
+            /** @default null */
+            name?: string | null;
+            /** @default null */
+            owner?: string | null;
+            /** @default {} */
+            parameters?: Record<string, never>;
+            path: string;
+            /** @default null */
+            sample?: number | null;
+            /** @default null */
+            seed?: number | null;
+            /** @default {} */
+            tags?: {
+                [key: string]: string;
+            };
         };
         /**
          * JobLog
@@ -278,6 +357,8 @@ export interface components {
             /** @default null */
             run?: components["schemas"]["Run"] | null;
             run_id: string;
+            /** @default [] */
+            secrets?: string[];
             /** @default null */
             started?: number | null;
             status: components["schemas"]["RunStatus"];
@@ -334,6 +415,8 @@ export interface components {
             kernel?: string | null;
             /** @default null */
             name?: string | null;
+            /** @default null */
+            owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
@@ -362,6 +445,8 @@ export interface components {
             metric?: string | null;
             /** @default null */
             name?: string | null;
+            /** @default null */
+            owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
@@ -389,6 +474,17 @@ export interface components {
             redacted?: boolean;
             text: string;
             value: unknown;
+        };
+        /**
+         * Plan
+         * @description What would come of an intent.
+         */
+        Plan: {
+            at_once: number;
+            ends_with_server: boolean;
+            /** @default [] */
+            problems?: components["schemas"]["FieldProblem"][];
+            runs: number | null;
         };
         /**
          * Problem
@@ -777,6 +873,39 @@ export interface operations {
             };
         };
     };
+    plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Intent"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Plan"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     submit: {
         parameters: {
             query?: never;
@@ -797,6 +926,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobStatus"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    intent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Intent"];
                 };
             };
             /** @description Why not, and what would be right. */

@@ -1,5 +1,5 @@
 export { Answer } from './Answer';
-export { Duration, durationText } from './Duration';
+export { Elapsed } from './Elapsed';
 export { Empty } from './Empty';
 export { Failure } from './Failure';
 export { Loading } from './Loading';
@@ -9,3 +9,5 @@ export { RelativeTime } from './RelativeTime';
 export { Section } from './Section';
 export { ShortId } from './ShortId';
 export { Status } from './Status';
+export { ReasonForm } from './ReasonForm';
+export { type Code, Share } from './Share';

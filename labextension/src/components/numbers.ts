@@ -1,4 +1,5 @@
-/** Numbers as people read them. */
+/** Columns of numbers. */
+import { figure } from './figures';
 
 /** What is known of the numbers of a column. */
 export interface Spread {
@@ -9,20 +10,18 @@ export interface Spread {
 
 const DIGITS = 4;
 
-/** A metric's value; JSON has no word for NaN and the infinities, which come as strings. */
-export function metricValue(value: unknown): number {
-  return Number(value);
-}
-
-/** A number by itself, to six significant digits. */
-export function numberText(value: number): string {
-  return Number.isFinite(value) ? trimmed(value.toPrecision(6)) : special(value);
+export function spreadOf(values: readonly number[]): Spread {
+  const finite = values.filter(Number.isFinite);
+  return {
+    isWhole: values.every(Number.isInteger),
+    largest: finite.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0)
+  };
 }
 
 /** A number of a column, formatted like its neighbours so that they can be compared by eye. */
 export function columnNumber(value: number, { isWhole, largest }: Spread): string {
   if (!Number.isFinite(value)) {
-    return special(value);
+    return figure(value);
   }
   if (isWhole && largest < 1e12) {
     return String(value);
@@ -34,29 +33,4 @@ export function columnNumber(value: number, { isWhole, largest }: Spread): strin
   // One far below the largest shows its first digits, rather than none.
   const isFar = value !== 0 && Math.abs(value) < 0.5 * 10 ** -decimals;
   return isFar ? value.toExponential(1) : value.toFixed(decimals);
-}
-
-/** A length of time in its two greatest units: `0.42 s`, `12.3 s`, `4 min 05 s`, `2 h 10 min`. */
-export function durationText(milliseconds: number): string {
-  const seconds = Math.max(milliseconds, 0) / 1000;
-  if (seconds < 59.95) {
-    return `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s`;
-  }
-  const whole = Math.round(seconds);
-  const two = (count: number): string => String(count).padStart(2, '0');
-  if (whole < 3600) {
-    return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  }
-  if (whole < 86_400) {
-    return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
-  }
-  return `${Math.floor(whole / 86_400)} d ${two(Math.floor((whole % 86_400) / 3600))} h`;
-}
-
-function special(value: number): string {
-  return Number.isNaN(value) ? 'NaN' : value > 0 ? '∞' : '-∞';
-}
-
-function trimmed(text: string): string {
-  return text.includes('e') || !text.includes('.') ? text : text.replace(/\.?0+$/, '');
 }

@@ -5,7 +5,6 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
 import { type Host, type ToastOptions, toPath, type ViewAddress } from '../view';
-import { RUN } from './commandIds';
 
 export function labHost(
   trans: TranslationBundle,
@@ -20,11 +19,13 @@ export function labHost(
       has: id => commands.hasCommand(id),
       execute: (id, args) => commands.execute(id, args)
     },
-    run: () => void commands.execute(RUN),
     link: address => {
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;
     },
+    hub: PageConfig.getOption('hubPrefix')
+      ? new URL(PageConfig.getOption('hubHost') + PageConfig.getOption('hubPrefix'), window.location.href).href
+      : null,
     confirm: async ({ title, body, action, isDangerous = false }) => {
       const button = isDangerous ? Dialog.warnButton({ label: action }) : Dialog.okButton({ label: action });
       const buttons = [Dialog.cancelButton(), button];

@@ -2,19 +2,29 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { type Host, toPath } from '../view';
+import type { Notices } from './notices';
 
-export function pageHost(trans: TranslationBundle, base: string): Host {
+interface Settings {
+  readonly trans: TranslationBundle;
+  /** The path of the page, with a slash at its end. */
+  readonly base: string;
+  readonly hub: string | null;
+  readonly notices: Notices;
+}
+
+export function pageHost({ trans, base, hub, notices }: Settings): Host {
   return {
     kind: 'page',
     trans,
     open: address => {
       window.history.pushState(null, '', base + toPath(address));
+      window.scrollTo(0, 0);
       window.dispatchEvent(new PopStateEvent('popstate'));
     },
     commands: null,
-    run: null,
     link: address => new URL(base + toPath(address), window.location.href).href,
-    confirm: ({ title, body }) => Promise.resolve(window.confirm(`${title}\n\n${body}`)),
-    toast: message => window.alert(message)
+    hub,
+    confirm: question => notices.confirm(question),
+    toast: (message, kind, options) => notices.add(message, kind, options)
   };
 }

@@ -2,32 +2,40 @@
 import { useQuery } from '@tanstack/react-query';
 import { type ReactElement, type ReactNode, useCallback, useMemo, useState } from 'react';
 
-import { answered, type Run } from '../api';
+import { answered, ApiError, type Run } from '../api';
 import { Empty, Failure, Loading, Owner } from '../components';
+import { ShareMenu } from '../components/ShareMenu';
 import { type Sorting, Table } from '../components/table';
 import { type RunsAddress, useApi, useHost } from '../view';
 import { chosen, isConstant } from './choice';
+import { codeOfSearch } from './code';
+import { ColumnsMenu } from './ColumnsMenu';
 import { columnsOf } from './columns';
-import { gatheredFrom } from './fields';
+import { gatheredFrom, isSystems } from './fields';
+import { FilterBar } from './filter/FilterBar';
 import { type Line, useLines } from './lines';
 import { useRuns } from './pages';
 import { useChoice } from './remembered';
+import { RunName } from './RunName';
 import { Same } from './Same';
+import { SelectionBar } from './SelectionBar';
 
 const NOBODY: ReadonlySet<string> = new Set();
 /** Rows before the end of what is loaded at which more is asked for. */
 const AHEAD = 200;
+const ORPHANS = 'attributes.parent_run_id IS NULL';
 
-export function RunsView({ experimentId }: RunsAddress): ReactElement {
+export function RunsView(address: RunsAddress): ReactElement {
+  const { experimentId } = address;
   const { v1 } = useApi();
-  const host = useHost();
-  const { trans } = host;
-  const [filter] = useState('');
-  const [sorting, setSorting] = useState<Sorting | null>(null);
+  const { open, trans } = useHost();
+  const [choice, choose] = useChoice(address);
+  const [isDeleted, setDeleted] = useState(false);
   const [selected, setSelected] = useState(NOBODY);
   const [expanded, setExpanded] = useState(NOBODY);
   const [seen, setSeen] = useState({ first: 0, last: 0 });
-  const [choice, setChoice] = useChoice(experimentId);
+  const { filter, order } = choice;
+  const sorting = useMemo(() => sortingOf(order), [order]);
 
   const experiment = useQuery({
     queryKey: ['experiment', experimentId, 'counted'],
@@ -37,40 +45,18 @@ export function RunsView({ experimentId }: RunsAddress): ReactElement {
     }
   });
   // Who looks for values looks for single runs.
-  const isFolded = filter === '' && (sorting === null || sorting.column.startsWith('attributes.'));
-  const found = useRuns({
-    experimentId,
-    filter: isFolded ? 'attributes.parent_run_id IS NULL' : filter,
-    order: sorting === null ? '' : `${sorting.column} ${sorting.isDescending ? 'DESC' : 'ASC'}`,
-    isDeleted: false
-  });
-  const runs = useMemo(() => found.pages.flat(), [found.pages]);
-  const lines = useLines(runs, isFolded, expanded, seen);
-  const facts = useMemo(() => gatheredFrom(found.pages), [found.pages]);
-  const { link: linkTo, open } = host;
-  const name = useCallback(
-    (run: Run): ReactNode => (
-      <a
-        href={linkTo({ view: 'run', runId: run.run_id })}
-        tabIndex={-1}
-        title={run.name}
-        onClick={event => {
-          if (!event.ctrlKey && !event.metaKey) {
-            event.preventDefault();
-            open({ view: 'run', runId: run.run_id });
-          }
-        }}
-      >
-        {run.name}
-      </a>
-    ),
-    [linkTo, open]
-  );
-  const columns = useMemo(
-    () => columnsOf(facts, choice, runs.length, trans, name),
-    [facts, choice, runs.length, trans, name]
-  );
-  const { more } = found;
+  const isFolded = filter === '' && !isDeleted && (sorting === null || sorting.column.startsWith('attributes.'));
+  const found = useRuns({ experimentId, filter: isFolded ? ORPHANS : filter, order, isDeleted });
+  const { pages, hasMore, more } = found;
+  const runs = useMemo(() => pages.flat(), [pages]);
+  const { lines, children } = useLines(runs, isFolded, expanded, seen);
+  const gathered = useMemo(() => gatheredFrom([...pages, children]), [pages, children]);
+  const name = useCallback((run: Run): ReactNode => <RunName run={run} />, []);
+  const columns = useMemo(() => columnsOf(gathered, choice, trans, name), [gathered, choice, trans, name]);
+  const chosenRuns = useMemo(() => {
+    const known = new Map([...children, ...lines.map(line => line.run)].map(run => [run.run_id, run]));
+    return [...selected].flatMap(id => known.get(id) ?? []);
+  }, [lines, children, selected]);
   const loaded = lines.length;
   const reach = useCallback(
     (first: number, last: number) => {
@@ -81,61 +67,151 @@ export function RunsView({ experimentId }: RunsAddress): ReactElement {
     },
     [more, loaded]
   );
-  const sort = useCallback(
-    (column: string) =>
-      setSorting(before =>
-        before?.column !== column
-          ? { column, isDescending: true }
-          : before.isDescending
-            ? { column, isDescending: false }
-            : null
-      ),
-    []
-  );
-  const rowId = useCallback((line: Line) => line.run.run_id, []);
-  const openLine = useCallback((line: Line) => open({ view: 'run', runId: line.run.run_id }), [open]);
+  const openLine = useCallback(({ run }: Line) => open({ view: 'run', runId: run.run_id }), [open]);
   const expand = useCallback(({ run }: Line) => setExpanded(before => toggled(before, run.run_id)), []);
+  const sort = useCallback((column: string) => choose({ order: nextOrder(sorting, column) }), [choose, sorting]);
+  const resize = useCallback(
+    (column: string, width: number) => choose({ widths: { ...choice.widths, [column]: width } }),
+    [choose, choice.widths]
+  );
+  const apply = (wanted: string): void => {
+    setSelected(NOBODY);
+    choose({ filter: wanted });
+  };
 
-  if (found.isLoading) {
-    return <Loading />;
-  }
-  if (found.error !== null && runs.length === 0) {
+  const refusal = found.error instanceof ApiError && found.error.status === 400 && filter !== '' ? found.error.message : null;
+  if (found.error !== null && refusal === null && runs.length === 0) {
     return <Failure error={found.error} onRetry={found.again} />;
   }
-  const shown = new Set(chosen(facts, choice, runs.length));
-  const same = [...facts].filter(([id]) => !shown.has(id) && isConstant(id, facts, runs.length)).map(([, each]) => each);
+  const shown = new Set(chosen(gathered, choice));
+  const same = [...gathered.facts]
+    .filter(([id, each]) => !shown.has(id) && isConstant(id, gathered) && !isSystems(each.kind, each.key))
+    .map(([, each]) => each);
+  // How many there will be is known while nothing is left out or folded.
+  const isCounted = filter === '' && !isDeleted && children.length === 0;
+  const total = hasMore ? Math.max(loaded + 1, isCounted ? (experiment.data?.runs ?? 0) : 0) : loaded;
   return (
     <div className="jp-mlops-runs">
       <header className="jp-mlops-runs-head">
         <h1>
           {experiment.data?.name ?? ''} {experiment.data != null && <Owner owner={experiment.data.owner} />}
         </h1>
+        <FilterBar
+          filter={filter}
+          facts={gathered.facts}
+          runs={runs}
+          problem={refusal}
+          onApply={apply}
+        />
+        <select
+          className="jp-mlops-select"
+          aria-label={trans.__('Which runs')}
+          value={isDeleted ? 'deleted' : 'active'}
+          onChange={event => {
+            setSelected(NOBODY);
+            setDeleted(event.target.value === 'deleted');
+          }}
+        >
+          <option value="active">{trans.__('Active')}</option>
+          <option value="deleted">{trans.__('Deleted')}</option>
+        </select>
+        <ColumnsMenu gathered={gathered} choice={choice} onChoose={choose} />
+        <ShareMenu
+          address={{ view: 'runs', experimentId, filter, order }}
+          code={codeOfSearch({ experimentId, filter, order })}
+        />
       </header>
-      <Same facts={same} runs={runs.length} hasMore={found.hasMore} />
-      {runs.length === 0 ? (
-        <Empty>{trans.__('No runs yet: run a notebook in this experiment, and it appears here.')}</Empty>
+      {chosenRuns.length > 0 && (
+        <SelectionBar
+          runs={chosenRuns}
+          isDeleted={isDeleted}
+          tagKeys={[...gathered.facts.values()].filter(({ kind }) => kind === 'tags').map(({ key }) => key)}
+          onClear={() => setSelected(NOBODY)}
+        />
+      )}
+      <Same facts={same} runs={gathered.runs} hasMore={hasMore} />
+      {found.isLoading ? (
+        <Loading />
+      ) : loaded === 0 ? (
+        <Nothing filter={filter} isDeleted={isDeleted} onClear={() => apply('')} />
       ) : (
         <Table<Line>
           label={trans.__('Runs of %1', experiment.data?.name ?? '')}
           columns={columns}
           rows={lines}
-          rowId={rowId}
-          total={found.hasMore ? lines.length + 1 : lines.length}
-          isOpenEnded={found.hasMore}
+          rowId={lineId}
+          total={total}
+          isOpenEnded={hasMore && !isCounted}
+          isBusy={found.isOld}
           sorting={sorting}
           onSort={sort}
-          onResize={(column, width) => setChoice({ ...choice, widths: { ...choice.widths, [column]: width } })}
+          onResize={resize}
           selected={selected}
           onSelect={setSelected}
           onOpen={openLine}
-          level={line => line.level}
-          isExpanded={isFolded ? line => line.isExpanded : undefined}
+          level={lineLevel}
+          isExpanded={isFolded ? isLineExpanded : undefined}
           onExpand={expand}
           onReach={reach}
         />
       )}
+      <footer className="jp-mlops-runs-foot">
+        <span>
+          {hasMore ? trans.__('%1 loaded; more come as you scroll', loaded) : trans._n('%1 run', '%1 runs', runs.length)}
+        </span>
+        {found.news > 0 && (
+          <button type="button" className="jp-mlops-link" onClick={found.again}>
+            {trans._n('%1 new run: show it', '%1 new runs: show them', found.news)}
+          </button>
+        )}
+        {found.error !== null && refusal === null && <span role="alert">{found.error.message}</span>}
+      </footer>
     </div>
   );
+}
+
+interface NothingProps {
+  readonly filter: string;
+  readonly isDeleted: boolean;
+  readonly onClear: () => void;
+}
+
+function Nothing({ filter, isDeleted, onClear }: NothingProps): ReactElement {
+  const { trans } = useHost();
+  if (filter !== '') {
+    return (
+      <Empty>
+        {trans.__('No run matches the filter.')}{' '}
+        <button type="button" className="jp-mlops-link" onClick={onClear}>
+          {trans.__('Clear it')}
+        </button>
+      </Empty>
+    );
+  }
+  return (
+    <Empty>
+      {isDeleted
+        ? trans.__('No run of this experiment is deleted.')
+        : trans.__('No runs yet: run a notebook in this experiment, and it appears here.')}
+    </Empty>
+  );
+}
+
+const lineId = (line: Line): string => line.run.run_id;
+const lineLevel = (line: Line): number => line.level;
+const isLineExpanded = (line: Line): boolean | undefined => line.isExpanded;
+
+function sortingOf(order: string): Sorting | null {
+  const [, column, direction] = /^(.*) (ASC|DESC)$/s.exec(order) ?? [];
+  return column === undefined ? null : { column, isDescending: direction === 'DESC' };
+}
+
+/** Descending first, then ascending, then newest first again. */
+function nextOrder(sorting: Sorting | null, column: string): string {
+  if (sorting?.column !== column) {
+    return `${column} DESC`;
+  }
+  return sorting.isDescending ? `${column} ASC` : '';
 }
 
 function toggled(ids: ReadonlySet<string>, id: string): ReadonlySet<string> {

@@ -1,5 +1,5 @@
 /** Which columns are shown: what the user chose, else what tells the runs apart. */
-import { type FactsById, isSystems } from './fields';
+import { type Gathered, isSystems } from './fields';
 
 /** Attributes in the order of their columns; the first stays in view. */
 export const ATTRIBUTES = ['name', 'status', 'user', 'start_time', 'duration', 'source', 'remarks', 'kind', 'run_id'] as const;
@@ -17,23 +17,26 @@ const SHOWN_ATTRIBUTES: ReadonlySet<string> = new Set<AttributeName>([
 const MOST_PARAMS = 8;
 const MOST_METRICS = 8;
 
-/** What the user said of columns, by id. What they said nothing about follows the runs. */
+/** What the user said of the table. Columns, by id, that they said nothing about follow the runs. */
 export interface Choice {
   readonly shown: Readonly<Record<string, boolean>>;
   /** Pixels. */
   readonly widths: Readonly<Record<string, number>>;
+  readonly filter: string;
+  /** A clause such as `metrics.auc DESC`; empty is newest first. */
+  readonly order: string;
 }
 
-export const NO_CHOICE: Choice = { shown: {}, widths: {} };
+export const NO_CHOICE: Choice = { shown: {}, widths: {}, filter: '', order: '' };
 
 /** The ids of the parameters', metrics' and tags' columns to show, in their order. */
-export function chosen(facts: FactsById, { shown }: Choice, runs: number): string[] {
-  const all = [...facts.entries()];
+export function chosen(gathered: Gathered, { shown }: Choice): string[] {
+  const all = [...gathered.facts.entries()];
   const of = (kind: string): [string, boolean][] =>
     all
       .filter(([, each]) => each.kind === kind)
       .sort(([, one], [, other]) => other.count - one.count)
-      .map(([id, each]) => [id, !isSystems(each.kind, each.key) && !isConstant(id, facts, runs)]);
+      .map(([id, each]) => [id, !isSystems(each.kind, each.key) && !isConstant(id, gathered)]);
   const first = (fields: [string, boolean][], most: number): string[] => {
     let left = most;
     return fields
@@ -49,7 +52,7 @@ export function showsAttribute(name: AttributeName, { shown }: Choice): boolean 
 }
 
 /** The same in all of several runs: said once, above the table. */
-export function isConstant(id: string, facts: FactsById, runs: number): boolean {
+export function isConstant(id: string, { facts, runs }: Gathered): boolean {
   const each = facts.get(id);
   return runs > 1 && each !== undefined && !each.isVaried && each.count === runs;
 }

@@ -4,26 +4,29 @@ import type { ReactNode } from 'react';
 
 import type { Run } from '../api';
 import { Progress, RelativeTime, Status } from '../components';
-import { columnNumber, durationText, metricValue } from '../components/numbers';
+import { Elapsed } from '../components/Elapsed';
+import { toNumber } from '../components/figures';
+import { columnNumber } from '../components/numbers';
 import type { Column } from '../components/table';
 import { ATTRIBUTES, type AttributeName, type Choice, chosen, showsAttribute } from './choice';
-import { fieldName, type Facts, type FactsById } from './fields';
+import { fieldName, type Facts, type Gathered } from './fields';
 import type { Line } from './lines';
 import { Sparkline } from './Sparkline';
 import { bestOf, valuesOf } from './values';
 
 interface Attribute {
-  readonly title: string;
   readonly width: number;
   readonly isNumber?: boolean;
-  /** What the server orders by; absent where it cannot. */
-  readonly field?: string;
+  /** The server orders by it. */
+  readonly isSortable?: boolean;
   readonly cell: (line: Line) => ReactNode;
 }
 
 const PARAM_WIDTH = 96;
 const TAG_WIDTH = 120;
 const SPARK_METRICS = 1;
+/** Attributes after the values. */
+const LAST: readonly AttributeName[] = ['source', 'remarks'];
 
 /** The names of the groups of columns. */
 export function groupNames(trans: TranslationBundle): Record<Facts['kind'], string> {
@@ -35,62 +38,68 @@ export function groupNames(trans: TranslationBundle): Record<Facts['kind'], stri
   };
 }
 
+export function attributeTitles(trans: TranslationBundle): Record<AttributeName, string> {
+  return {
+    name: trans.__('name'),
+    status: trans.__('status'),
+    user: trans.__('by'),
+    start_time: trans.__('started'),
+    duration: trans.__('took'),
+    source: trans.__('source'),
+    remarks: trans.__('remarks'),
+    kind: trans.__('kind'),
+    run_id: trans.__('id')
+  };
+}
+
 /** What is known of every run; `link` draws its name. */
-export function attributes(trans: TranslationBundle, link: (run: Run) => ReactNode): Record<AttributeName, Attribute> {
+function attributes(trans: TranslationBundle, link: (run: Run) => ReactNode): Record<AttributeName, Attribute> {
   return {
     name: {
-      title: trans.__('name'),
       width: 210,
-      field: 'name',
+      isSortable: true,
       cell: ({ run, children, isExpanded }) => (
         <>
           {link(run)}
           {isExpanded !== undefined && (
-            <span className="jp-mlops-runs-count"> {trans.__('%1 runs', run.progress?.total ?? children.length)}</span>
+            <span className="jp-mlops-runs-count">
+              {' '}
+              {trans._n('%1 run', '%1 runs', run.progress?.total ?? children.length)}
+            </span>
           )}
         </>
       )
     },
-    status: { title: trans.__('status'), width: 130, field: 'status', cell: ({ run }) => <State run={run} /> },
-    user: { title: trans.__('by'), width: 90, field: 'user', cell: ({ run }) => run.user },
-    start_time: {
-      title: trans.__('started'),
-      width: 120,
-      field: 'start_time',
-      cell: ({ run }) => <RelativeTime at={run.start_time} />
-    },
-    duration: {
-      title: trans.__('took'),
-      width: 90,
-      isNumber: true,
-      cell: ({ run }) => run.end_time != null && durationText(run.end_time - run.start_time)
-    },
-    source: { title: trans.__('source'), width: 150, field: 'source', cell: ({ run }) => <Text text={run.source ?? ''} /> },
-    remarks: { title: trans.__('remarks'), width: 220, cell: ({ run }) => <Remarks run={run} trans={trans} /> },
-    kind: { title: trans.__('kind'), width: 80, field: 'kind', cell: ({ run }) => run.kind },
-    run_id: {
-      title: trans.__('id'),
-      width: 90,
-      field: 'run_id',
-      cell: ({ run }) => <code title={run.run_id}>{run.run_id.slice(0, 8)}</code>
-    }
+    status: { width: 132, isSortable: true, cell: ({ run }) => <State run={run} /> },
+    user: { width: 80, isSortable: true, cell: ({ run }) => <Text text={run.user} /> },
+    start_time: { width: 110, isSortable: true, cell: ({ run }) => <RelativeTime at={run.start_time} /> },
+    duration: { width: 84, isNumber: true, cell: ({ run }) => <Took run={run} /> },
+    source: { width: 150, isSortable: true, cell: ({ run }) => <Text text={run.source ?? ''} /> },
+    remarks: { width: 260, cell: ({ run }) => <Remarks run={run} trans={trans} /> },
+    kind: { width: 80, isSortable: true, cell: ({ run }) => run.kind },
+    run_id: { width: 90, isSortable: true, cell: ({ run }) => <code title={run.run_id}>{run.run_id.slice(0, 8)}</code> }
   };
 }
 
 /** The columns to show. */
 export function columnsOf(
-  facts: FactsById,
+  gathered: Gathered,
   choice: Choice,
-  runs: number,
   trans: TranslationBundle,
   link: (run: Run) => ReactNode
 ): Column<Line>[] {
   const known = attributes(trans, link);
   const names = groupNames(trans);
-  const first = ATTRIBUTES.filter(name => name !== 'remarks' && showsAttribute(name, choice));
-  const fields = chosen(facts, choice, runs);
+  const first = ATTRIBUTES.filter(name => !LAST.includes(name) && showsAttribute(name, choice));
+  const { facts } = gathered;
+  const fields = chosen(gathered, choice);
   const sparks = new Set(fields.filter(id => facts.get(id)?.kind === 'metrics').slice(0, SPARK_METRICS));
-  const columns: Column<Line>[] = first.map(name => attributeColumn(name, known[name], choice));
+  const titles = attributeTitles(trans);
+  const attribute = (name: AttributeName): Column<Line> => {
+    const id = fieldName('attributes', name);
+    return { ...known[name], id, title: titles[name], width: choice.widths[id] ?? known[name].width };
+  };
+  const columns = first.map(attribute);
   for (const id of fields) {
     const each = facts.get(id);
     if (each !== undefined) {
@@ -105,15 +114,8 @@ export function columnsOf(
       });
     }
   }
-  if (showsAttribute('remarks', choice)) {
-    columns.push(attributeColumn('remarks', known.remarks, choice));
-  }
-  return columns;
-}
-
-function attributeColumn(name: AttributeName, { title, width, isNumber, field, cell }: Attribute, { widths }: Choice): Column<Line> {
-  const id = fieldName('attributes', name);
-  return { id, title, width: widths[id] ?? width, isNumber, isSortable: field !== undefined, cell };
+  const last = LAST.filter(name => showsAttribute(name, choice));
+  return [...columns, ...last.map(attribute)];
 }
 
 function valueCell({ run, children, isExpanded }: Line, facts: Facts, hasSpark: boolean): ReactNode {
@@ -130,8 +132,8 @@ function valueCell({ run, children, isExpanded }: Line, facts: Facts, hasSpark: 
       const points = hasSpark && children.length > 1 ? children.map(child => valuesOf(child).metrics.get(facts.key)?.value) : [];
       return (
         <>
-          {points.length > 1 && <Sparkline values={points.map(metricValue)} />}
-          {metric !== undefined && <Figure value={metricValue(metric.value)} facts={facts} />}
+          {points.length > 1 && <Sparkline values={points.map(toNumber)} />}
+          {metric !== undefined && <Figure value={toNumber(metric.value)} facts={facts} />}
         </>
       );
     }
@@ -146,6 +148,10 @@ function Figure({ value, facts }: { readonly value: number; readonly facts: Fact
 
 function Text({ text }: { readonly text: string }): ReactNode {
   return <span title={text}>{text}</span>;
+}
+
+function Took({ run: { status, start_time, end_time } }: { readonly run: Run }): ReactNode {
+  return status !== 'SCHEDULED' && <Elapsed from={start_time} to={end_time} />;
 }
 
 function State({ run }: { readonly run: Run }): ReactNode {

@@ -1,6 +1,7 @@
 /** The fields of runs by the names that filters have for them: `params.lr`, `metrics.auc`, `attributes.status`. */
 import type { Run } from '../api';
-import { metricValue, type Spread } from '../components/numbers';
+import { toNumber } from '../components/figures';
+import type { Spread } from '../components/numbers';
 
 export type Kind = 'attributes' | 'params' | 'metrics' | 'tags';
 
@@ -19,6 +20,12 @@ export interface Facts extends Spread {
 }
 
 export type FactsById = ReadonlyMap<string, Facts>;
+
+export interface Gathered {
+  readonly facts: FactsById;
+  /** How many runs they are about. A sweep is none of them: it executes nothing itself. */
+  readonly runs: number;
+}
 
 const SYSTEM_METRICS = 'system/';
 const SYSTEM_TAGS = ['mlops.', 'mlflow.'];
@@ -40,7 +47,8 @@ export function isSystems(kind: Kind, key: string): boolean {
 }
 
 /** What the runs have of their parameters, metrics and tags, by the fields' names. */
-export function gathered(runs: readonly Run[]): FactsById {
+function gathered(runs: readonly Run[]): Gathered {
+  let count = 0;
   const found = new Map<string, Facts>();
   const meet = (kind: Kind, key: string, text: string, value: number | null): void => {
     const id = fieldName(kind, key);
@@ -57,37 +65,43 @@ export function gathered(runs: readonly Run[]): FactsById {
     const before = found.get(id);
     found.set(id, before === undefined ? facts : joined(before, facts));
   };
-  for (const { params = [], metrics = [], tags = [] } of runs) {
+  for (const { kind, params = [], metrics = [], tags = [] } of runs) {
+    if (kind === 'sweep') {
+      continue;
+    }
+    count += 1;
     for (const { key, value, text } of params) {
       meet('params', key, text, typeof value === 'number' ? value : null);
     }
     for (const { key, value } of metrics) {
-      meet('metrics', key, String(value), metricValue(value));
+      meet('metrics', key, String(value), toNumber(value));
     }
     for (const { key, value } of tags) {
       meet('tags', key, value, null);
     }
   }
-  return found;
+  return { facts: found, runs: count };
 }
 
-const perPage = new WeakMap<readonly Run[], FactsById>();
+const perPage = new WeakMap<readonly Run[], Gathered>();
 
 /** What the runs of all pages have; a page that was looked at is not looked at again. */
-export function gatheredFrom(pages: readonly (readonly Run[])[]): FactsById {
+export function gatheredFrom(pages: readonly (readonly Run[])[]): Gathered {
   const found = new Map<string, Facts>();
+  let runs = 0;
   for (const page of pages) {
-    let facts = perPage.get(page);
-    if (facts === undefined) {
-      facts = gathered(page);
-      perPage.set(page, facts);
+    let of = perPage.get(page);
+    if (of === undefined) {
+      of = gathered(page);
+      perPage.set(page, of);
     }
-    for (const [id, each] of facts) {
+    runs += of.runs;
+    for (const [id, each] of of.facts) {
       const before = found.get(id);
       found.set(id, before === undefined ? each : joined(before, each));
     }
   }
-  return found;
+  return { facts: found, runs };
 }
 
 function joined(one: Facts, other: Facts): Facts {

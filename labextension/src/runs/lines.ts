@@ -20,6 +20,12 @@ export interface Line {
   readonly isExpanded: boolean | undefined;
 }
 
+interface Lines {
+  readonly lines: readonly Line[];
+  /** All that is known of what belongs to the runs. */
+  readonly children: readonly Run[];
+}
+
 interface Window {
   readonly first: number;
   readonly last: number;
@@ -29,7 +35,7 @@ interface Window {
  * The lines of `runs`. With `isFolded`, `runs` are those without a parent, and what belongs to those in the window (by
  * their places) is asked for.
  */
-export function useLines(runs: readonly Run[], isFolded: boolean, expanded: ReadonlySet<string>, window: Window): Line[] {
+export function useLines(runs: readonly Run[], isFolded: boolean, expanded: ReadonlySet<string>, window: Window): Lines {
   const { v1 } = useApi();
   const chunks: string[][] = [];
   if (isFolded) {
@@ -66,7 +72,7 @@ export function useLines(runs: readonly Run[], isFolded: boolean, expanded: Read
     for (const [parent, children] of grouped(opened)) {
       byParent.set(parent, children);
     }
-    return linesOf(runs, isFolded ? byParent : null, expanded);
+    return { lines: linesOf(runs, isFolded ? byParent : null, expanded), children: families };
   }, [runs, isFolded, expanded, families, opened]);
 }
 

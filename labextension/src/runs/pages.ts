@@ -88,12 +88,18 @@ export function useRuns(query: RunsQuery): FoundRuns {
     client.setQueryData<Pages>(key, data => data && { pages: data.pages.slice(0, 1), pageParams: data.pageParams.slice(0, 1) });
     void refetch();
   }, [client, key, refetch]);
-  const pages = useMemo(() => found.data?.pages.map(page => page.items) ?? [], [found.data]);
+  // While a query is refused, what the one before found stays.
+  const [last, setLast] = useState<InfiniteData<Page> | undefined>(undefined);
+  if (found.data !== undefined && found.data !== last) {
+    setLast(found.data);
+  }
+  const shown = found.data ?? (found.error === null ? undefined : last);
+  const pages = useMemo(() => shown?.pages.map(page => page.items) ?? [], [shown]);
   return {
     pages,
     hasMore: hasNextPage,
     isLoading: found.isLoading,
-    isOld: found.isPlaceholderData,
+    isOld: found.isPlaceholderData || found.data === undefined,
     error: found.error,
     news,
     more,

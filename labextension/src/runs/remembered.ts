@@ -1,17 +1,24 @@
 /** What the user chose for an experiment's table, remembered by the browser. */
 import { useCallback, useState } from 'react';
 
+import type { RunsAddress } from '../view';
 import { type Choice, NO_CHOICE } from './choice';
 
-const PREFIX = 'jupyter-mlops:columns:';
+const PREFIX = 'jupyter-mlops:runs:';
 
-export function useChoice(experimentId: string): [Choice, (choice: Choice) => void] {
-  const [choice, setChoice] = useState(() => remembered(experimentId));
+/** What was chosen last, with what the address says. */
+export function useChoice({ experimentId, filter, order }: RunsAddress): [Choice, (change: Partial<Choice>) => void] {
+  const [choice, setChoice] = useState<Choice>(() => {
+    const known = remembered(experimentId);
+    return { ...known, filter: filter ?? known.filter, order: order ?? known.order };
+  });
   const choose = useCallback(
-    (chosen: Choice) => {
-      setChoice(chosen);
-      window.localStorage.setItem(PREFIX + experimentId, JSON.stringify(chosen));
-    },
+    (change: Partial<Choice>) =>
+      setChoice(before => {
+        const after = { ...before, ...change };
+        window.localStorage.setItem(PREFIX + experimentId, JSON.stringify(after));
+        return after;
+      }),
     [experimentId]
   );
   return [choice, choose];
@@ -19,7 +26,8 @@ export function useChoice(experimentId: string): [Choice, (choice: Choice) => vo
 
 function remembered(experimentId: string): Choice {
   try {
-    return { ...NO_CHOICE, ...(JSON.parse(window.localStorage.getItem(PREFIX + experimentId) ?? '{}') as Partial<Choice>) };
+    const kept = window.localStorage.getItem(PREFIX + experimentId);
+    return { ...NO_CHOICE, ...(JSON.parse(kept ?? '{}') as Partial<Choice>) };
   } catch {
     return NO_CHOICE;
   }

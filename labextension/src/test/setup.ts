@@ -15,6 +15,7 @@ class NoResizes implements ResizeObserver {
 }
 
 globalThis.ResizeObserver = NoResizes;
+window.matchMedia = query => Object.assign(new EventTarget(), { matches: false, media: query }) as MediaQueryList;
 globalThis.DragEvent = class extends MouseEvent {} as typeof DragEvent;
 // No preference, and no print.
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition

@@ -6,6 +6,8 @@ const ID = '0123456789abcdef0123456789abcdef';
 const OTHER = 'f'.repeat(32);
 const ADDRESSES: ViewAddress[] = [
   { view: 'runs', experimentId: ID },
+  { view: 'runs', experimentId: ID, filter: "params.kind = 'a&b?' AND metrics.auc > 0", order: 'metrics.auc DESC' },
+  { view: 'runs', experimentId: ID, filter: '' },
   { view: 'run', runId: ID },
   { view: 'compare', runIds: [ID, OTHER] },
   { view: 'registry' },

@@ -3,6 +3,10 @@
 export interface RunsAddress {
   readonly view: 'runs';
   readonly experimentId: string;
+  /** In MLflow's grammar; what was shown last when absent. */
+  readonly filter?: string;
+  /** A clause such as `metrics.auc DESC`; as `filter`. */
+  readonly order?: string;
 }
 export interface RunAddress {
   readonly view: 'run';
@@ -29,7 +33,7 @@ export type ViewKind = ViewAddress['view'];
 export function toPath(address: ViewAddress): string {
   switch (address.view) {
     case 'runs':
-      return `experiments/${address.experimentId}`;
+      return `experiments/${address.experimentId}${queryOf({ filter: address.filter, order: address.order })}`;
     case 'run':
       return `runs/${address.runId}`;
     case 'compare':
@@ -43,14 +47,15 @@ export function toPath(address: ViewAddress): string {
 
 /** The address that a path stands for; null when it stands for none. */
 export function fromPath(path: string): ViewAddress | null {
-  const [place = '', query = ''] = path.split('?', 2);
+  const at = path.indexOf('?');
+  const [place, query] = at === -1 ? [path, ''] : [path.slice(0, at), path.slice(at + 1)];
   const [noun, name, ...more] = place.replace(/^\/|\/$/g, '').split('/').map(decoded);
   if (more.length > 0) {
     return null;
   }
   switch (noun) {
     case 'experiments':
-      return isId(name) ? { view: 'runs', experimentId: name } : null;
+      return isId(name) ? { view: 'runs', experimentId: name, ...given(query, ['filter', 'order']) } : null;
     case 'runs':
       return isId(name) ? { view: 'run', runId: name } : null;
     case 'compare': {
@@ -64,6 +69,17 @@ export function fromPath(path: string): ViewAddress | null {
     default:
       return null;
   }
+}
+
+function queryOf(values: Readonly<Record<string, string | undefined>>): string {
+  const set = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return set.length === 0 ? '' : `?${new URLSearchParams(set).toString()}`;
+}
+
+function given<K extends string>(query: string, names: readonly K[]): Partial<Record<K, string>> {
+  const found = new URLSearchParams(query);
+  const set = names.filter(name => found.has(name)).map(name => [name, found.get(name) ?? '']);
+  return Object.fromEntries(set) as Partial<Record<K, string>>;
 }
 
 function isId(text: string | undefined): text is string {

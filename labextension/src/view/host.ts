@@ -35,8 +35,8 @@ export interface Host {
   readonly link: (address: ViewAddress) => string;
   /** For what only JupyterLab can do; null on the page. */
   readonly commands: Commands | null;
-  /** Open the form that runs the notebook in front; null where nothing can be run. */
-  readonly run: (() => void) | null;
+  /** Where the hub is, with a slash at its end; null without one. */
+  readonly hub: string | null;
   readonly confirm: (question: Question) => Promise<boolean>;
   readonly toast: (message: string, kind: ToastKind, options?: ToastOptions) => void;
 }

@@ -5,3 +5,5 @@ export { type Commands, type Host, type Question, type ToastKind, type ToastOpti
 export { View } from './views';
 export { useRemembered } from './memory';
 export { TitleContext, useTitle } from './title';
+export { copyText } from './clipboard';
+export { useDecisionPage } from './decisions';

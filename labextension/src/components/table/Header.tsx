@@ -45,7 +45,7 @@ export function Header<T>(props: Props<T>): ReactElement {
       >
         <span className={isFirstOfGroup ? 'jp-mlops-table-group' : 'jp-mlops-hidden'}>{column.group}</span>
         <span className="jp-mlops-table-title">
-          {column.title}
+          {column.head ?? column.title}
           {isSorted && <span aria-hidden="true"> {sorting.isDescending ? '▼' : '▲'}</span>}
         </span>
         {props.onResize !== undefined && <Edge column={column} onResize={props.onResize} />}

@@ -25,6 +25,8 @@ export interface TableProps<T> {
   readonly total?: number;
   /** Whether there may be more rows than are counted. */
   readonly isOpenEnded?: boolean;
+  /** What is shown is about to be replaced. */
+  readonly isBusy?: boolean;
   readonly sorting?: Sorting | null;
   readonly onSort?: (column: string) => void;
   readonly onResize?: (column: string, width: number) => void;
@@ -32,6 +34,8 @@ export interface TableProps<T> {
   /** Rows can be selected when this is given. */
   readonly onSelect?: (ids: ReadonlySet<string>) => void;
   readonly onOpen?: (row: T) => void;
+  /** Rows to set apart. */
+  readonly isMarked?: (row: T) => boolean;
   /** 0 for a row that belongs to no other. */
   readonly level?: (row: T) => number;
   /** Whether the rows that belong to it are shown; undefined for a row that has none. */
@@ -53,6 +57,8 @@ export function Table<T>(props: TableProps<T>): ReactElement {
   const total = Math.max(props.total ?? 0, rows.length);
   const boxWidth = onSelect === undefined ? 0 : BOX_WIDTH;
   const pinnedWidth = boxWidth + (columns[0]?.width ?? 0);
+  // Neither this component nor what it hands them to is compiled to remember what they gave.
+  // eslint-disable-next-line react-hooks/incompatible-library
   const lines = useVirtualizer({
     count: total,
     getScrollElement: () => scroller.current,
@@ -180,6 +186,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
       aria-label={label}
       aria-rowcount={props.isOpenEnded === true ? -1 : total + 1}
       aria-colcount={cellCount}
+      aria-busy={props.isBusy}
       aria-multiselectable={onSelect !== undefined}
       aria-activedescendant={isActiveShown && rows.length > 0 ? `${id}-${active.row}-${active.column}` : undefined}
       tabIndex={0}
@@ -215,6 +222,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
               isSelected={onSelect === undefined ? undefined : row !== undefined && selected.has(rowId(row))}
               level={row === undefined ? 0 : (props.level?.(row) ?? 0)}
               isExpanded={row === undefined ? undefined : isExpanded?.(row)}
+              isMarked={row !== undefined && props.isMarked?.(row) === true}
               isTree={isExpanded !== undefined}
               activeColumn={active.row === index ? active.column : -1}
               onPoint={point}

@@ -25,6 +25,7 @@ interface Props<T> {
   readonly isSelected: boolean | undefined;
   readonly level: number;
   readonly isExpanded: boolean | undefined;
+  readonly isMarked: boolean;
   readonly isTree: boolean;
   readonly activeColumn: number;
   readonly onPoint: (place: Place) => void;
@@ -60,6 +61,7 @@ function Row<T>(props: Props<T>): ReactElement {
       aria-level={isTree ? level + 1 : undefined}
       aria-expanded={isExpanded}
       aria-busy={row === undefined}
+      data-marked={props.isMarked || undefined}
       style={{ top }}
       onClick={point}
       onDoubleClick={open}

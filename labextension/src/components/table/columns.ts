@@ -6,6 +6,8 @@ export interface Column<T> {
   /** A word over the first of the neighbours that have the same one. */
   readonly group?: string;
   readonly title: string;
+  /** What stands there in place of the title. */
+  readonly head?: ReactNode;
   /** Pixels. */
   readonly width: number;
   /** Numbers stand at the right. */

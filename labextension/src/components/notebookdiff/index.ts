@@ -1,0 +1,1 @@
+export { NotebookDiff } from './NotebookDiff';

@@ -1,0 +1,185 @@
+/** What stands in the form, and the request that it makes. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { Form, Intent } from '../api';
+import { type Json, type ParameterSchema, read, show } from './values';
+
+export interface Entry {
+  /** As typed; empty: the default. */
+  readonly text: string;
+  /** The text is an axis of a sweep. */
+  readonly isSwept: boolean;
+}
+
+/** The settings of a run, as typed; empty: what the server chooses. */
+export interface Settings {
+  readonly experiment?: string;
+  readonly owner?: string;
+  readonly kernel?: string;
+  readonly execution_timeout?: string;
+  readonly name?: string;
+  readonly notes?: string;
+  /** A JSON object, where the notebook's language hides which parameters there are. */
+  readonly parameters?: string;
+}
+
+/** The settings of a sweep, as typed. */
+export interface Sampling {
+  readonly sample?: string;
+  readonly seed?: string;
+  readonly jobs?: string;
+  readonly metric?: string;
+  readonly goal?: 'minimize';
+}
+
+export interface Draft {
+  readonly parameters: Readonly<Record<string, Entry>>;
+  readonly settings: Settings;
+  readonly sampling: Sampling;
+}
+
+/** Messages by field, as the server names fields: `kernel`, `parameters.lr`. */
+export type Problems = Readonly<Record<string, readonly string[]>>;
+
+export const NO_ENTRY: Entry = { text: '', isSwept: false };
+export const EMPTY: Draft = { parameters: {}, settings: {}, sampling: {} };
+const NOTES_TAG = 'mlflow.note.content';
+
+export type Schemas = Readonly<Record<string, ParameterSchema>>;
+
+/** The parameters of a notebook, in its order. */
+export function schemasOf(form: Form): Schemas {
+  return (form.parameters as { properties?: Schemas }).properties ?? {};
+}
+
+/** Whether the notebook is in a language whose `parameters` cell cannot be read. */
+export function takesOthers(form: Form): boolean {
+  return (form.parameters as { additionalProperties?: boolean }).additionalProperties === true;
+}
+
+export function isSweep(draft: Draft): boolean {
+  return Object.values(draft.parameters).some(entry => entry.isSwept);
+}
+
+/** The request that a draft makes, without what cannot be read, of which `problems` tell. */
+export function intentOf(
+  path: string,
+  schemas: Schemas,
+  { parameters: entries, settings, sampling }: Draft,
+  trans: TranslationBundle
+): { readonly intent: Intent; readonly problems: Problems } {
+  const problems: Record<string, string[]> = {};
+  const parameters: Record<string, Json> = {};
+  const grid: string[] = [];
+  for (const [name, schema] of Object.entries(schemas)) {
+    const { text, isSwept } = entries[name] ?? NO_ENTRY;
+    if (isSwept) {
+      grid.push(`${name}=${text}`);
+    } else if (text !== '') {
+      const found = read(schema, text, trans);
+      if ('problem' in found) {
+        problems[`parameters.${name}`] = [found.problem];
+      } else {
+        parameters[name] = found.value;
+      }
+    }
+  }
+  Object.assign(parameters, others(settings.parameters, problems, trans));
+  const number = (field: string, text = '', type: 'integer' | 'number' = 'integer'): number | undefined => {
+    if (text === '') {
+      return undefined;
+    }
+    const found = read({ type }, text, trans);
+    if ('problem' in found) {
+      problems[field] = [found.problem];
+      return undefined;
+    }
+    return found.value as number;
+  };
+  const intent: Intent = {
+    path,
+    parameters: parameters as Intent['parameters'],
+    ...given('experiment', settings.experiment),
+    ...given('owner', settings.owner),
+    ...given('kernel', settings.kernel),
+    ...given('name', settings.name),
+    ...given('execution_timeout', number('execution_timeout', settings.execution_timeout, 'number')),
+    ...(settings.notes === undefined ? {} : { tags: { [NOTES_TAG]: settings.notes } })
+  };
+  if (grid.length === 0) {
+    return { intent, problems };
+  }
+  const sweep: Intent = {
+    ...intent,
+    grid,
+    ...given('sample', number('sample', sampling.sample)),
+    ...given('jobs', number('jobs', sampling.jobs)),
+    ...given('metric', sampling.metric)
+  };
+  // Without a sample a seed does nothing, and the server says so; its field is not shown then.
+  Object.assign(sweep, sweep.sample === undefined ? {} : given('seed', number('seed', sampling.seed)));
+  Object.assign(sweep, sampling.metric === undefined ? {} : { maximize: sampling.goal !== 'minimize' });
+  return { intent: sweep, problems };
+}
+
+function others(text: string | undefined, problems: Record<string, string[]>, trans: TranslationBundle): object {
+  if (text === undefined) {
+    return {};
+  }
+  const found = read({ type: 'object' }, text, trans);
+  if ('value' in found && typeof found.value === 'object' && found.value !== null && !Array.isArray(found.value)) {
+    return found.value;
+  }
+  problems.parameters = [trans.__('Write a JSON object, such as {"depth": 3}.')];
+  return {};
+}
+
+/** The draft that makes an intent, as far as the notebook still takes it. */
+export function draftOf(intent: Partial<Intent>, schemas: Schemas): Draft {
+  const parameters: Record<string, Entry> = {};
+  for (const [name, value] of Object.entries(intent.parameters ?? {})) {
+    const schema = schemas[name];
+    if (schema !== undefined) {
+      parameters[name] = { text: show(schema, value), isSwept: false };
+    }
+  }
+  for (const axis of intent.grid ?? []) {
+    const at = axis.indexOf('=');
+    parameters[axis.slice(0, at).trim()] = { text: axis.slice(at + 1), isSwept: true };
+  }
+  const text = (value: number | null | undefined): string | undefined => (value == null ? undefined : String(value));
+  return {
+    parameters,
+    settings: {
+      experiment: intent.experiment ?? undefined,
+      owner: intent.owner ?? undefined,
+      kernel: intent.kernel ?? undefined,
+      name: intent.name ?? undefined,
+      execution_timeout: text(intent.execution_timeout),
+      notes: intent.tags?.[NOTES_TAG]
+    },
+    sampling: {
+      sample: text(intent.sample),
+      seed: text(intent.seed),
+      jobs: text(intent.jobs),
+      metric: intent.metric ?? undefined,
+      goal: intent.maximize === false ? 'minimize' : undefined
+    }
+  };
+}
+
+/** The draft without parameters that the notebook no longer has. */
+export function declared(draft: Draft, schemas: Schemas): Draft {
+  const kept = Object.entries(draft.parameters).filter(([name]) => Object.hasOwn(schemas, name));
+  return { ...draft, parameters: Object.fromEntries(kept) };
+}
+
+function given<K extends keyof Intent>(field: K, value: Intent[K] | undefined): Partial<Pick<Intent, K>> {
+  return value === undefined || value === '' ? {} : ({ [field]: value } as Pick<Intent, K>);
+}
+
+/** The draft as it may be kept: without secrets. */
+export function withoutSecrets(draft: Draft, schemas: Schemas): Draft {
+  const kept = Object.entries(draft.parameters).filter(([name]) => schemas[name]?.writeOnly !== true);
+  return { ...draft, parameters: Object.fromEntries(kept) };
+}

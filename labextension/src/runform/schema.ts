@@ -1,0 +1,118 @@
+/** The form in the words of `@rjsf`: which fields there are, and what shows them. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyJSONObject } from '@lumino/coreutils';
+import type { RJSFSchema, UiSchema, ValidatorType } from '@rjsf/utils';
+
+import type { Form } from '../api';
+import type { Choices } from './choices';
+import { type Draft, isSweep, schemasOf, takesOthers } from './draft';
+
+export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: TranslationBundle): RJSFSchema {
+  const properties = Object.entries(schemasOf(form)).map(([name, { description }]): [string, RJSFSchema] => [
+    name,
+    { type: 'string', title: name, description }
+  ]);
+  const settings: Record<string, RJSFSchema> = {
+    ...(takesOthers(form) && {
+      parameters: { type: 'string', title: trans.__('Parameters'), description: trans.__('As a JSON object.') }
+    }),
+    experiment: { type: 'string', title: trans.__('Experiment'), examples: [...choices.experiments] },
+    owner: { type: 'string', title: trans.__('Owner of the experiment'), enum: choices.owners.slice(1) },
+    kernel: { type: 'string', title: trans.__('Kernel'), enum: otherKernels(form, choices) },
+    execution_timeout: {
+      type: 'string',
+      title: trans.__('Time-out of a cell, in seconds'),
+      description: trans.__('A cell that takes longer ends its run.')
+    },
+    name: { type: 'string', title: trans.__('Name') },
+    notes: { type: 'string', title: trans.__('Notes') }
+  };
+  if (choices.owners.length < 2) {
+    delete settings.owner;
+  }
+  return {
+    type: 'object',
+    properties: {
+      ...(properties.length > 0 && {
+        parameters: { type: 'object', title: trans.__('Parameters'), properties: Object.fromEntries(properties) }
+      }),
+      ...(isSweep(draft) && { sampling: samplingOf(draft, trans) }),
+      settings: { type: 'object', title: trans.__('Run'), properties: settings }
+    }
+  };
+}
+
+function samplingOf({ sampling }: Draft, trans: TranslationBundle): RJSFSchema {
+  return {
+    type: 'object',
+    title: trans.__('Sweep'),
+    properties: {
+      sample: {
+        type: 'string',
+        title: trans.__('Sample'),
+        description: trans.__('So many of the combinations, at random.')
+      },
+      ...(sampling.sample !== undefined && {
+        seed: { type: 'string', title: trans.__('Seed'), description: trans.__('The same one draws the same sample.') }
+      }),
+      jobs: { type: 'string', title: trans.__('Runs at a time') },
+      metric: { type: 'string', title: trans.__('Metric to compare by') },
+      ...(sampling.metric !== undefined && {
+        goal: {
+          type: 'string',
+          title: trans.__('The best run has'),
+          enum: ['minimize']
+        }
+      })
+    }
+  };
+}
+
+export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundle): UiSchema<ReadonlyJSONObject> {
+  const schemas = schemasOf(form);
+  const fields = Object.entries(schemas).map(([name, schema]): [string, UiSchema<ReadonlyJSONObject>] => [
+    name,
+    { 'ui:field': 'parameter', 'ui:options': { parameter: schema } }
+  ]);
+  return {
+    parameters: Object.fromEntries(fields),
+    sampling: {
+      sample: { 'ui:placeholder': trans.__('all combinations') },
+      jobs: { 'ui:placeholder': trans.__('as many as the server allows') },
+      goal: { 'ui:placeholder': trans.__('the highest value'), 'ui:enumNames': [trans.__('the lowest value')] }
+    },
+    settings: {
+      parameters: { 'ui:placeholder': '{"depth": 3}' },
+      experiment: { 'ui:placeholder': form.experiment },
+      owner: {
+        'ui:placeholder': ownerLabel(choices.owners[0] ?? '', trans),
+        'ui:enumNames': choices.owners.slice(1).map(owner => ownerLabel(owner, trans))
+      },
+      kernel: {
+        'ui:placeholder': trans.__('%1 (the notebook’s)', choices.kernels[form.kernel] ?? form.kernel),
+        'ui:enumNames': otherKernels(form, choices).map(name => choices.kernels[name] ?? name)
+      },
+      execution_timeout: { 'ui:placeholder': trans.__('none') },
+      name: { 'ui:placeholder': trans.__('chosen at random') },
+      notes: { 'ui:widget': 'textarea', 'ui:options': { rows: 2 } }
+    }
+  };
+}
+
+function otherKernels(form: Form, { kernels }: Choices): string[] {
+  return Object.keys(kernels).filter(name => name !== form.kernel);
+}
+
+function ownerLabel(owner: string, trans: TranslationBundle): string {
+  const [, group] = /^group:(.*)$/.exec(owner) ?? [];
+  return group === undefined ? owner : trans.__('%1 (group)', group);
+}
+
+/** The form knows no rules of its own: what is wrong is told by `extraErrors`, in the server's words. */
+export const NO_RULES: ValidatorType<ReadonlyJSONObject> = {
+  validateFormData: () => ({ errors: [], errorSchema: {} }),
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- validators must still have it
+  toErrorList: () => [],
+  isValid: () => true,
+  rawValidation: () => ({})
+};
