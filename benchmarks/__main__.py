@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service]`` (all by default)."""
+"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service] [mlflow]`` (all by default)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import recording, report, service, store
+from benchmarks import dialect, recording, report, service, store
 from benchmarks.measure import Comparison
 
 SUITES: dict[str, Callable[[bool], Iterator[Comparison]]] = {
     "store": store.compare,
     "recording": recording.compare,
     "service": service.compare,
+    "mlflow": dialect.compare,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 

@@ -15,6 +15,8 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-definitions': ['error', 'interface'],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       eqeqeq: ['error', 'always', { null: 'ignore' }],
+      // About React's compiler, which is not used.
+      'react-hooks/incompatible-library': 'off',
       'max-lines': ['error', { max: 400 }]
     }
   },

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 @click.option(
     "--report", is_flag=True, help="Tell all of it, to be read and kept: who asked, who approved, the checks."
 )
+@click.option("--deleted", is_flag=True, help="Of models of that name that were deleted, although there is one now.")
 @json_option
 @click.pass_obj
 def history(
-    connection: Connection, *, name: str, alias: str | None, at: str | None, report: bool, as_json: bool
+    connection: Connection, *, name: str, alias: str | None, at: str | None, report: bool, deleted: bool, as_json: bool
 ) -> None:
-    """Every move of ALIAS (of all aliases without it): when, who, why, and what it replaced."""
+    """Every move of ALIAS (of all aliases without it): when, who, why, and what it replaced.
+
+    Of a model that was deleted, administrators and those to whom it belonged still learn it.
+    """
     moment = None if at is None else _milliseconds(at)
-    found = connection.tracker.promotions.history(name, alias, at=moment)
+    found = connection.tracker.promotions.history(name, alias, at=moment, deleted=deleted)
     if as_json:
         emit_json(found)
     elif not found and at is not None:

@@ -18,6 +18,7 @@ from jupyter_mlops.cli.terminal import emit_json
     help="Where notebook servers reach it. Default: at --service-url, which is right on one machine.",
 )
 @click.option("--hub-base-url", default="/", show_default=True, metavar="PATH", help="JupyterHub.base_url.")
+@click.option("--no-mlflow", is_flag=True, help="Leave MLflow in kernels to track elsewhere.")
 @click.option("--z2jh", is_flag=True, help="As values of the Zero to JupyterHub chart; the service has its own pods.")
 @json_option
 @click.pass_obj
@@ -28,6 +29,7 @@ def hub_config(
     service_url: str | None,
     tracking_url: str | None,
     hub_base_url: str,
+    no_mlflow: bool,
     z2jh: bool,
     as_json: bool,
 ) -> None:
@@ -43,6 +45,7 @@ def hub_config(
         hub_base_url=hub_base_url,
         environment={key: value for key, value in kept.items() if value},
         managed=not z2jh,
+        mlflow=not no_mlflow,
     )
     values = configuration.z2jh_values(settings) if z2jh else settings
     if as_json:

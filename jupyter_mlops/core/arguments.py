@@ -85,8 +85,9 @@ def _check_of(hint: Any) -> Check:
         check = _check_of(others[0]) if len(others) == 1 else _one_of(tuple(others))
         return _optional(check) if len(others) < len(typing.get_args(hint)) else check
     origin = typing.get_origin(hint) or hint
-    if origin is Mapping:
-        return _mapping_of(_check_of(typing.get_args(hint)[1]))
+    if origin in (Mapping, Sequence):
+        item = typing.get_args(hint)[-1]
+        return _mapping_of(_check_of(item)) if origin is Mapping else _sequence_of(item)
     if origin in _PLAIN:
         return _PLAIN[origin]
     if isinstance(origin, type) and issubclass(origin, Enum):
@@ -144,7 +145,7 @@ def _path(value: Any, what: str) -> Path:
     return value
 
 
-def _sequence(value: Any, what: str) -> tuple[str, ...]:
+def _texts(value: Any, what: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         hint = f", such as [{short(value)}]" if isinstance(value, str) else ""
         raise _refused(value, what, f"a list of strings{hint}")
@@ -157,8 +158,20 @@ _PLAIN: dict[Any, Check] = {
     float: _number,
     bool: _truth,
     Path: _path,
-    Sequence: _sequence,
 }
+
+
+def _sequence_of(kind: Any) -> Check:
+    if kind is str:
+        return _texts
+    item = _check_of(kind)
+
+    def check(value: Any, what: str) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise _refused(value, what, "a list")
+        return tuple(item(each, f"{what}[{index}]") for index, each in enumerate(value))
+
+    return check
 
 
 def _mapping_of(item: Check) -> Check:

@@ -438,6 +438,15 @@ class DatasetUse(Record, frozen=True, kw_only=True):
     versions: tuple[tuple[str, int], ...] = ()
 
 
+class DatasetSummary(Record, frozen=True, kw_only=True):
+    """That runs of an experiment used a data set, and for what."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str = ""
+
+
 # --- housekeeping ----------------------------------------------------------------------------------------------------
 
 

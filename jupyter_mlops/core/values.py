@@ -41,6 +41,8 @@ LONGEST_INPUT_CONTEXT = 500
 LONGEST_RUN_SOURCE = 10_000
 LONGEST_HIDDEN_STATE = 100_000
 LONGEST_REASON = 1_000_000
+_LONGEST_NUMERAL = 25
+"""Characters of the longest number that is taken for one."""
 DEEPEST_JSON = 64
 """Levels of lists and dicts inside each other."""
 
@@ -71,6 +73,25 @@ def param(key: str, value: object) -> Param:
     except _NotJson:
         plain = text
     return checked_param(Param(key, plain, text))
+
+
+def param_of_text(key: str, text: str) -> Param:
+    """A parameter of which only MLflow's text is known: typed where the text is just what the value would be written
+    as."""
+    typed: Json = text
+    if len(text) <= _LONGEST_NUMERAL and text[-1:].isalnum() and text.isascii():
+        if text in ("True", "False"):
+            typed = text == "True"
+        else:
+            for kind in (int, float):
+                try:
+                    number = kind(text)
+                except ValueError:
+                    continue
+                if str(number) == text and abs(number) <= LARGEST_INT:
+                    typed = number
+                    break
+    return checked_param(Param(check_key(key, "parameter"), typed, text))
 
 
 def metric(key: str, value: object, *, step: object = 0, timestamp: object = None) -> Metric:

@@ -15,7 +15,7 @@ from traitlets.config.loader import LazyConfigValue
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.hub.scopes import SCOPE_PREFIX, scope_name
-from jupyter_mlops.tracker.location import ARTIFACTS_URL, TRACKING_URL
+from jupyter_mlops.tracker.location import ARTIFACTS_URL, MLFLOW_URI, TRACKING_URL
 
 logger = logging.getLogger("jupyter_mlops.hub")
 
@@ -43,6 +43,7 @@ def hub_config(
     hub_base_url: str = "/",
     environment: Mapping[str, str] | None = None,
     managed: bool = True,
+    mlflow: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """The settings of a hub with the service, by the class and name that ``jupyterhub_config.py`` gives them.
 
@@ -61,8 +62,11 @@ def hub_config(
         Of the service's process: where its database is and its files are.
     managed
         Whether the hub starts the service.
+    mlflow
+        Whether MLflow in kernels tracks to the service, too; with what, the server extension says
+        (:mod:`jupyter_mlops.server.mlflowtoken`).
     """
-    prefix = f"/{hub_base_url.strip('/')}/services/{name}/".replace("//", "/")
+    tracking_url = tracking_url or url.rstrip("/") + _prefix(hub_base_url, name).rstrip("/")
     access = f"access:services!service={name}"
     service: dict[str, Any] = {"name": name, "url": url}
     if managed:
@@ -89,7 +93,7 @@ def hub_config(
         },
         "Spawner": {
             "server_token_scopes": server_scopes,
-            "environment": {TRACKING_URL: tracking_url or url.rstrip("/") + prefix.rstrip("/")},
+            "environment": {TRACKING_URL: tracking_url, **({MLFLOW_URI: tracking_url} if mlflow else {})},
         },
     }
 
@@ -102,6 +106,7 @@ def configure(
     tracking_url: str | None = None,
     db_url: str | None = None,
     artifacts_url: str | None = None,
+    mlflow: bool = True,
 ) -> None:
     """Have a hub run the service: ``from jupyter_mlops.hub import configure; configure(c)`` at the end of
     ``jupyterhub_config.py``.
@@ -112,7 +117,7 @@ def configure(
     ----------
     c
         The configuration of ``jupyterhub_config.py``.
-    name, url, tracking_url
+    name, url, tracking_url, mlflow
         See :func:`hub_config`.
     db_url, artifacts_url
         The service's database and where its files go; when None, an SQLite file and a folder in the Jupyter data
@@ -125,6 +130,7 @@ def configure(
         tracking_url=tracking_url,
         hub_base_url=_hub_base_url(c),
         environment={key: value for key, value in environment.items() if value is not None},
+        mlflow=mlflow,
     )
     hub = wanted["JupyterHub"]
     _add_service(c, hub["services"][0])
@@ -180,6 +186,10 @@ def z2jh_values(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def yaml_text(values: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(values), sort_keys=False, width=100))
+
+
+def _prefix(hub_base_url: str, name: str) -> str:
+    return f"/{hub_base_url.strip('/')}/services/{name}/".replace("//", "/")
 
 
 def _hub_base_url(c: Config) -> str:

@@ -10,9 +10,10 @@ import msgspec
 
 from jupyter_mlops.core.access import default_owner
 from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.logged_model import ModelRole
 from jupyter_mlops.interop.mlflow_experiments import Places
 from jupyter_mlops.interop.mlflow_models import LoggedModels
-from jupyter_mlops.interop.mlflow_records import PARENT_TAG, Point, points_of, run_id_of, wanted_run
+from jupyter_mlops.interop.mlflow_records import PARENT_TAG, Point, model_uses, points_of, run_id_of, wanted_run
 from jupyter_mlops.interop.mlflow_registry import Registry
 from jupyter_mlops.interop.mlflow_runs import RunCopy, is_deleted, is_imported
 from jupyter_mlops.interop.mlflow_source import Source
@@ -72,6 +73,8 @@ class _Import:
         self._source, self._tracker, self._report = transfer.source, transfer.tracker, transfer.report
         self._places = Places(transfer)
         self._runs: dict[str, _Light] = {}
+        self._uses: dict[str, list[tuple[str, ModelRole, int]]] = {}
+        """Which logged models runs took or made, and at which step."""
 
     def run(self) -> None:
         for experiment in self._source.experiments():
@@ -88,6 +91,9 @@ class _Import:
             self._report.problem("runs", f"run {run_id}", "its folder is damaged: MLflow does not read it")
         self._copy_runs()
         logged.copy()
+        for run_id, uses in self._uses.items():
+            with self._transfer.noted("logged models", f"run {run_id}"):
+                logged.use(run_id, self._runs[run_id].experiment_id, uses)
         experiments = {run_id: light.experiment_id for run_id, light in self._runs.items()}
         artifacts = {run_id: light.artifacts for run_id, light in self._runs.items()}
         Registry(self._transfer, self._places, logged, experiments, artifacts).copy()
@@ -164,6 +170,9 @@ class _Import:
             for kind, count in copy.counts().items():
                 self._report.found(kind, count)
             if self._bring(light, copy, what):
+                uses = list(model_uses(run))
+                if uses:
+                    self._uses[light.run_id] = uses
                 revive = partial(self._places.revive, light.experiment_id, wanted.run_id)
                 self._transfer.copy_files(run.info.artifact_uri, wanted.run_id, "", revive)
 

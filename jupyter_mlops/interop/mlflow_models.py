@@ -1,9 +1,8 @@
-"""Logged models of a source: their files go to the runs that logged them, what is known of them to tags of these."""
+"""Logged models of a source, with what runs have to do with them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from functools import partial
 from typing import Any
 
@@ -11,17 +10,17 @@ import msgspec
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue, NotFound
-from jupyter_mlops.core.records import Batch, Json, Run, RunStatus, Tag
-from jupyter_mlops.core.redaction import redact_value
+from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelMetric, ModelRole, ModelUse
+from jupyter_mlops.core.records import Batch, Metric, ModelPoint, Param
+from jupyter_mlops.core.redaction import redact_params, redact_tags
 from jupyter_mlops.interop.mlflow_experiments import Places
-from jupyter_mlops.interop.mlflow_records import IMPORTED_TAG, WantedRun, run_id_of
-from jupyter_mlops.interop.mlflow_runs import RunCopy
+from jupyter_mlops.interop.mlflow_records import bits_of, facts_of, run_id_of
 from jupyter_mlops.interop.transfer import Transfer
 
 Entity = Any
 
-LOGGED_TAG = "mlops.imported.model."
-"""Begins the key of a run's tag that has, as JSON, what the source knows of a logged model; its id follows."""
+_PREFIX = "m-"
+"""Begins MLflow's ids of logged models."""
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -49,94 +48,131 @@ class LoggedModels:
             self._models[model.model_id] = model
             self._report.found("logged models")
 
-    def folder(self, model_id: str) -> Folder:
-        """Where the files of a logged model are here."""
-        if model_id not in self._folders:
-            raise NotFound(f"the logged model {model_id} is not here")
-        return self._folders[model_id]
+    def folder(self, model_id: str) -> Folder | None:
+        """Where the files of a logged model are here; None when it is not."""
+        return self._folders.get(model_id)
 
     def experiment(self, model_id: str) -> str:
         """The experiment of a logged model, in the source."""
         return str(self._models[model_id].experiment_id)
 
     def copy(self) -> None:
-        """Copy all of them."""
-        named: dict[tuple[str, str], list[Entity]] = defaultdict(list)
-        for model in self._models.values():
-            named[_holder(model), model.name].append(model)
-        done = 0
-        for models in named.values():
-            models.sort(key=lambda model: (model.creation_timestamp, model.model_id), reverse=True)
-            for index, model in enumerate(models):
-                # The newest has the name to itself, as in MLflow's `runs:/<id>/<name>`.
-                path = model.name if index == 0 else f"{model.name}-{model.model_id}"
-                with self._transfer.noted("logged models", f"logged model {model.model_id}"):
-                    self._copy(model, path)
-                done += 1
-                self._transfer.told("logged models", done, len(self._models))
+        """Copy all of them, the oldest first, which is the order that they are found in."""
+        ordered = sorted(self._models.values(), key=lambda model: (model.creation_timestamp, model.model_id))
+        for done, model in enumerate(ordered, start=1):
+            with self._transfer.noted("logged models", f"logged model {model.model_id}"):
+                self._copy(model)
+            self._transfer.told("logged models", done, len(ordered))
 
-    def _copy(self, model: Entity, path: str) -> None:
-        values.artifact_path(path)
-        run = self._run(model)
-        revive = partial(self._places.revive, model.experiment_id, run.run_id)
-        self._describe(model, path, run, revive)
-        self._transfer.copy_files(model.artifact_location, run.run_id, path, revive)
-        self._folders[model.model_id] = Folder(run.run_id, path)
-
-    def _run(self, model: Entity) -> Run:
-        """The run here that has the model's files: the one that logged it; where none did, one that stands for it."""
-        run_id = run_id_of(_holder(model))
-        try:
-            return self._tracker.runs.get(run_id)
-        except NotFound:
-            if model.source_run_id in self._runs:
-                raise
-        experiment = self._places.open(model.experiment_id)
-        return stand_in(self._transfer, experiment.experiment_id, _holder(model), model.name)
-
-    def _describe(self, model: Entity, path: str, run: Run, revive: partial[None]) -> None:
-        key = LOGGED_TAG + model.model_id
-        described: dict[str, Json] = {
-            "path": path,
-            "name": model.name,
-            "type": model.model_type or "",
-            "status": str(model.status),
-            "created": model.creation_timestamp,
-            "params": {key: redact_value(key, value) for key, value in sorted(model.params.items())},
-            "tags": {key: redact_value(key, value) for key, value in sorted(model.tags.items())},
+    def use(self, run_id: str, experiment_id: str, uses: Iterable[tuple[str, ModelRole, int]]) -> None:
+        """Note which logged models a run of the source took or made, and at which step."""
+        here = run_id_of(run_id)
+        wanted = {
+            ModelUse(run_id=here, model_id=_id_of(model_id), role=role, step=step)
+            for model_id, role, step in uses
+            if model_id in self._folders
         }
-        text = msgspec.json.encode(described).decode()
-        if len(text) > values.LONGEST_TAG:
-            self._report.remark(f"logged model {model.model_id}", "its parameters and tags are too long to be kept")
-            text = msgspec.json.encode(described | {"params": {}, "tags": {}}).decode()
-        if any(tag.key == key and tag.value == text for tag in run.tags):
+        missing = wanted - set(self._tracker.logged_models.uses([here]))
+        if missing and self._transfer.verify:
+            raise InvalidValue("it uses other logged models here")
+        if missing:
+            self._places.revive(experiment_id, here)
+            self._tracker.logged_models.use(here, sorted(missing, key=lambda use: (use.model_id, use.role)))
+
+    def _copy(self, model: Entity) -> None:
+        here = self._here(model)
+        revive = partial(self._places.revive, model.experiment_id, here.run_id)
+        self._folders[model.model_id] = Folder(here.run_id, here.path)
+        self._transfer.copy_files(model.artifact_location, here.run_id, here.path, revive)
+        params, tags = _params(model), self._tags(model)
+        known = {param.key: param.text for param in here.params}
+        labels = {tag.key: tag.value for tag in here.tags}
+        absent = [param for param in params if known.get(param.key) != param.text]
+        other = {key: value for key, value in tags.items() if labels.get(key) != value}
+        points = self._points(model, here)
+        status = LoggedModelStatus(model.status.value)
+        if not (absent or other or points or status is not here.status):
             return
         if self._transfer.verify:
-            raise InvalidValue(f"the tag {key!r} of run {run.run_id} differs here")
+            raise InvalidValue("its status, parameters, tags or metrics differ here")
         revive()
-        self._tracker.runs.log(run.run_id, Batch(tags=(Tag(key, text),)))
+        models = self._tracker.logged_models
+        if absent:
+            models.log_params(here.model_id, absent)
+        if other:
+            models.set_tags(here.model_id, other)
+        for run_id, batch in points.items():
+            self._tracker.runs.log(run_id, batch)
+        if status is not here.status:
+            models.finish(here.model_id, status)
+
+    def _here(self, model: Entity) -> LoggedModel:
+        """The model here, made when there is none."""
+        model_id = _id_of(model.model_id)
+        try:
+            return self._tracker.logged_models.get(model_id)
+        except NotFound:
+            if self._transfer.verify:
+                raise
+        of_run = run_id_of(model.source_run_id) if model.source_run_id in self._runs else None
+        experiment = self._places.open(model.experiment_id)
+        if of_run is not None:
+            self._places.revive(model.experiment_id, of_run)
+        made = self._tracker.logged_models.create(
+            experiment.experiment_id,
+            name=model.name,
+            run_id=of_run,
+            model_type=model.model_type or "",
+            params=_params(model),
+            tags=self._tags(model),
+            model_id=model_id,
+        )
         self._report.copied("logged models")
+        return made
+
+    def _tags(self, model: Entity) -> dict[str, str]:
+        tags = dict(model.tags) | facts_of(model, self._transfer.source.shown)
+        return {tag.key: tag.value for tag in redact_tags(values.tag(*item) for item in sorted(tags.items()))}
+
+    def _points(self, model: Entity, here: LoggedModel) -> dict[str, Batch]:
+        """The latest points of its metrics that are missing here, by the runs here that measured them."""
+        present = {_known(metric) for metric in here.metrics}
+        found: dict[str, list[ModelPoint]] = {}
+        for each in model.metrics or ():
+            point = ModelPoint(
+                here.model_id,
+                Metric(each.key, float(each.value), int(each.timestamp), int(each.step)),
+                each.dataset_name or "",
+                each.dataset_digest or "",
+            )
+            run_id = run_id_of(each.run_id)
+            if each.run_id in self._runs and _identity(point, run_id) not in present:
+                found.setdefault(run_id, []).append(point)
+        return {run_id: Batch(model_points=tuple(points)) for run_id, points in found.items()}
 
 
-def stand_in(transfer: Transfer, experiment_id: str, holder: str, name: str) -> Run:
-    """A run here, in an experiment here, for what has none in the source; its id is made from ``holder``."""
-    wanted = WantedRun(
-        run_id=run_id_of(holder),
-        name=name,
-        status=RunStatus.FINISHED,
-        start_time=None,
-        end_time=None,
-        parent_run_id=None,
-        source="",
-        batch=Batch(tags=(Tag(IMPORTED_TAG, transfer.source.shown),)),
-        deleted=False,
-        refused=(),
-        adapted=(),
+def _id_of(model_id: str) -> str:
+    return run_id_of(model_id.removeprefix(_PREFIX))
+
+
+def _params(model: Entity) -> tuple[Param, ...]:
+    return redact_params(values.param_of_text(*item) for item in sorted(dict(model.params).items()))
+
+
+_Identity = tuple[str, int, int, int, str, str, str]
+
+
+def _identity(point: ModelPoint, run_id: str) -> _Identity:
+    metric = point.metric
+    bits = bits_of([metric.value])[0]
+    return metric.key, bits, metric.timestamp, metric.step, run_id, point.dataset_name, point.dataset_digest
+
+
+def _known(metric: ModelMetric) -> _Identity:
+    point = ModelPoint(
+        "",
+        Metric(metric.key, metric.value, metric.timestamp, metric.step),
+        metric.dataset_name,
+        metric.dataset_digest,
     )
-    if transfer.verify:
-        raise NotFound("the run that stands for it is not here")
-    return RunCopy(transfer.tracker, wanted, {}).create(experiment_id)
-
-
-def _holder(model: Entity) -> str:
-    return str(model.source_run_id or model.model_id)
+    return _identity(point, metric.run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.batches import check_batch
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.logged_model import ModelRole
 from jupyter_mlops.core.records import Batch, Dataset, Input, Param, RunStatus, Series, Tag
 from jupyter_mlops.core.redaction import redact_batch, redact_tags, redact_text
 
@@ -88,7 +89,7 @@ def wanted_run(run: Entity, imported_from: str, parent_run_id: str | None) -> Wa
     # What is an attribute here is not kept as a tag, too.
     told = {RUN_NAME_TAG: name, SOURCE_TAG: source, PARENT_TAG: tags.get(PARENT_TAG) if parent_run_id else None}
     kept = {key: value for key, value in tags.items() if told.get(key) != value} | {IMPORTED_TAG: imported_from}
-    params = _accepted(run.data.params.items(), lambda item: values.param(*item), _of_params, refused)
+    params = _accepted(run.data.params.items(), lambda item: values.param_of_text(*item), _of_params, refused)
     labels = _accepted(kept.items(), lambda item: Tag(*item), _of_tags, refused)
     inputs = _accepted(_dataset_inputs(run), _input, _of_inputs, refused)
     batch = Batch(params=params, tags=labels, inputs=inputs)
@@ -138,6 +139,14 @@ def experiment_tags(experiment: Entity, imported_from: str) -> tuple[dict[str, s
         refused,
     )
     return {tag.key: tag.value for tag in redact_tags(found)}, refused
+
+
+def model_uses(run: Entity) -> Iterator[tuple[str, ModelRole, int]]:
+    """Which logged models a run took or made, and at which step; none where MLflow is older than these."""
+    for used in getattr(getattr(run, "inputs", None), "model_inputs", None) or ():
+        yield used.model_id, ModelRole.INPUT, 0
+    for made in getattr(getattr(run, "outputs", None), "model_outputs", None) or ():
+        yield made.model_id, ModelRole.OUTPUT, int(made.step or 0)
 
 
 def points_of(history: Iterable[Entity], key: str) -> tuple[list[Point], list[str]]:

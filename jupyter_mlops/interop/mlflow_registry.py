@@ -8,18 +8,18 @@ from typing import Any
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound, PermissionDenied
-from jupyter_mlops.core.records import ModelVersion, RegisteredModel
+from jupyter_mlops.core.records import Batch, ModelVersion, NewRun, RegisteredModel, RunStatus, Tag
 from jupyter_mlops.core.redaction import redact_tags
 from jupyter_mlops.interop.mlflow_experiments import Places
-from jupyter_mlops.interop.mlflow_models import Folder, LoggedModels, stand_in
+from jupyter_mlops.interop.mlflow_models import Folder, LoggedModels
 from jupyter_mlops.interop.mlflow_records import IMPORTED_TAG, facts_of, is_same, run_id_of
 from jupyter_mlops.interop.transfer import Transfer
 
 Entity = Any
 
-_LOGGED = "models:/m-"
 _STAGES = ("Production", "Staging")
 """Whose newest version gets an alias of that name, in lower case: a stage is what aliases replaced."""
+_ARCHIVED, _STAGE_TAG = "Archived", "mlflow.stage"
 _REASON = "imported from"
 """Begins the reason of what moves an alias here, so that the next import knows its own moves from those of people."""
 _WITHOUT_RUNS = "imported models"
@@ -106,6 +106,8 @@ class Registry:
         number, description = int(version.version), version.description or ""
         stage = None if version.current_stage == "None" else version.current_stage
         facts = facts_of(version, self._source.shown, user=version.user_id, stage=stage)
+        if stage == _ARCHIVED:
+            facts[_STAGE_TAG] = _ARCHIVED
         tags = _tags(dict(version.tags) | facts)
         here = self._version(name, number)
         if here is None and self._transfer.verify:
@@ -160,35 +162,42 @@ class Registry:
             self._report.copied("aliases")
 
     def _folder(self, name: str, version: Entity) -> Folder:
-        """The folder here that has the files of a version."""
-        source = str(version.source or "")
-        model_id = getattr(version, "model_id", None) or (
-            source[len("models:/") :] if source.startswith(_LOGGED) else ""
-        )
-        if model_id:
-            folder = self._logged.folder(model_id)
-            self._places.revive(self._logged.experiment(model_id), folder.run_id)
-            return folder
-        run_id = version.run_id or ""
-        number = int(version.version)
-        if run_id in self._runs:
-            revive = partial(self._places.revive, self._runs[run_id], run_id_of(run_id))
-            revive()
-            for root in (f"runs:/{run_id}", _plain(self._artifacts[run_id])):
-                if _plain(source).startswith(f"{root}/"):
-                    return Folder(run_id_of(run_id), _plain(source)[len(root) + 1 :])
-            folder = Folder(run_id_of(run_id), f"registered/{name}/{number}")
-        else:
-            run = stand_in(self._transfer, self._experiment(), f"{name}/{number}", f"{name} {number}")
-            folder = Folder(run.run_id, "model")
-            revive = partial(_nothing)
+        """The folder here that has the files of a version; they are brought where none has."""
+        source, number = str(version.source or ""), int(version.version)
+        model_id = getattr(version, "model_id", None) or source.removeprefix("models:/")
+        logged = self._logged.folder(model_id)
+        if logged is not None:
+            self._places.revive(self._logged.experiment(model_id), logged.run_id)
+            return logged
         location = self._source.version_location(name, number)
-        self._transfer.copy_files(location, folder.run_id, folder.path, revive)
+        run_id = version.run_id or ""
+        if run_id not in self._runs:
+            folder = Folder(self._stand_in(f"{name}/{number}", f"{name} {number}"), "model")
+            self._transfer.copy_files(location, folder.run_id, folder.path, _nothing)
+            return folder
+        here = run_id_of(run_id)
+        revive = partial(self._places.revive, self._runs[run_id], here)
+        revive()
+        for root in (f"runs:/{run_id}", _plain(self._artifacts[run_id])):
+            path = _plain(source).removeprefix(f"{root}/")
+            # A name may mean a later logged model of the run than the one that has this folder.
+            if path != _plain(source) and self._transfer.has_files(location, here, path):
+                return Folder(here, path)
+        folder = Folder(here, f"registered/{name}/{number}")
+        self._transfer.copy_files(location, here, folder.path, revive)
         return folder
 
-    def _experiment(self) -> str:
-        """Where the runs are that stand for those which the source has no more."""
-        return self._tracker.experiments.ensure(_WITHOUT_RUNS, owner=self._transfer.owner).experiment_id
+    def _stand_in(self, holder: str, name: str) -> str:
+        """The id of a run that stands for one which the source has no more; it is made from ``holder``."""
+        experiment = self._tracker.experiments.ensure(_WITHOUT_RUNS, owner=self._transfer.owner)
+        new = NewRun(
+            experiment_id=experiment.experiment_id,
+            run_id=run_id_of(holder),
+            name=name,
+            status=RunStatus.FINISHED,
+            batch=Batch(tags=(Tag(IMPORTED_TAG, self._source.shown),)),
+        )
+        return self._tracker.runs.create(new).run_id
 
     def _model(self, name: str) -> RegisteredModel | None:
         try:

@@ -63,6 +63,13 @@ class Transfer(msgspec.Struct, frozen=True):
                 values.artifact_path(path)
                 self._copy_file(location, file, run_id, path, here.get(path), revive)
 
+    def has_files(self, location: str, run_id: str, folder: str) -> bool:
+        """Whether a folder of a run has just the files below an artifact location of the source, by their sizes."""
+        there = {file.path: file.size for file in self.source.files(location)}
+        start = len(folder) + 1
+        here = {file.path[start:]: file.size for file in self.tracker.artifacts.walk(run_id, folder)}
+        return there.keys() == here.keys() and all(size in (None, here[path]) for path, size in there.items())
+
     def compare_files(self, location: str, here: Mapping[str, Artifact], what: str, kind: str) -> None:
         """Note what files differ from those below an artifact location of the source: by their sizes, or by their bytes
         where everything is compared."""

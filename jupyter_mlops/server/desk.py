@@ -15,6 +15,7 @@ from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.parameters import json_schema
 from jupyter_mlops.core.records import RunStatus
 from jupyter_mlops.core.redaction import masked_url
+from jupyter_mlops.core.reproduction import Reproduction
 from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.server.documents import Documents
@@ -32,11 +33,14 @@ from jupyter_mlops.server.operations import (
     NewSweepJob,
     Nothing,
     Plan,
+    Repeated,
     ServerStatus,
     Since,
     Spool,
 )
 from jupyter_mlops.server.planning import plan_of
+from jupyter_mlops.server.repeating import intent_of
+from jupyter_mlops.server.reproducing import judgement
 from jupyter_mlops.server.store import LazyTracker
 from jupyter_mlops.server.submission import Submitter, experiment_name
 from jupyter_mlops.tracker.location import is_service
@@ -110,6 +114,14 @@ class Desk:
         tracker = await self._tracker.opened()
         return await self._queued(lambda: self._submitter.sweep(tracker, document, asked, by))
 
+    async def reproduce(self, asked: Again, by: str | None, run_id: str) -> JobStatus:
+        tracker = await self._tracker.opened()
+        return await self._queued(lambda: self._submitter.reproduce(tracker, run_id, asked.parameters, by))
+
+    async def reproduction(self, asked: Repeated, by: str | None, run_id: str) -> Reproduction:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: judgement(tracker, run_id, asked.again, asked.tolerance))
+
     async def retry(self, asked: Again, by: str | None, run_id: str) -> JobStatus:
         tracker = await self._tracker.opened()
         return await self._queued(lambda: self._submitter.retry(tracker, run_id, asked.parameters, by))
@@ -150,6 +162,10 @@ class Desk:
         document = await self._documents.read(asked.path)
         return await self._wait(lambda: plan_of(document, asked, self._limit, self._ends_with_server))
 
+    async def intent(self, asked: Nothing, by: str | None, run_id: str) -> Intent:  # noqa: ARG002 - as all
+        tracker = await self._tracker.opened()
+        return await self._wait(lambda: intent_of(tracker, tracker.runs.get(run_id), self._documents.path_of))
+
     async def status(self, asked: Nothing, by: str | None) -> ServerStatus:  # noqa: ARG002 - as all
         tracker = await self._tracker.opened()
         return await self._wait(lambda: self._status(tracker))
@@ -176,6 +192,7 @@ class Desk:
             ended=None if end is None else end.at,
             reason=None if end is None else end.reason,
             ahead=standing.ahead,
+            secrets=job.secrets,
             notice=None if end is not None else ENDS if self._ends_with_server else GOES_ON,
         )
 

@@ -72,6 +72,16 @@ class Documents:
             is_shared=shared is not None,
         )
 
+    def path_of(self, file: str) -> str | None:
+        """The path, as the contents manager knows it, of a file of this machine; None when it shows no such file."""
+        root = getattr(self._serverapp.contents_manager, "root_dir", None)
+        if root is None or not Path(file).is_file():
+            return None
+        try:
+            return Path(file).relative_to(root).as_posix()
+        except ValueError:
+            return None
+
     async def _saved(self, path: str) -> bytes:
         contents = self._serverapp.contents_manager
         try:

@@ -25,6 +25,7 @@ from jupyter_mlops.server.events import EventsForwardHandler
 from jupyter_mlops.server.forward import ForwardHandler, Upstream
 from jupyter_mlops.server.identity import HUB_USER, JupyterIdentity
 from jupyter_mlops.server.keeper import Keeper
+from jupyter_mlops.server.mlflowtoken import hand_over_token
 from jupyter_mlops.server.store import SETTING, LazyTracker
 from jupyter_mlops.server.submission import Submitter
 from jupyter_mlops.service.app import Route, mixed, routes
@@ -73,6 +74,7 @@ class MLOpsExtension(ExtensionApp):
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops")
         self.url = location.absolute(location.default_url())
         self.tracker = LazyTracker(self.url, self.executor)
+        hand_over_token(self.url)
         self.queue = Queue(jobs_folder(), limit=self.concurrent_runs, environment=self._worker_environment)
         self.settings[SETTING] = self.tracker
 

@@ -12,6 +12,7 @@ import msgspec
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.records import Json, Reason, Record, Run, RunStatus
+from jupyter_mlops.core.reproduction import Reproduction
 
 PREFIX = "server/v1/"
 
@@ -77,6 +78,15 @@ class Again(Request, frozen=True):
     """The values of secret parameters, which are not kept."""
 
 
+class Repeated(Request, frozen=True):
+    """A run's repetition."""
+
+    again: str
+    """Its id."""
+    tolerance: float = 0.0
+    """By how much a metric may differ, relative to the recorded value."""
+
+
 class Since(Request, frozen=True):
     start: int = 0
     """The byte to start at; negative: so many bytes before the end."""
@@ -109,6 +119,8 @@ class JobStatus(Record, frozen=True, kw_only=True):
     """Submitted runs that wait before it."""
     notice: str | None = None
     """What to know about it before it has ended."""
+    secrets: tuple[str, ...] = ()
+    """Parameters whose values are not kept: a retry asks for them."""
     run: Run | None = None
     """The record, with its progress; left out of lists, and while it cannot be read."""
 
@@ -206,7 +218,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     path: str
     scope: Scope
     request: type[Request]
-    answer: type[Record]
+    answer: type[Record | Request]
     summary: str
 
     decides: ClassVar[bool] = False
@@ -235,6 +247,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("submit", "POST", "runs", Scope.WRITE, NewRunJob, JobStatus, "Submit a run of a notebook."),
     Endpoint("sweep", "POST", "sweeps", Scope.WRITE, NewSweepJob, JobStatus, "Submit a sweep of a notebook."),
     Endpoint("plan", "POST", "plan", Scope.READ, Intent, Plan, "What would come of a run or sweep; does nothing."),
+    Endpoint("intent", "GET", "runs/{run_id}/intent", Scope.READ, Nothing, Intent, "How a recorded run was begun."),
+    Endpoint(
+        "reproduce",
+        "POST",
+        "runs/{run_id}/reproduction",
+        Scope.WRITE,
+        Again,
+        JobStatus,
+        "Run a recorded run again.",
+    ),
+    Endpoint(
+        "reproduction", "GET", "runs/{run_id}/reproduction", Scope.READ, Repeated, Reproduction, "Whether it agrees."
+    ),
     Endpoint("jobs", "GET", "jobs", Scope.READ, Limit, Jobs, "Submitted runs and sweeps, newest first."),
     Endpoint("job", "GET", "jobs/{run_id}", Scope.READ, Nothing, JobStatus, "One of them, with its live progress."),
     Endpoint("cancel", "POST", "jobs/{run_id}/cancel", Scope.WRITE, Nothing, JobStatus, "Cancel one."),

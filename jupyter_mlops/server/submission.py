@@ -34,6 +34,7 @@ from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.server.documents import Document
 from jupyter_mlops.server.operations import NewRunJob, NewSweepJob
+from jupyter_mlops.server.reproducing import repetition
 from jupyter_mlops.tracker.protocol import Tracker
 
 EXPERIMENT_VARIABLE = "MLOPS_EXPERIMENT"
@@ -145,6 +146,11 @@ class Submitter:
                 return self._queue.submit(folder, job, secrets)
         finally:
             folder.remove()
+
+    def reproduce(self, tracker: Tracker, run_id: str, given: Mapping[str, Json], by: str | None) -> Standing:
+        """Submit a recorded run again, as it was; errors as of :func:`~jupyter_mlops.server.reproducing.repetition`."""
+        task, content = repetition(tracker, run_id, given, tracking_url=self._url, by=by)
+        return self._submit(tracker, task, task.notebook, content)
 
     def retry(self, tracker: Tracker, run_id: str, given: Mapping[str, Json], by: str | None) -> Standing:
         """Submit a job again that has ended: a run as another run of the same notebook and parameters, a sweep to run

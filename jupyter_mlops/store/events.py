@@ -107,5 +107,15 @@ def list_audit(
     )
 
 
+def audit_of(connection: Connection, action: str, target: str) -> list[Json]:
+    """The details of the entries that ``action`` was done to ``target``, newest first."""
+    audit = schema.audit.c
+    query = sa.select(audit.detail_json).where(audit.action == action, audit.target == target)
+    return [
+        None if text is None else msgspec.json.decode(text)
+        for text in connection.execute(query.order_by(audit.number.desc())).scalars()
+    ]
+
+
 def _encoded(detail: Json) -> str | None:
     return None if detail is None else msgspec.json.encode(detail).decode()

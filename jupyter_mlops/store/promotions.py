@@ -82,6 +82,13 @@ def model_of(connection: Connection, request_id: str) -> str | None:
     return connection.execute(sa.select(_promotion.model_id).where(_promotion.id == request_id)).scalar()
 
 
+def about(connection: Connection, request_id: str) -> tuple[str, str] | None:
+    """The id and the name of the model that a request is about, be it deleted since."""
+    query = sa.select(_promotion.model_id, _promotion.model).where(_promotion.id == request_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def models_of(connection: Connection, ids: Sequence[str]) -> dict[str, Model]:
     """The models that requests are about, by the ids of the requests; without those that are deleted."""
     query = (

@@ -309,6 +309,15 @@ def alias_target(connection: Connection, model_id: str, alias: str) -> tuple[str
     return None if row is None else (row[0], row[1])
 
 
+def deleted_called(connection: Connection, name: str) -> list[str]:
+    """The ids of models that are deleted, and had aliases when they were called ``name``; oldest first."""
+    query = sa.select(_move.model_id, sa.func.min(_move.id)).where(
+        _move.model == name, _move.model_id.not_in(sa.select(_model.id))
+    )
+    rows = connection.execute(query.group_by(_move.model_id).order_by(sa.func.min(_move.id)))
+    return [row[0] for row in rows]
+
+
 def aliases_of(connection: Connection, model_ids: Iterable[str]) -> dict[tuple[str, str], int]:
     """The numbers of the versions that aliases point at, by the model's id and the alias."""
     query = (

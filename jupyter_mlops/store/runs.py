@@ -14,6 +14,7 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     Comment,
     Dataset,
+    DatasetSummary,
     DatasetUse,
     Input,
     Json,
@@ -95,6 +96,8 @@ _FACTS = (
     .join(schema.experiment, _experiment.id == _run.experiment_id)
     .where(_run.id == sa.bindparam("run_id"))
 )
+
+_MOST_DATASETS = 1000
 
 _STATUS = {status.value: status for status in RunStatus}
 _KIND = {kind.value: kind for kind in RunKind}
@@ -309,6 +312,24 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
         for row in connection.execute(without_run, models)
     ]
     return tuple(uses)
+
+
+def experiment_datasets(
+    connection: Connection, experiment_ids: Sequence[str], reach: Reach | None
+) -> tuple[DatasetSummary, ...]:
+    """The data sets that the active runs of those of the experiments used that are within ``reach``."""
+    query = (
+        sa.select(_run.experiment_id, _dataset.name, _dataset.digest, _input.context)
+        .select_from(schema.run)
+        .join(schema.run_input, _input.run_id == _run.id)
+        .join(schema.dataset, _dataset.id == _input.dataset_id)
+        .where(among(_run.experiment_id, "experiment_ids", experiment_ids), _run.lifecycle == Lifecycle.ACTIVE.value)
+        .distinct()
+        .order_by(_run.experiment_id, _dataset.name, _dataset.digest, _input.context)
+        .limit(_MOST_DATASETS)
+    )
+    rows = connection.execute(within(query, _run.experiment_id, reach))
+    return tuple(DatasetSummary(experiment_id=row[0], name=row[1], digest=row[2], context=row[3]) for row in rows)
 
 
 def _mark(

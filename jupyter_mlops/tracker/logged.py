@@ -23,10 +23,12 @@ class LoggedModels(Protocol):
         model_type: str = "",
         params: Sequence[Param] = (),
         tags: Mapping[str, str] | None = None,
+        model_id: str | None = None,
     ) -> LoggedModel:
         """Begin a model, which is ``PENDING``: its files go to ``path`` of ``run_id``, a folder that was not there.
         Without a run, one is made for it. ``name``, without ``/`` and ``:``, is made up when absent. ``origin`` says
-        what it comes from, where that is no run here."""
+        what it comes from, where that is no run here. Creating the same ``model_id`` again, of the same run, gives the
+        model as it is."""
 
     def get(self, model_id: str) -> LoggedModel: ...
 

@@ -268,7 +268,7 @@ def _declared() -> Iterator[Operation]:
         ("report", "POST", "checks/{job_id}/report", admin),
         ("self_report", "POST", "promotions/{request_id}/checks", write),
     )
-    yield from of("datasets", ("uses", "GET", "datasets/uses", read))
+    yield from of("datasets", ("uses", "GET", "datasets/uses", read), ("search", "POST", "search/datasets", read))
     yield from of(
         "webhooks",
         ("create", "POST", "webhooks", write),

@@ -78,9 +78,14 @@ class Promotions(Protocol):
         """What an alias is now, and what the caller may do about it: ask for ``version`` (for any, when None), roll it
         back, override it."""
 
-    def history(self, model: str, alias: str | None = None, *, at: int | None = None) -> tuple[AliasPeriod, ...]:
+    def history(
+        self, model: str, alias: str | None = None, *, at: int | None = None, deleted: bool = False
+    ) -> tuple[AliasPeriod, ...]:
         """What the aliases of a model, or one, pointed at, oldest first: with who asked, who approved, and on what
-        evidence. With ``at`` (milliseconds since the epoch), only what held then."""
+        evidence. With ``at`` (milliseconds since the epoch), only what held then.
+
+        Where there is no model of that name any more, and with ``deleted`` in any case, it is the history of those that
+        were deleted: for administrators, and for those to whom they belonged."""
 
     def approve(self, request_id: str, *, reason: str = "", round: int | None = None) -> Promotion:
         """Approve; when the policy is met, the alias moves with it. ``round`` is that of the request which was looked

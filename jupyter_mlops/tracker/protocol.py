@@ -42,6 +42,7 @@ from jupyter_mlops.core.records import (
     Batch,
     Collected,
     Comment,
+    DatasetSummary,
     DatasetUse,
     Experiment,
     MetricPoint,
@@ -410,6 +411,10 @@ class Models(Protocol):
 
 
 class Datasets(Protocol):
+    def search(self, experiment_ids: Sequence[str]) -> tuple[DatasetSummary, ...]:
+        """Which data sets the active runs of the experiments used, by name; those of at most 1000 rows. What is not
+        visible has none."""
+
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
         """Which visible runs, and visible versions registered from them, used a data set of this digest. A version
         whose run is deleted, gone or not visible has an entry of its own, by what the run had used when it was

@@ -72,6 +72,7 @@ class Door:
         points = tuple(Metric("m", float(step), step, step) for step in range(5))
         tracker.runs.log(self.run, Batch(metrics=points, tags=(Tag("a", "b"),)))
         tracker.artifacts.put(self.run, "f.txt", io.BytesIO(b"hello"))
+        self.logged = tracker.logged_models.create(self.experiment, name="m", run_id=self.run).model_id
         tracker.artifacts.put(self.run, "m/MLmodel", io.BytesIO(b"flavors: {sklearn: {}}"))
         tracker.models.register("model", self.run, "m")
         tracker.models.set_alias("model", "prod", 1)
@@ -124,6 +125,8 @@ class Door:
             "change": RunChange,
             "text": lambda: self.run,
             "width": lambda: 5,
+            "first": lambda: None,
+            "last": lambda: None,
             "stream": lambda: "s",
             "path": lambda: "f.txt",
             "source": lambda: io.BytesIO(b"x"),
@@ -155,6 +158,7 @@ class Door:
             "state": lambda: None,
             "requester": lambda: None,
             "at": lambda: None,
+            "deleted": lambda: False,
             "round": lambda: None,
             "to": lambda: None,
             "policy": Policy,
@@ -167,6 +171,14 @@ class Door:
             "events": lambda: ("alias.moved",),
             "template": lambda: "json",
             "webhook_id": lambda: self.hook,
+            "origin": str,
+            "model_type": str,
+            "params": tuple,
+            "model_id": lambda: self.logged,
+            "status": lambda: "READY",
+            "uses": tuple,
+            "run_ids": lambda: [self.run],
+            "logged_model_id": lambda: None,
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:
@@ -190,6 +202,11 @@ class Door:
             ("models", "restrict"): {"name": lambda: "model"},
             ("models", "delete_alias"): {"name": lambda: "model", "alias": lambda: "none"},
             ("models", "delete_version"): {"name": lambda: "model", "version": lambda: 99},
+            ("models", "refer"): {"name": lambda: "model", "source": lambda: "s3://bucket/model"},
+            ("logged_models", "create"): {"run_id": lambda: None, "model_id": lambda: None},
+            ("logged_models", "delete"): {
+                "model_id": lambda: self.tracker.logged_models.create(self.experiment).model_id
+            },
             ("models", "register"): {"name": lambda: "model", "path": lambda: "m"},
             ("models", "consume"): {"name": lambda: "model", "reference": lambda: "@prod"},
             ("promotions", "withdraw"): {"request_id": self.new_request},

@@ -23,6 +23,7 @@ from jupyter_mlops.core.errors import (
     PermissionDenied,
 )
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.records import (
     Batch,
@@ -122,13 +123,15 @@ class Thing(msgspec.Struct, frozen=True):
     job_id: str
     """A check of that request."""
     webhook: str
+    logged_model: str
 
     @classmethod
     def unknown(cls) -> Thing:
         """One that does not exist."""
-        ids = [new_id() for _ in range(11)]
+        ids = [new_id() for _ in range(12)]
         names = [f"n{id}" for id in ids]
-        return cls(ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7], ids[8], ids[9], ids[10])
+        named = (ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7])
+        return cls(*named, *ids[8:])
 
 
 MLMODEL = b"flavors: {python_function: {}}"
@@ -143,6 +146,7 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     run = add_run(admin, experiment, thing.run, thing.digest)
     member.runs.log(run.run_id, Batch(tags=(Tag("a", "b"),)), StreamPosition(thing.stream, 7))
     admin.runs.comment(run.run_id, "hm")
+    logged = admin.logged_models.create(experiment.experiment_id, name="model", run_id=run.run_id, tags={"a": "b"})
     admin.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(MLMODEL))
     child = admin.runs.create(NewRun(experiment_id=experiment.experiment_id, parent_run_id=run.run_id))
     admin.models.register(thing.model, run.run_id, "model", tags={"a": "b"})
@@ -159,6 +163,7 @@ def make(admin: Tracker, member: Tracker) -> Thing:
         run_id=run.run_id,
         child_id=child.run_id,
         webhook=hook.webhook_id,
+        logged_model=logged.model_id,
     )
 
 
@@ -384,6 +389,25 @@ CASES: dict[str, Case] = {
     ),
     "webhooks.delete": model(DECIDES, lambda t, it, _: t.webhooks.delete(it.webhook)),
     "webhooks.deliveries": model(OWNS, lambda t, it, _: t.webhooks.deliveries(it.webhook)),
+    "models.refer": model(OWNS, lambda t, it, _: t.models.refer(it.model, "s3://bucket/model")),
+    "logged_models.create": case(WRITES, lambda t, it, _: t.logged_models.create(it.experiment_id)),
+    "logged_models.get": case(SEES, lambda t, it, _: t.logged_models.get(it.logged_model)),
+    "logged_models.search": listing(
+        lambda t, it: it.logged_model in {each.model_id for each in t.logged_models.search().items}
+    ),
+    "logged_models.finish": case(WRITES, lambda t, it, _: t.logged_models.finish(it.logged_model, "READY")),
+    "logged_models.log_params": case(WRITES, lambda t, it, _: t.logged_models.log_params(it.logged_model, [])),
+    "logged_models.set_tags": case(WRITES, lambda t, it, _: t.logged_models.set_tags(it.logged_model, {"c": "d"})),
+    "logged_models.delete_tag": case(WRITES, lambda t, it, _: t.logged_models.delete_tag(it.logged_model, "a")),
+    "logged_models.delete": case(WRITES, lambda t, it, _: t.logged_models.delete(it.logged_model)),
+    "logged_models.use": case(
+        WRITES,
+        lambda t, it, _: t.logged_models.use(
+            it.run_id, [ModelUse(run_id=it.run_id, model_id=it.logged_model, role=ModelRole.INPUT)]
+        ),
+    ),
+    "logged_models.uses": listing(lambda t, it: bool(t.logged_models.uses([it.run_id]))),
+    "datasets.search": listing(lambda t, it: bool(t.datasets.search([it.experiment_id]))),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
     "compare_notebooks": case(SEES, lambda t, it, _: t.compare_notebooks(it.run_id, it.child_id), allowed=InvalidValue),

@@ -483,6 +483,36 @@ def test_what_was_production_has_an_answer(team: Team) -> None:
     assert team.ada.promotions.history("churn")[-1].promotion is None
 
 
+def test_the_history_of_a_deleted_model_is_kept_for_those_whose_it_was(team: Team) -> None:
+    team.unchecked()
+    team.version()
+    request = team.promoted(1)
+    team.admin.promotions.override("churn", "production", version=None, reason="retired")
+    team.admin.models.delete("churn")
+    told = team.admin.promotions.history("churn", "production")
+    assert [period.move.version for period in told] == [1, None]
+    assert told[0].promotion is not None
+    assert (told[0].promotion.request_id, [each.user for each in told[0].promotion.reviews]) == (
+        *(request.request_id, ["bo"]),
+    )
+    assert team.ada.promotions.history("churn", "production") == told
+    assert team.ada.promotions.history("churn", at=told[0].move.at) == told[:1]
+    assert team.ada.promotions.get(request.request_id) == told[0].promotion
+    # To others it is as if it had never been.
+    eve = team.open(Principal("eve", frozenset({"blue"})))
+    for name in ("churn", "never"):
+        with pytest.raises(NotFound, match=f"registered model '{name}' does not exist"):
+            eve.promotions.history(name)
+    with pytest.raises(NotFound):
+        eve.promotions.get(request.request_id)
+    # The name may be another's now.
+    team.version()
+    assert team.ada.promotions.history("churn") == ()
+    assert team.ada.promotions.history("churn", deleted=True) == told
+    with pytest.raises(NotFound):
+        team.ada.promotions.history("never", deleted=True)
+
+
 def notebook(code: str, outputs: Sequence[str] = ()) -> bytes:
     cell = {"cell_type": "code", "source": [code], "outputs": outputs, "execution_count": 1, "metadata": {}}
     return json.dumps({"cells": [cell], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}).encode()

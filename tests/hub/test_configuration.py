@@ -40,7 +40,8 @@ def test_the_printed_block_is_what_the_shortcut_does() -> None:
     assert c == configured(db_url="postgresql://u:it's@db/m", artifacts_url="s3://b")
     (service,) = c.JupyterHub.services
     assert service["environment"]["MLOPS_TRACKING_URL"] == "postgresql://u:it's@db/m"
-    assert c.Spawner.environment == {"MLOPS_TRACKING_URL": "http://127.0.0.1:10380/services/mlops"}
+    url = "http://127.0.0.1:10380/services/mlops"
+    assert c.Spawner.environment == {"MLOPS_TRACKING_URL": url, "MLFLOW_TRACKING_URI": url}
     assert json.loads(printed("hub-config", "--json"))["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
 
 
@@ -69,7 +70,12 @@ def test_the_same_as_values_of_the_chart() -> None:
     # It runs in pods of its own: the hub starts nothing, and makes the token itself.
     assert "command" not in service
     assert "environment" not in service
-    assert values["singleuser"]["extraEnv"] == {"MLOPS_TRACKING_URL": service["url"] + "/services/mlops"}
+    url = service["url"] + "/services/mlops"
+    assert values["singleuser"]["extraEnv"] == {"MLOPS_TRACKING_URL": url, "MLFLOW_TRACKING_URI": url}
+    assert json.loads(printed("hub-config", "--no-mlflow", "--json"))["Spawner"]["environment"].keys() == {
+        "MLOPS_TRACKING_URL"
+    }
+    assert set(configured(mlflow=False).Spawner.environment) == {"MLOPS_TRACKING_URL"}
 
 
 def test_a_hub_below_a_path() -> None:
@@ -90,7 +96,7 @@ def test_nothing_the_administrator_set_is_touched(caplog: pytest.LogCaptureFixtu
     c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", ACCESS]}, {"name": "other", "scopes": []}]
     c.JupyterHub.custom_scopes = {WRITE: {"description": "mine"}}
     c.Spawner.server_token_scopes = ["inherit"]
-    c.Spawner.environment = {"MLOPS_TRACKING_URL": "http://mine", "A": "1"}
+    c.Spawner.environment = {"MLOPS_TRACKING_URL": "http://mine", "MLFLOW_TRACKING_URI": "http://other", "A": "1"}
     before = copy.deepcopy(c)
     with caplog.at_level(logging.WARNING, "jupyter_mlops"):
         configured(c)
@@ -126,7 +132,7 @@ def test_what_is_missing_is_added_beside_the_administrators() -> None:
     assert {"custom:x", WRITE} < set(c.JupyterHub.custom_scopes.get_value({}))
     # The environment of a spawner's own class hides that of all spawners.
     for section, own in (("Spawner", "A"), ("DockerSpawner", "B")):
-        assert set(c[section].environment) == {own, "MLOPS_TRACKING_URL"}
+        assert set(c[section].environment) == {own, "MLOPS_TRACKING_URL", "MLFLOW_TRACKING_URI"}
 
 
 def test_extra_scopes_of_users_are_not_hidden_by_a_role() -> None:

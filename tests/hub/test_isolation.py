@@ -50,6 +50,7 @@ class Things(NamedTuple):
     webhook_id: str
     request_id: str
     job_id: str
+    logged_model_id: str
     model: str = MODEL
 
 
@@ -82,6 +83,9 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     )
     ann.runs.comment(run.run_id, SECRET)
     ann.runs.create(NewRun(experiment_id=experiment.experiment_id, name=f"{SECRET} child", parent_run_id=run.run_id))
+    logged = ann.logged_models.create(
+        experiment.experiment_id, name=f"{SECRET}-model", run_id=run.run_id, tags={"about": SECRET}
+    )
     ann.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: xyzzy}}"))
     upload_id = new_id()
     ann.artifacts.put_part(run.run_id, upload_id, f"{SECRET}.bin", 0, io.BytesIO(b"begun"))
@@ -93,7 +97,7 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     trackers[LEAD].models.restrict(MODEL, True)
     hook = trackers[LEAD].webhooks.create(f"https://receiver.example/{SECRET}", model=MODEL)
     made = (experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id, request.request_id)
-    return Things(*made, request.checks[0].job_id)
+    return Things(*made, request.checks[0].job_id, logged.model_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -117,6 +121,12 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "change": RunChange(name="taken over"),
         "key": "about" if operation.noun != "runs" else f"{SECRET}_auc",
         "limit": 100,
+        "model_id": things.logged_model_id,
+        "params": [],
+        "status": "FAILED",
+        "uses": [],
+        "source": "s3://bucket/model",
+        "experiment_ids": [things.experiment_id],
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
         "claim": "0" * 32,
@@ -184,6 +194,7 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.models.consumers(MODEL),
                 ann.models.card(MODEL, 1),
                 ann.webhooks.list("group:red"),
+                ann.logged_models.get(things.logged_model_id),
                 ann.promotions.get(things.request_id),
                 ann.policies.history(model=MODEL),
                 ann.webhooks.deliveries(things.webhook_id),

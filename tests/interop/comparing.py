@@ -40,7 +40,7 @@ def require_equal(client: MlflowClient, tracker: Tracker, folder: Path) -> None:
     }
     here = {run.run_id: run for run in tracker.runs.search(view=View.ALL).items}
     alone = {run_id for run_id in here if run_id not in runs}
-    assert {here[run_id].name for run_id in alone} <= {"alone"}, "only what stands for missing runs is new"
+    assert {here[run_id].name for run_id in alone} == {"alone", "churn 5"}, "only what stands for missing runs is new"
     for experiment in experiments:
         found = experiment_here(tracker, experiment.name)
         tags = {tag.key: tag.value for tag in found.tags}
@@ -50,7 +50,32 @@ def require_equal(client: MlflowClient, tracker: Tracker, folder: Path) -> None:
         assert inside == {run_id for run_id in here if here[run_id].experiment_id == found.experiment_id} - alone
     for run_id, run in runs.items():
         require_equal_run(client, run, tracker, here[run_id], set(runs), folder)
+    require_equal_logged_models(client, runs, tracker)
     require_equal_models(client, tracker, folder)
+
+
+def require_equal_logged_models(client: MlflowClient, runs: dict[str, Any], tracker: Tracker) -> None:
+    experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
+    models = {model.model_id: model for model in client.search_logged_models(experiments)}
+    here = {f"m-{model.model_id}": model for model in tracker.logged_models.search().items}
+    assert set(here) == set(models)
+    for model_id, model in models.items():
+        found = here[model_id]
+        assert (found.name, found.model_type, found.status.value) == (model.name, model.model_type or "", model.status)
+        assert found.own_run == (not model.source_run_id)
+        if model.source_run_id:
+            assert found.run_id == model.source_run_id
+        assert {param.key: param.text for param in found.params} == model.params
+        assert {tag.key: tag.value for tag in found.tags}.items() >= model.tags.items()
+        assert {(m.key, m.value, m.step, m.run_id, m.dataset_name, m.dataset_digest) for m in found.metrics} == {
+            (m.key, m.value, m.step, m.run_id, m.dataset_name or "", m.dataset_digest or "")
+            for m in model.metrics or ()
+        }
+    for run_id, run in runs.items():
+        wanted = {(used.model_id, "input", 0) for used in run.inputs.model_inputs}
+        wanted |= {(made.model_id, "output", made.step) for made in run.outputs.model_outputs}
+        uses = tracker.logged_models.uses([run_id])
+        assert {(f"m-{use.model_id}", use.role.value, use.step) for use in uses} >= wanted
 
 
 def require_equal_run(
@@ -139,8 +164,8 @@ def require_equal_files(client: MlflowClient, run: Any, tracker: Tracker, here: 
     wanted = digests(place)
     found = {file.path: file.digest for file in tracker.artifacts.walk(here.run_id)}
     assert wanted.items() <= found.items()
-    models = {model.name for model in client.search_logged_models([run.info.experiment_id])}
-    assert all(path in wanted or path.partition("/")[0].partition("-m-")[0] in models for path in found)
+    models = {model.path for model in tracker.logged_models.search([here.experiment_id]).items}
+    assert all(path in wanted or path.partition("/")[0] in models for path in found)
 
 
 def require_equal_models(client: MlflowClient, tracker: Tracker, folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import mlflow
 import mlflow.sklearn
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
 
 from tests.hub.realhub import free_ports
 from tests.waiting import until
@@ -153,6 +153,12 @@ class History:
         self.logged = [self._logged(self.main, self.vision, "clf") for _ in range(2)] + [
             self._logged(None, self.tuning, "alone")
         ]
+        client.log_outputs(
+            self.main, [LoggedModelOutput(model_id, step) for step, model_id in enumerate(self.logged[:2])]
+        )
+        client.log_inputs(self.running, models=[LoggedModelInput(self.logged[0])])
+        for step, dataset in ((3, {}), (4, {"dataset_name": "wine", "dataset_digest": "a1b2"})):
+            client.log_metric(self.main, "auc", 0.5, START + step, step, model_id=self.logged[0], **dataset)
         client.create_registered_model("churn", {"stage": "🎉"}, "what it is for")
         client.create_registered_model("empty model")
         location = client.get_run(self.main).info.artifact_uri
@@ -161,6 +167,8 @@ class History:
             (f"runs:/{self.main}/model", self.main, None),
             (f"models:/{self.logged[0]}", self.main, self.logged[0]),
             (f"models:/{self.logged[2]}", None, self.logged[2]),
+            # A folder that is of no run.
+            (self.model.as_uri(), None, None) if not self._is_server else (f"runs:/{self.main}/model", None, None),
         ]
         for number, (source, run_id, model_id) in enumerate(sources, start=1):
             client.create_model_version(

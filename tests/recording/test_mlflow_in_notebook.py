@@ -136,6 +136,45 @@ def test_without_an_experiment_all_is_in_that_of_the_notebook(store: Tracker, tm
     assert "best: 2.0" in executed(store, run)
 
 
+MODEL = """
+import mlflow
+import mlflow.sklearn
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+X, y = load_iris(return_X_y=True)
+mlflow.sklearn.autolog(log_datasets=False)
+LogisticRegression(max_iter=200).fit(X, y)
+LogisticRegression(max_iter=100).fit(X, y)
+mlflow.sklearn.autolog(disable=True)
+with mlflow.start_run(run_name="by hand") as run:
+    fitted = LogisticRegression(max_iter=50).fit(X, y)
+    logged = mlflow.sklearn.log_model(fitted, name="forest", pip_requirements=["scikit-learn"])
+    registered = mlflow.register_model(logged.model_uri, "iris")
+mlflow.MlflowClient().set_registered_model_alias("iris", "champion", registered.version)
+for uri in (logged.model_uri, f"runs:/{run.info.run_id}/forest", "models:/iris@champion"):
+    assert (mlflow.pyfunc.load_model(uri).predict(X) == fitted.predict(X)).all(), uri
+"""
+
+
+def test_autologged_and_logged_models(store: Tracker, tmp_path: Path) -> None:
+    run = run_notebook(store, tmp_path, MODEL)
+    assert run.reason is None, run.reason
+    assert {param.key: param.text for param in run.params}["max_iter"] == "200"
+    assert "training_score" in {metric.key for metric in run.metrics}
+    second, by_hand = store.runs.children(run.run_id)
+    assert {param.key: param.text for param in second.params}["max_iter"] == "100"
+    assert [child.status for child in (second, by_hand)] == [RunStatus.FINISHED] * 2
+    models = {model.run_id: model for model in store.logged_models.search().items}
+    assert {run_id: model.name for run_id, model in models.items()} == {
+        run.run_id: "model",
+        second.run_id: "model",
+        by_hand.run_id: "forest",
+    }
+    version = store.models.resolve("iris", "@champion")
+    assert (version.run_id, version.logged_model_id) == (by_hand.run_id, models[by_hand.run_id].model_id)
+    assert len(store.runs.search().items) == 3
+
+
 def test_papermills_own_command(home: Path, tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "paper.ipynb", CODE)
     command = [sys.executable, "-m", "papermill", "--engine", "mlops", str(source), str(tmp_path / "out.ipynb")]

@@ -108,3 +108,18 @@ def test_a_browser_follows_what_happens(server: JupyterServer, tracker: RemoteTr
     listening.close()
     with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
         server.listen("mlops/api/v1/events", token="wrong")
+
+
+def test_mlflows_client_tracks_to_the_servers_user(
+    server: JupyterServer, tracker: RemoteTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
+    client = MlflowClient(f"{server.url}/mlops")
+    run = client.create_run(client.create_experiment("through mlflow"), run_name="mine")
+    client.log_metric(run.info.run_id, "loss", 0.25, step=2)
+    client.log_text(run.info.run_id, "hello", "notes.txt")
+    found = tracker.runs.get(run.info.run_id)
+    assert (found.name, found.metrics[0].value, found.metrics[0].step) == ("mine", 0.25, 2)
+    assert b"".join(tracker.artifacts.open(run.info.run_id, "notes.txt")) == b"hello"

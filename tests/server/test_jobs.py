@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.server.operations import ENDPOINTS
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.notebook_files import printed, write_notebook
 from tests.server.jupyter import TOKEN, JupyterServer
@@ -83,6 +85,30 @@ def test_a_failed_run_tells_the_cell_and_can_be_done_again(server: JupyterServer
     assert ended(server, again["run_id"])["status"] == "FINISHED"
     tags = {tag.key: tag.value for tag in tracker.runs.get(again["run_id"]).tags}
     assert tags["mlops.rerun.of"] == first["run_id"]
+
+
+def test_a_recorded_run_is_reproduced(server: JupyterServer, tracker: RemoteTracker) -> None:
+    path = write_notebook(server.work / "again.ipynb", LOGS, parameters="depth: int = 3")
+    first = ended(server, submit(server, "again.ipynb", parameters={"depth": 4}, experiment="again")["run_id"])
+    # What was recorded counts, not what has become of the file.
+    path.unlink()
+    place = f"mlops/server/v1/runs/{first['run_id']}/reproduction"
+    answer = server.ask("POST", place, {})
+    assert answer.status == 200, answer.content
+    again = answer.json["run_id"]
+    assert ended(server, again)["status"] == "FINISHED"
+    run = tracker.runs.get(again)
+    assert {param.key: param.value for param in run.params} == {"depth": 4}
+    assert {tag.key: tag.value for tag in run.tags}["mlops.rerun.of"] == first["run_id"]
+    judged = server.ask("GET", f"{place}?again={again}&tolerance=0.5").json
+    assert judged["agreement"] == "equal"
+    assert judged["metrics"] == [{"key": "auc", "recorded": 0.4, "again": 0.4, "agreement": "equal"}]
+    refused = server.ask("GET", f"{place}?again={first['run_id']}")
+    assert refused.status == 400, refused.content
+    write_notebook(server.work / "broken.ipynb", "1 / 0")
+    other = ended(server, submit(server, "broken.ipynb")["run_id"])
+    refused = server.ask("POST", f"mlops/server/v1/runs/{other['run_id']}/reproduction", {})
+    assert (refused.status, "only what finished" in refused.json["message"]) == (400, True)
 
 
 def test_a_sweep_runs_its_points_and_goes_on_where_it_failed(server: JupyterServer, tracker: RemoteTracker) -> None:
@@ -200,6 +226,32 @@ def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
     assert not [run for run in tracker.runs.search(limit=1000).items if "plan.ipynb" in (run.source or "")]
 
 
+def test_how_a_run_was_begun_fills_a_form(server: JupyterServer, tracker: RemoteTracker) -> None:
+    (server.work / "deep").mkdir(exist_ok=True)
+    path = write_notebook(server.work / "deep" / "again.ipynb", "pass", parameters="depth: int = 3\napi_key = ''")
+
+    def begun(run_id: str, status: int = 200) -> Any:
+        answer = server.ask("GET", f"mlops/server/v1/runs/{run_id}/intent")
+        assert answer.status == status, answer.content
+        return answer.json
+
+    how = {"experiment": "begun", "owner": "group:growth", "tags": {"mlflow.note.content": "a note"}}
+    run = submit(server, "deep/again.ipynb", parameters={"depth": 7, "api_key": "correct-horse"}, **how)
+    assert run["secrets"] == ["api_key"]
+    assert ended(server, run["run_id"])["status"] == "FINISHED"
+    assert begun(run["run_id"]) == {"path": "deep/again.ipynb", "parameters": {"depth": 7}, "kernel": "python3", **how}
+    swept = {"grid": ["depth=1:9"], "sample": 2, "seed": 5, "metric": "auc", "maximize": False, "execution_timeout": 60}
+    sweep = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **swept, **how}).json
+    assert ended(server, sweep["run_id"])["status"] == "FINISHED"
+    assert begun(sweep["run_id"]) == {"path": "deep/again.ipynb", **swept, **how}
+    assert "again.ipynb" in begun(tracker.runs.children(sweep["run_id"])[0].run_id)["path"]
+    path.unlink()
+    assert "is not among the files" in begun(run["run_id"], status=404)["message"]
+    session = tracker.runs.create(NewRun(experiment_id=run["run"]["experiment_id"]))
+    assert "is no run of a notebook" in begun(session.run_id, status=400)["message"]
+    begun("0" * 32, status=404)
+
+
 def test_a_run_goes_to_the_experiment_of_whom_is_said(server: JupyterServer, tracker: RemoteTracker) -> None:
     write_notebook(server.work / "owned.ipynb", "pass")
     run_id = submit(server, "owned.ipynb", experiment="owned", owner="group:growth")["run_id"]
@@ -271,7 +323,7 @@ def test_ids_that_name_no_job_are_not_found(server: JupyterServer) -> None:
 def test_each_endpoint_is_described_and_refuses_strangers(server: JupyterServer) -> None:
     description = server.ask("GET", "mlops/server/v1/openapi.json").json
     asked = [(path, method) for path, methods in description["paths"].items() for method in methods]
-    assert len(asked) == 10
+    assert len(asked) == len(ENDPOINTS)
     for path, method in asked:
         url = f"mlops/server/v1{path.replace('{run_id}', '0' * 32)}"
         assert server.ask(method.upper(), url, token=None).status in (401, 403), path

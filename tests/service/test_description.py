@@ -67,6 +67,7 @@ def known(described: Described) -> Mapping[str, str]:
         )
         run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=batch))
         tracker.runs.comment(run.run_id, "good")
+        logged = tracker.logged_models.create(experiment.experiment_id, name="model", run_id=run.run_id)
         tracker.artifacts.put(
             run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: mlflow.sklearn}}")
         )
@@ -84,6 +85,7 @@ def known(described: Described) -> Mapping[str, str]:
             "request_id": request.request_id,
             "job_id": request.checks[0].job_id,
             "webhook_id": hook.webhook_id,
+            "model_id": logged.model_id,
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,33 @@ def test_a_clock_that_is_set_back_revives_nothing(house: House) -> None:
         house.bo.promotions.approve(request.request_id)
     assert house.ada.promotions.get(other.request_id).expires == other.created + 2 * DAY_MS
     assert house.ada.models.get("churn").aliases == ()
+
+
+@pytest.mark.parametrize("how", ["get", "search", "evidence", "approve", "comment"])
+def test_what_was_seen_as_expired_stays_so_when_the_clock_is_set_back(house: House, how: str) -> None:
+    house.boss.policies.set(Policy(checks=(), lifetime_days=2), owner="group:red")
+    request = house.ada.promotions.request("churn", 1).request_id
+    house.now += 2 * DAY_MS
+    promotions = house.bo.promotions
+    seen = {
+        "get": lambda: promotions.get(request).state,
+        "search": lambda: promotions.search().items[0].state,
+        "evidence": lambda: promotions.evidence(request).promotion.state,
+        "approve": lambda: _refused(lambda: promotions.approve(request)),
+        "comment": lambda: promotions.comment(request, "too late?").state,
+    }
+    assert seen[how]() is PromotionState.EXPIRED
+    house.now -= 2 * DAY_MS
+    assert promotions.get(request).state is PromotionState.EXPIRED
+    with pytest.raises(Conflict, match="is expired"):
+        promotions.approve(request)
+    assert house.ada.models.get("churn").aliases == ()
+
+
+def _refused(call: Callable[[], object]) -> PromotionState:
+    with pytest.raises(Conflict, match="is expired"):
+        call()
+    return PromotionState.EXPIRED
 
 
 def test_a_service_writes_down_what_has_expired(house: House) -> None:

@@ -85,6 +85,19 @@ class RunFiles:
         for each in [inside] if inside else [file.path for file in self._artifacts.list(self._run_id)]:
             self._artifacts.delete(self._run_id, each)
 
+    def require_writable(self, path: str) -> None:
+        """Raise unless a file may be stored under ``path``."""
+        self._artifacts.receive(self._run_id, self._inside(path)).discard()
+
+    def receive_part(self, upload_id: str, name: str) -> Receiving[Any]:
+        return self._artifacts.receive_part(self._run_id, upload_id, name, 0)
+
+    def join(self, upload_id: str, path: str, parts: Sequence[tuple[str, str]]) -> None:
+        self._artifacts.join(self._run_id, upload_id, self._inside(path), parts)
+
+    def abandon(self, upload_id: str) -> None:
+        self._artifacts.abandon(self._run_id, upload_id)
+
     def _inside(self, path: str) -> str:
         return "/".join(part for part in (self._folder, path) if part)
 

@@ -86,6 +86,13 @@ class DialectHandler(ApiHandler):
     def told(self, error: MLOpsError) -> bytes:
         return msgspec.json.encode({"error_code": error.error_code, "message": error.message})
 
+    def require_json(self) -> None:
+        """Raise ``InvalidValue`` for a body that says it is anything else: nothing that a form of another site can
+        send."""
+        given = self.request.headers.get("Content-Type", wire.JSON if not self.request.body else "")
+        if given.partition(";")[0].strip().lower() != wire.JSON:
+            raise InvalidValue(f"Bad Request. Content-Type must be {wire.JSON}, not {given[:100]!r}.")
+
     def answer(self, content: bytes) -> None:
         self.set_header("Content-Type", wire.JSON)
         self.finish(content)
@@ -161,15 +168,9 @@ class RouteHandler(DialectHandler):
             return messages.read_query(self._query() | {name: [part] for name, part in parts.items()}, route.message)
         if not body and self.request.query_arguments:
             return messages.read_query(self._query() | {name: [part] for name, part in parts.items()}, route.message)
-        self._require_json()
+        self.require_json()
         return messages.read(body, route.message, parts)
 
     def _query(self) -> dict[str, list[str]]:
         given = self.request.query_arguments
         return {name: [self.decode_argument(value, name) for value in values] for name, values in given.items()}
-
-    def _require_json(self) -> None:
-        given = self.request.headers.get("Content-Type", wire.JSON if not self.request.body else "")
-        # Nothing that a form of another site can send.
-        if given.partition(";")[0].strip().lower() != wire.JSON:
-            raise InvalidValue(f"Bad Request. Content-Type must be {wire.JSON}, not {given[:100]!r}.")

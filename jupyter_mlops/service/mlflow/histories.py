@@ -44,7 +44,7 @@ class History(Answer, frozen=True, kw_only=True):
 def get_history(tracker: EmbeddedTracker, asked: GetHistory) -> History:
     key, run_id = asked.metric_key, asked.run
     if asked.max_results is None:
-        return History(metrics=tuple(_answers(key, _points(tracker, run_id, key))))
+        return History(metrics=tuple(_answers(key, _points(tracker, run_id, key, asked.page_token or None))))
     if asked.max_results <= 0:
         raise invalid(asked.max_results, "max_results", "It must be a positive integer.")
     limit = min(asked.max_results, LARGEST_PAGE)
@@ -98,25 +98,24 @@ def get_interval(tracker: EmbeddedTracker, asked: GetInterval) -> History:
     found: list[MetricAnswer] = []
     for run_id in sorted(inside):
         ordered = sorted(inside[run_id], key=lambda point: (point.step, point.timestamp))
-        kept = wanted | ({ordered[0].step, ordered[-1].step} if ordered else set())
-        chosen = [point for point in ordered if point.step in kept]
+        chosen = [point for point in ordered if point.step in wanted]
         found += _answers(asked.metric_key, chosen[: MOST_BULK // len(run_ids)], run_id)
     return History(metrics=tuple(found))
 
 
 def _steps(histories: Iterable[Sequence[MetricPoint]], most: int) -> set[int]:
-    """At most ``most`` of the steps that there are, evenly spread, with the first and the last."""
-    steps = sorted({point.step for points in histories for point in points})
+    """About ``most`` of the steps that there are, evenly spread, with the first and the last of each history."""
+    each = [{point.step for point in points} for points in histories if points]
+    steps = sorted(set().union(*each))
     if len(steps) <= most:
         return set(steps)
-    spread = {steps[round(i * (len(steps) - 1) / max(1, most - 1))] for i in range(most)}
-    return spread | {steps[-1]}
+    ends = {end for found in each for end in (min(found), max(found))}
+    return {*steps[:: len(steps) // most], *ends}
 
 
-def _points(tracker: EmbeddedTracker, run_id: str, key: str) -> list[MetricPoint]:
-    """All points of a history."""
+def _points(tracker: EmbeddedTracker, run_id: str, key: str, token: str | None = None) -> list[MetricPoint]:
+    """All points of a history, from the place of ``token`` on."""
     found: list[MetricPoint] = []
-    token = None
     with named_run(run_id):
         while True:
             page = tracker.runs.history(run_id, key, limit=LARGEST_PAGE, page_token=token)

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from jupyter_mlops.core import values
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelMetric, ModelRole, ModelUse
 from jupyter_mlops.core.records import DEFAULT_PAGE
 from jupyter_mlops.service.mlflow.messages import Answer, Message, invalid, limited, missing, named, number
-from jupyter_mlops.service.mlflow.runs import MetricAnswer, OfRun, found, param_of
+from jupyter_mlops.service.mlflow.runs import MetricAnswer, OfRun
 from jupyter_mlops.service.mlflow.words import (
     LOGGED,
     MODEL_PREFIX,
@@ -140,13 +142,19 @@ class LogOutputs(OfRun, frozen=True, kw_only=True):
 
 
 def create(tracker: EmbeddedTracker, asked: Create) -> Found:
-    source = asked.source_run_id
+    run_id, origin = asked.source_run_id or None, ""
+    if run_id is not None:
+        try:
+            run_id = tracker.runs.get(run_id).run_id
+        except NotFound:
+            run_id, origin = None, asked.source_run_id
     made = tracker.logged_models.create(
         experiment_of(tracker, asked.experiment_id),
         name=asked.name or None,
-        run_id=found(tracker, source).run_id if source else None,
+        run_id=run_id,
+        origin=origin,
         model_type=asked.model_type,
-        params=[param_of(pair.key, pair.value) for pair in asked.params],
+        params=[values.param_of_text(pair.key, pair.value) for pair in asked.params],
         tags=tags_of(asked.tags),
     )
     return Found(model=answer(made))
@@ -187,7 +195,7 @@ def finalize(tracker: EmbeddedTracker, asked: Finalize) -> Found:
 
 
 def log_params(tracker: EmbeddedTracker, asked: LogParams) -> None:
-    params = [param_of(pair.key, pair.value) for pair in asked.params]
+    params = [values.param_of_text(pair.key, pair.value) for pair in asked.params]
     tracker.logged_models.log_params(id_of(asked.model_id), params)
 
 

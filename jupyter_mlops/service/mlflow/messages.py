@@ -153,12 +153,15 @@ def refusal(error: Exception, given: object) -> MLOpsError:
 
 def _read_again(body: bytes, kind: type[M], error: Exception) -> M:
     """What was not as it should be: perhaps encoded twice, as old clients do; else the error."""
-    given = msgspec.json.decode(body)
-    if isinstance(given, str):
-        try:
+    try:
+        given = msgspec.json.decode(body)
+        if isinstance(given, str):
             given = msgspec.json.decode(given)
-        except msgspec.DecodeError as malformed:
-            raise InvalidValue(f"the body cannot be read: {malformed}") from malformed
+    except msgspec.DecodeError as malformed:
+        # A number that no number can hold says where it is.
+        place = _PLACE.fullmatch(str(error))
+        what = f"Invalid value for parameter '{place[2].lstrip('.')}' supplied" if place and place[2] else "the body"
+        raise InvalidValue(f"{what}: it cannot be read: {malformed}") from malformed
     if not isinstance(given, dict):
         raise InvalidValue("the body cannot be read: it is no JSON object") from error
     # A field that is null is one that is not there.
@@ -184,7 +187,7 @@ def _checked(message: M) -> M:
 
 def _at(given: object, path: str) -> object:
     """What stands at a place such as ``metrics[0].value``."""
-    for field, index in _STEP.findall(path):
+    for field, index in _STEP.findall(f".{path}"):
         try:
             given = given[field if field else int(index)]  # type: ignore[index]
         except (TypeError, KeyError, IndexError):

@@ -10,7 +10,7 @@ from typing import Any
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import EndpointNotFound, NotSupported
 from jupyter_mlops.service.handlers import ApiHandler
-from jupyter_mlops.service.mlflow import artifacts, messages, within
+from jupyter_mlops.service.mlflow import artifacts, messages, multipart, within
 from jupyter_mlops.service.mlflow.handler import DialectHandler, Route, RouteHandler
 from jupyter_mlops.service.mlflow.table import PROXIED, ROUTES
 
@@ -79,6 +79,12 @@ def mounted() -> list[Mounted]:
         ]
     found += [
         (rf"{API}mlflow-artifacts/artifacts/(?P<path>.*)", artifacts.ArtifactHandler, {}),
+        (rf"{API}mlflow-artifacts/mpu/(?P<action>create|complete|abort)/(?P<path>.*)", multipart.MultipartHandler, {}),
+        (
+            rf"{API}mlflow-artifacts/mpu/part/(?P<upload_id>[^/]+)/(?P<number>[0-9]{{1,5}})/(?P<path>.*)",
+            multipart.PartHandler,
+            {},
+        ),
         (
             rf"{API}mlflow/logged-models/(?P<model_id>[^/]+)/artifacts/files",
             artifacts.NamedArtifactHandler,

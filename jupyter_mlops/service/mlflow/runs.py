@@ -16,7 +16,6 @@ from jupyter_mlops.core.records import (
     Input,
     MetricSummary,
     NewRun,
-    Param,
     Run,
     RunChange,
 )
@@ -41,15 +40,12 @@ PARENT = "mlflow.parentRunId"
 CONTEXT = "mlflow.data.context"
 _UNKNOWN = "unknown"
 
-_NUMERAL = 25
-"""Characters of the longest number that is taken for one."""
-
 
 class MetricAnswer(Answer, frozen=True, kw_only=True):
     key: str
     value: float | str
     timestamp: int
-    step: int = 0
+    step: int
     dataset_name: str | None = None
     dataset_digest: str | None = None
     model_id: str | None = None
@@ -213,12 +209,14 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     limited(asked.max_results, "max_results", LARGEST_PAGE)
     view = view_of(asked.run_view_type, "run_view_type")
     token = asked.page_token or None
+    # MLflow's own order, which also decides ties.
+    order = (*asked.order_by, "attributes.start_time DESC", "attributes.run_id ASC")
     inside = [experiment_of(tracker, each) for each in asked.experiment_ids]
     page = None
     if inside:
         try:
             page = tracker.runs.search(
-                inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
+                inside, asked.filter, order, view=view, limit=asked.max_results, page_token=token
             )
         except NotFound:
             # Experiments that are not there have no runs.
@@ -226,9 +224,7 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     if page is None:
         if not inside:
             return Listed()
-        page = tracker.runs.search(
-            inside, asked.filter, asked.order_by, view=view, limit=asked.max_results, page_token=token
-        )
+        page = tracker.runs.search(inside, asked.filter, order, view=view, limit=asked.max_results, page_token=token)
     return Listed(runs=answers(tracker, page.items), next_page_token=page.next_page_token)
 
 
@@ -272,24 +268,6 @@ def writing(asked: OfRun) -> Iterator[None]:
     """Say of a run that is not there, or cannot be written to, what MLflow says."""
     with named_run(asked.run), active_run(asked.run):
         yield
-
-
-def param_of(key: str, text: str) -> Param:
-    """The parameter of MLflow's text: typed where the text is just what the value would be written as."""
-    typed: object = text
-    if len(text) <= _NUMERAL and text[-1:].isalnum() and text.isascii():
-        if text in ("True", "False"):
-            typed = text == "True"
-        else:
-            for kind in (int, float):
-                try:
-                    number = kind(text)
-                except ValueError:
-                    continue
-                if str(number) == text and abs(number) <= values.LARGEST_INT:
-                    typed = number
-                    break
-    return values.checked_param(Param(values.check_key(key, "parameter"), typed, text))
 
 
 def answers(tracker: EmbeddedTracker, runs: Sequence[Run]) -> tuple[RunAnswer, ...]:

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.service.mlflow import artifacts, experiments, histories, logged, registry, runs, versions, writes
+from jupyter_mlops.service.mlflow import (
+    artifacts,
+    datasets,
+    experiments,
+    histories,
+    logged,
+    registry,
+    runs,
+    versions,
+    writes,
+)
 from jupyter_mlops.service.mlflow.handler import Route, Writing
 
 _READ, _WRITE = Scope.READ, Scope.WRITE
@@ -32,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "experiments/restore", _WRITE, experiments.ById, experiments.restore),
     Route("POST", "experiments/set-experiment-tag", _WRITE, experiments.SetTag, experiments.set_tag),
     Route("POST", "experiments/delete-experiment-tag", _WRITE, experiments.DeleteTag, experiments.delete_tag),
+    Route("POST", "experiments/search-datasets", _READ, datasets.Search, datasets.search),
     Writing("POST", "runs/create", _WRITE, runs.Create, runs.create, answer=runs.created, waits=runs.needs_default),
     Writing("POST", "runs/update", _WRITE, runs.Update, runs.update, runs.writing, answer=runs.updated),
     Writing("POST", "runs/log-metric", _WRITE, writes.LogMetric, writes.log_metric, runs.writing),

@@ -33,10 +33,10 @@ class VersionAnswer(Answer, frozen=True, kw_only=True):
     last_updated_timestamp: int
     user_id: str
     current_stage: str
-    description: str = ""
+    description: str
     source: str
     run_id: str = ""
-    status: str = "READY"
+    status: str
     tags: tuple[Pair, ...] = ()
     aliases: tuple[str, ...] = ()
     model_id: str | None = None
@@ -154,8 +154,8 @@ def delete(tracker: EmbeddedTracker, asked: OfVersion) -> None:
 
 def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
     limited(asked.max_results, "max_results", _MOST)
-    # MLflow's own order, which also decides ties.
-    order = (*asked.order_by, "last_updated_timestamp DESC", "name ASC", "version_number DESC")
+    # MLflow's own order; and what decides ties.
+    order = (*(asked.order_by or ("last_updated_timestamp DESC",)), "name ASC", "version_number DESC")
     page = tracker.models.versions(
         without_prompts(asked.filter, Entity.VERSION),
         order,
@@ -215,6 +215,7 @@ def answer(version: ModelVersion) -> VersionAnswer:
         description=version.description,
         source=f"models:/{model_id}" if of_logged else version.source,
         run_id=version.run_id or "",
+        status="READY",
         tags=tuple(Pair(tag.key, tag.value) for tag in version.tags if tag.key != stages.STAGE_TAG),
         aliases=version.aliases,
         model_id=model_id,
@@ -233,14 +234,20 @@ def _require_source(source: str) -> None:
     """Refuse what is a file of whoever reads it, or could be taken for another."""
     parts = urlsplit(source)
     if parts.scheme in ("", "file"):
-        raise _invalid_source(source, "A local path is of one machine: log the model, and register that.")
+        raise _invalid_source(
+            source,
+            "To use a local path as a model version source, it would have to be one of this service: log the model",
+        )
     decoded = source
     for _ in range(_MOST_STEPS):
         decoded, before = unquote(decoded), decoded
         if decoded == before:
             break
-    if ".." in re.split(r"[/\\?#]", decoded) or "." in re.split(r"[/\\]", decoded):
-        raise _invalid_source(source, "It must not contain '.' or '..'.")
+    if "\0" in decoded or ".." in re.split(r"[/\\?#]", decoded) or "." in re.split(r"[/\\]", decoded):
+        raise _invalid_source(
+            source,
+            "If supplying a source as an http, https, ftp, object store or mlflow-artifacts URI, write no '..' in it",
+        )
 
 
 def _invalid_source(source: str, why: str) -> InvalidValue:

@@ -11,7 +11,7 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, ModelPoint, RunChange, Tag
 from jupyter_mlops.service.mlflow.logged import ModelSent, id_of, note_inputs
 from jupyter_mlops.service.mlflow.messages import Message
-from jupyter_mlops.service.mlflow.runs import CONTEXT, RUN_NAME, OfRun, param_of
+from jupyter_mlops.service.mlflow.runs import CONTEXT, RUN_NAME, OfRun
 from jupyter_mlops.service.mlflow.words import KeyValue
 from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
@@ -76,7 +76,7 @@ def log_metric(tracker: EmbeddedTracker, asked: LogMetric) -> Sequence[RunCall]:
 
 
 def log_param(tracker: EmbeddedTracker, asked: LogParam) -> Sequence[RunCall]:
-    return (tracker.run_calls.log(asked.run, Batch(params=(param_of(asked.key, asked.value),))),)
+    return (tracker.run_calls.log(asked.run, Batch(params=(values.param_of_text(asked.key, asked.value),))),)
 
 
 def set_tag(tracker: EmbeddedTracker, asked: LogParam) -> Sequence[RunCall]:
@@ -90,7 +90,7 @@ def log_batch(tracker: EmbeddedTracker, asked: LogBatch) -> Sequence[RunCall]:
     _require_few(len(asked.metrics) + len(asked.params) + len(asked.tags), "metrics, params, and tags", MOST_ENTITIES)
     batch = Batch(
         metrics=tuple(Metric(point.key, point.value, point.timestamp, point.step) for point in asked.metrics),
-        params=tuple(param_of(pair.key, pair.value) for pair in asked.params),
+        params=tuple(values.param_of_text(pair.key, pair.value) for pair in asked.params),
         model_points=_model_points(asked.metrics),
     )
     return _with_tags(tracker, asked.run, batch, asked.tags)

@@ -54,6 +54,9 @@ def move(
     )
     number = registry.move_alias(connection, model.id, after[0] if after else None, done)
     registry.update(connection, model.id, context.clock())
+    for target in (after, before):
+        if target is not None:
+            registry.update_version(connection, target[0], context.clock())
     announce(context, connection, "model.changed", model)
     detail: dict[str, Json] = {"alias": alias, "version": done.version, "replaced": done.replaced, "reason": reason}
     announce(context, connection, "alias.moved", model, detail, done.user)

@@ -154,6 +154,33 @@ class EmbeddedArtifacts:
                 staging.drop(connection, holder)
         return tuple(there[path] for path in sorted(there))
 
+    def join(self, run_id: str, upload_id: str, path: str, parts: Sequence[tuple[str, str]]) -> Artifact:
+        """Store the files of an upload, one after the other, as one file of the run; ``parts`` gives their names, each
+        whole in one part, with the SHA-256 (hex) of each. The upload is over then. For a service that is sent parts
+        before it can know where in the file they begin."""
+        artifact_path(path)
+        holder = self._holder(run_id, upload_id)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
+            staged = staging.parts(connection, holder)
+        content: list[File] = []
+        for name, digest in parts:
+            found = staged.get(name, [])
+            if len(found) != 1:
+                raise Conflict(f"the upload has no part {name!r}: send it, or begin another upload")
+            _require_digest(name, found[0].blob, digest)
+            content.append(found[0])
+        once = self._context.store.alone(holder, f"the end of upload {upload_id}")
+        with once, self._context.blobs.upload() as upload:
+            whole = upload.add_pieces(self._joined(content, run_id))
+            with upload.transaction() as connection:
+                artifacts.lock_run(connection, run_id)
+                staging.hold(connection, holder, self._context.clock())
+                blobs = upload.keep(connection)
+                (stored,) = self._write(connection, run_id, {path: blobs[whole.digest]})
+                staging.drop(connection, holder)
+        return stored
+
     def abandon(self, run_id: str, upload_id: str) -> None:
         holder = self._holder(run_id, upload_id)
         with self._context.write() as connection:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.records import DatasetUse
+from jupyter_mlops.core.records import DatasetSummary, DatasetUse
 from jupyter_mlops.store import runs
 from jupyter_mlops.tracker.embedded._context import Context
 
@@ -14,6 +16,10 @@ class EmbeddedDatasets:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def search(self, experiment_ids: Sequence[str]) -> tuple[DatasetSummary, ...]:
+        with self._context.read() as connection:
+            return runs.experiment_datasets(connection, experiment_ids, self._context.reach)
 
     def uses(self, digest: str) -> tuple[DatasetUse, ...]:
         with self._context.read() as connection:

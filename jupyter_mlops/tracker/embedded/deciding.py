@@ -122,6 +122,11 @@ def tell(
     aliases.audit(context, connection, kind, model.name, known | sealed)
 
 
+def is_over(context: Context, connection: Connection, request: Promotion) -> bool:
+    """Whether an open request has lived too long."""
+    return request.state is PromotionState.OPEN and request.expires <= latest_time(context, connection)
+
+
 def expire(context: Context, connection: Connection, model: Model) -> int:
     """Close the requests for a model whose time is over; the model is locked. Gives how many."""
     now = latest_time(context, connection)

@@ -11,7 +11,7 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.batches import check_batch
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.filters import Entity, parse_filter, parse_order_by
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelRole, ModelUse
@@ -45,7 +45,10 @@ class EmbeddedLoggedModels:
         model_type: str = "",
         params: Sequence[Param] = (),
         tags: Mapping[str, str] | None = None,
+        model_id: str | None = None,
     ) -> LoggedModel:
+        if model_id is not None and not is_id(model_id):
+            raise InvalidValue(f"model id {values.short(model_id)}: an id is 32 hex digits in lower case")
         name = values.model_name(new_run_name() if name is None else name)
         values.artifact_path(name)
         values.check_text(model_type, "model type", values.LONGEST_KEY)
@@ -54,13 +57,20 @@ class EmbeddedLoggedModels:
         labels = _checked_tags(tags or {})
         own_run = run_id is None
         if run_id is None:
-            run_id = self._made_for(experiment_id, name)
-        model_id, now = new_id(), self._context.clock()
+            self._require_own(model_id)
+            # The run of a model whose id is given has the same one, so that a repeated call makes no second run.
+            run_id = self._made_for(experiment_id, name, model_id)
+        model_id, now = model_id or new_id(), self._context.clock()
         with self._context.write() as connection:
             artifacts.lock_run(connection, run_id)
             run = self._writable(connection, run_id)
             if run.experiment_id != experiment_id:
                 raise InvalidValue(f"run {run_id} is in experiment {run.experiment_id}, not {experiment_id}")
+            present = logged_models.places(connection, [model_id]).get(model_id)
+            if present is not None:
+                if present.run_id != run_id or present.deleted:
+                    raise _taken(model_id)
+                return self._loaded(connection, model_id)
             new = LoggedModel(
                 model_id=model_id,
                 name=name,
@@ -174,9 +184,19 @@ class EmbeddedLoggedModels:
 
     # --- rules ---
 
-    def _made_for(self, experiment_id: str, name: str) -> str:
+    def _require_own(self, model_id: str | None) -> None:
+        """Raise ``AlreadyExists`` for the id of a model that has another run than one of its own: before one is made,
+        which would be left."""
+        if model_id is None:
+            return
+        with self._context.read() as connection:
+            present = logged_models.places(connection, [model_id]).get(model_id)
+        if present is not None and present.run_id != model_id:
+            raise _taken(model_id)
+
+    def _made_for(self, experiment_id: str, name: str, run_id: str | None) -> str:
         """A run for a model that no run logs, so that its files are kept as any others."""
-        new = NewRun(experiment_id=experiment_id, name=name, status=RunStatus.FINISHED)
+        new = NewRun(experiment_id=experiment_id, run_id=run_id, name=name, status=RunStatus.FINISHED)
         call = RunCalls(self._context).create(new)
         self._context.writer.submit(call)
         return call.run_id
@@ -211,6 +231,10 @@ def require_logged(context: Context, connection: Connection, model_id: str, scop
     assert run is not None, "a model is deleted with its run"
     context.require(connection, run.owner, run.experiment_id, scope, what)
     return place
+
+
+def _taken(model_id: str) -> AlreadyExists:
+    return AlreadyExists(f"the id {model_id} of a logged model is taken: choose another")
 
 
 def _free_path(connection: Connection, run_id: str, name: str, model_id: str) -> str:

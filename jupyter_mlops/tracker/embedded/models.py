@@ -35,7 +35,7 @@ from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
-from jupyter_mlops.tracker.embedded import aliases, deciding
+from jupyter_mlops.tracker.embedded import aliases, deciding, deletedmodels
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
 from jupyter_mlops.tracker.embedded.receiving import Reader
 from jupyter_mlops.tracker.embedded.references import EmbeddedReferences, registry_tags
@@ -126,7 +126,7 @@ class EmbeddedModels(EmbeddedReferences):
             deciding.supersede(self._context, connection, model, "the model was deleted")
             registry.delete(connection, model.id)
             self._event(connection, "model.deleted", model)
-            self._audit(connection, "model.delete", name)
+            self._audit(connection, deletedmodels.DELETED, name, deletedmodels.detail(model))
 
     # --- for others ---
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -31,7 +31,7 @@ from jupyter_mlops.core.records import Page
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store import checkjobs, promotions, registry
 from jupyter_mlops.store.registry import Model
-from jupyter_mlops.tracker.embedded import aliases, asking, deciding, permits
+from jupyter_mlops.tracker.embedded import aliases, asking, deciding, deletedmodels, permits
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
@@ -109,8 +109,13 @@ class EmbeddedPromotions:
 
     def get(self, request_id: str) -> Promotion:
         with self._context.read() as connection:
+            if is_id(request_id) and deletedmodels.shows_request(self._context, connection, request_id):
+                return promotions.load(connection, [request_id])[0]
             model, request = self._found(connection, request_id, Scope.READ)
-            return deciding.with_missing(connection, model, request, deciding.latest_time(self._context, connection))
+            now = deciding.latest_time(self._context, connection)
+            shown = deciding.with_missing(connection, model, request, now)
+        self._keep_expired([shown], [request])
+        return shown
 
     def search(
         self,
@@ -139,6 +144,7 @@ class EmbeddedPromotions:
             models = promotions.models_of(connection, page.items)
             requests = [(models[each.request_id], each) for each in promotions.load(connection, page.items)]
             found = deciding.all_with_missing(connection, requests, now)
+        self._keep_expired(found, [request for _, request in requests])
         return Page(items=tuple(found), next_page_token=page.next_page_token)
 
     def waiting(self) -> Waiting:
@@ -158,22 +164,12 @@ class EmbeddedPromotions:
     def standing(self, model: str, *, alias: str = "production", version: int | None = None) -> AliasStanding:
         return permits.standing(self._context, model, alias, version)
 
-    def history(self, model: str, alias: str | None = None, *, at: int | None = None) -> tuple[AliasPeriod, ...]:
-        with self._context.read() as connection:
-            found = self._context.model_allowed(connection, model, Scope.READ)
-            moves = registry.numbered_moves(connection, found.id, alias)
-            requests = promotions.by_move(connection, found.id)
-            loaded = {each.request_id: each for each in promotions.load(connection, list(requests.values()))}
-        periods = []
-        until: dict[str, int] = {}
-        for number, move in reversed(moves):
-            request = loaded.get(requests.get(number, ""))
-            period = AliasPeriod(move=move, until=until.get(move.alias), promotion=request)
-            # Of two moves at the same moment the later one counts.
-            until[move.alias] = move.at
-            if at is None or (move.at <= at and (period.until is None or at < period.until)):
-                periods.append(period)
-        return tuple(reversed(periods))
+    def history(
+        self, model: str, alias: str | None = None, *, at: int | None = None, deleted: bool = False
+    ) -> tuple[AliasPeriod, ...]:
+        from jupyter_mlops.tracker.embedded.aliashistory import history
+
+        return history(self._context, model, alias, at, deleted)
 
     # --- deciding ---
 
@@ -312,8 +308,20 @@ class EmbeddedPromotions:
     ) -> Iterator[tuple[Connection, Model, Promotion]]:
         """A request whose model is locked, with which the caller may do what ``require`` asks for."""
         with self._locked(request_id, Scope.READ) as (connection, model, request):
+            if not deciding.is_over(self._context, connection, request):
+                require(self._context, connection, model, request)
+                yield connection, model, request
+                return
+            # That it was found to be over is kept, whatever is refused for it.
+            deciding.expire(self._context, connection, model)
+        with self._locked(request_id, Scope.READ) as (connection, model, request):
             require(self._context, connection, model, request)
             yield connection, model, request
+
+    def _keep_expired(self, shown: Sequence[Promotion], stored: Sequence[Promotion]) -> None:
+        """Write down what was shown as expired: a clock that is set back afterwards must not revive it."""
+        if any(one.state is not other.state for one, other in zip(shown, stored, strict=True)):
+            deciding.end_requests(self._context)
 
     def _model(self, connection: Connection, request_id: str, *, lock: bool = False) -> Model:
         model_id = promotions.model_of(connection, request_id) if is_id(request_id) else None

@@ -43,4 +43,5 @@ export type JobStatus = ServerSchemas['JobStatus'];
 export type NewRunJob = ServerSchemas['NewRunJob'];
 export type NewSweepJob = ServerSchemas['NewSweepJob'];
 export type Plan = ServerSchemas['Plan'];
+export type Reproduction = ServerSchemas['Reproduction'];
 export type ServerStatus = ServerSchemas['ServerStatus'];

@@ -1369,6 +1369,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/search/datasets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which data sets the active runs of the experiments used, by name */
+        post: operations["datasets.search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/search/experiments": {
         parameters: {
             query?: never;
@@ -1803,6 +1820,17 @@ export interface components {
             source?: string;
             /** @default unknown */
             source_type?: string;
+        };
+        /**
+         * DatasetSummary
+         * @description That runs of an experiment used a data set, and for what.
+         */
+        DatasetSummary: {
+            /** @default  */
+            context?: string;
+            digest: string;
+            experiment_id: string;
+            name: string;
         };
         /**
          * DatasetUse
@@ -3513,6 +3541,8 @@ export interface operations {
             content: {
                 "application/json": {
                     experiment_id: string;
+                    /** @default null */
+                    model_id?: string | null;
                     /** @default  */
                     model_type?: string;
                     /** @default null */
@@ -5104,6 +5134,7 @@ export interface operations {
             query: {
                 alias?: string | null;
                 at?: number | null;
+                deleted?: boolean;
                 model: string;
             };
             header?: never;
@@ -6097,6 +6128,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Run"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "datasets.search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    experiment_ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetSummary"][];
                 };
             };
             400: components["responses"]["error400"];

@@ -140,6 +140,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/runs/{run_id}/intent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a recorded run was begun. */
+        get: operations["intent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/runs/{run_id}/reproduction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether it agrees. */
+        get: operations["reproduction"];
+        put?: never;
+        /** Run a recorded run again. */
+        post: operations["reproduce"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/status": {
         parameters: {
             query?: never;
@@ -186,6 +221,12 @@ export interface components {
             /** @default {} */
             parameters?: Record<string, never>;
         };
+        /**
+         * Agreement
+         * @description How near two results are.
+         * @enum {unknown}
+         */
+        Agreement: "different" | "equal" | "within tolerance";
         /** AtPath */
         AtPath: {
             path: string;
@@ -207,6 +248,15 @@ export interface components {
             source?: string;
             /** @default unknown */
             source_type?: string;
+        };
+        /**
+         * Difference
+         * @description Something of what the runs ran with; None where a run had none.
+         */
+        Difference: {
+            again: string | null;
+            name: string;
+            recorded: string | null;
         };
         /**
          * FieldProblem
@@ -307,6 +357,8 @@ export interface components {
             /** @default null */
             run?: components["schemas"]["Run"] | null;
             run_id: string;
+            /** @default [] */
+            secrets?: string[];
             /** @default null */
             started?: number | null;
             status: components["schemas"]["RunStatus"];
@@ -323,6 +375,16 @@ export interface components {
         Limit: {
             /** @default 100 */
             limit?: number;
+        };
+        /**
+         * MetricAgreement
+         * @description One metric's latest value, as recorded and as it came out again; None when it did not.
+         */
+        MetricAgreement: {
+            again: number | null;
+            agreement: components["schemas"]["Agreement"];
+            key: string;
+            recorded: number;
         };
         /**
          * MetricSummary
@@ -466,6 +528,27 @@ export interface components {
          */
         ReasonKind: "cancelled" | "cell error" | "error" | "kernel died" | "out of memory" | "runner lost" | "server stopped" | "time-out";
         /**
+         * Repeated
+         * @description A run's repetition.
+         */
+        Repeated: {
+            again: string;
+            /** @default 0 */
+            tolerance?: number;
+        };
+        /**
+         * Reproduction
+         * @description A run and its repetition.
+         */
+        Reproduction: {
+            again: string;
+            agreement: components["schemas"]["Agreement"];
+            metrics: components["schemas"]["MetricAgreement"][];
+            run_id: string;
+            surroundings: components["schemas"]["Surroundings"];
+            tolerance: number;
+        };
+        /**
          * Run
          * @description One execution. In listings, params, metrics (summaries), tags and inputs are complete too.
          */
@@ -564,6 +647,20 @@ export interface components {
             damaged?: string[];
             refused: number;
             waiting: number | null;
+        };
+        /**
+         * Surroundings
+         * @description What differs between the runs beside their results; None where not both runs recorded it.
+         */
+        Surroundings: {
+            /** @default null */
+            absent_commit?: string | null;
+            /** @default null */
+            code?: components["schemas"]["Difference"][] | null;
+            /** @default null */
+            data?: components["schemas"]["Difference"][] | null;
+            /** @default null */
+            packages?: components["schemas"]["Difference"][] | null;
         };
         /**
          * Tag
@@ -821,6 +918,106 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["NewRunJob"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStatus"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    intent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Intent"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reproduction: {
+        parameters: {
+            query: {
+                again: string;
+                tolerance?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reproduction"];
+                };
+            };
+            /** @description Why not, and what would be right. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reproduce: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Again"];
             };
         };
         responses: {

@@ -1,5 +1,5 @@
 export { Answer } from './Answer';
-export { Duration, durationText } from './Duration';
+export { Elapsed } from './Elapsed';
 export { Empty } from './Empty';
 export { Failure } from './Failure';
 export { Loading } from './Loading';

@@ -5,7 +5,6 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
 import { type Host, type ToastOptions, toPath, type ViewAddress } from '../view';
-import { RUN } from './commandIds';
 
 export function labHost(
   trans: TranslationBundle,
@@ -20,7 +19,6 @@ export function labHost(
       has: id => commands.hasCommand(id),
       execute: (id, args) => commands.execute(id, args)
     },
-    run: () => void commands.execute(RUN),
     link: address => {
       const lab = URLExt.join(PageConfig.getBaseUrl(), 'lab');
       return `${new URL(lab, window.location.href).href}?mlops=${encodeURIComponent(toPath(address))}`;

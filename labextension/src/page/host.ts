@@ -22,7 +22,6 @@ export function pageHost({ trans, base, hub, notices }: Settings): Host {
       window.dispatchEvent(new PopStateEvent('popstate'));
     },
     commands: null,
-    run: null,
     link: address => new URL(base + toPath(address), window.location.href).href,
     hub,
     confirm: question => notices.confirm(question),

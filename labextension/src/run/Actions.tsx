@@ -3,7 +3,7 @@ import { type ReactElement, type ReactNode, useState } from 'react';
 import type { Run } from '../api';
 import { useHost } from '../view';
 import { RERUN, RERUN_WITH_EDITS } from './commands';
-import { codeOf, reproduceCommand } from './code';
+import { codeOf } from './code';
 import { Register } from './Register';
 import { Reproduce } from './Reproduce';
 
@@ -44,7 +44,7 @@ export function Actions({ run }: { readonly run: Run }): ReactElement {
       <div className="jp-mlops-actions" role="group" aria-label={trans.__('What to do with it')}>
         {again(RERUN, trans.__('Re-run'))}
         {again(RERUN_WITH_EDITS, trans.__('Re-run with edits…'))}
-        {isNotebook && toggle('reproduce', trans.__('Reproduce'))}
+        {isNotebook && run.status === 'FINISHED' && toggle('reproduce', trans.__('Reproduce'))}
         {toggle('register', trans.__('Register model'))}
         <button
           type="button"
@@ -56,7 +56,7 @@ export function Actions({ run }: { readonly run: Run }): ReactElement {
         {toggle('code', trans.__('Copy as code'))}
       </div>
       {panel === 'register' && <Register run={run} onDone={() => setPanel(null)} />}
-      {panel === 'reproduce' && <Reproduce run={run} command={reproduceCommand(run)} />}
+      {panel === 'reproduce' && <Reproduce run={run} />}
       {panel === 'code' && <AsCode run={run} copy={copy} />}
     </>
   );

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 
 import { answered, type Principal } from '../api';
 import { useApi } from '../view';
+import type { Settings } from './draft';
 
 export interface Choices {
   readonly experiments: readonly string[];
@@ -12,7 +13,8 @@ export interface Choices {
   readonly kernels: Readonly<Record<string, string>>;
 }
 
-export function useChoices(kernels: Readonly<Record<string, string>>): Choices {
+/** With what is chosen already, which may be none of what is known. */
+export function useChoices(kernels: Readonly<Record<string, string>>, { owner, kernel }: Settings): Choices {
   const { v1 } = useApi();
   const principal = useQuery({ queryKey: ['principal'], queryFn: () => answered(v1.GET('/principal')) });
   const experiments = useQuery({
@@ -21,8 +23,8 @@ export function useChoices(kernels: Readonly<Record<string, string>>): Choices {
   });
   return {
     experiments: [...new Set(experiments.data?.items.map(experiment => experiment.name))],
-    owners: principal.data === undefined ? [] : ownersOf(principal.data),
-    kernels
+    owners: [...new Set([...(principal.data === undefined ? [] : ownersOf(principal.data)), ...(owner === undefined ? [] : [owner])])],
+    kernels: kernel === undefined || Object.hasOwn(kernels, kernel) ? kernels : { ...kernels, [kernel]: kernel }
   };
 }
 

@@ -2,7 +2,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { Form, Intent } from '../api';
-import { type Json, type ParameterSchema, read } from './values';
+import { type Json, type ParameterSchema, read, show } from './values';
 
 export interface Entry {
   /** As typed; empty: the default. */
@@ -19,6 +19,8 @@ export interface Settings {
   readonly execution_timeout?: string;
   readonly name?: string;
   readonly notes?: string;
+  /** A JSON object, where the notebook's language hides which parameters there are. */
+  readonly parameters?: string;
 }
 
 /** The settings of a sweep, as typed. */
@@ -50,6 +52,11 @@ export function schemasOf(form: Form): Schemas {
   return (form.parameters as { properties?: Schemas }).properties ?? {};
 }
 
+/** Whether the notebook is in a language whose `parameters` cell cannot be read. */
+export function takesOthers(form: Form): boolean {
+  return (form.parameters as { additionalProperties?: boolean }).additionalProperties === true;
+}
+
 export function isSweep(draft: Draft): boolean {
   return Object.values(draft.parameters).some(entry => entry.isSwept);
 }
@@ -77,6 +84,7 @@ export function intentOf(
       }
     }
   }
+  Object.assign(parameters, others(settings.parameters, problems, trans));
   const number = (field: string, text = '', type: 'integer' | 'number' = 'integer'): number | undefined => {
     if (text === '') {
       return undefined;
@@ -112,6 +120,58 @@ export function intentOf(
   Object.assign(sweep, sweep.sample === undefined ? {} : given('seed', number('seed', sampling.seed)));
   Object.assign(sweep, sampling.metric === undefined ? {} : { maximize: sampling.goal !== 'minimize' });
   return { intent: sweep, problems };
+}
+
+function others(text: string | undefined, problems: Record<string, string[]>, trans: TranslationBundle): object {
+  if (text === undefined) {
+    return {};
+  }
+  const found = read({ type: 'object' }, text, trans);
+  if ('value' in found && typeof found.value === 'object' && found.value !== null && !Array.isArray(found.value)) {
+    return found.value;
+  }
+  problems.parameters = [trans.__('Write a JSON object, such as {"depth": 3}.')];
+  return {};
+}
+
+/** The draft that makes an intent, as far as the notebook still takes it. */
+export function draftOf(intent: Partial<Intent>, schemas: Schemas): Draft {
+  const parameters: Record<string, Entry> = {};
+  for (const [name, value] of Object.entries(intent.parameters ?? {})) {
+    const schema = schemas[name];
+    if (schema !== undefined) {
+      parameters[name] = { text: show(schema, value), isSwept: false };
+    }
+  }
+  for (const axis of intent.grid ?? []) {
+    const at = axis.indexOf('=');
+    parameters[axis.slice(0, at).trim()] = { text: axis.slice(at + 1), isSwept: true };
+  }
+  const text = (value: number | null | undefined): string | undefined => (value == null ? undefined : String(value));
+  return {
+    parameters,
+    settings: {
+      experiment: intent.experiment ?? undefined,
+      owner: intent.owner ?? undefined,
+      kernel: intent.kernel ?? undefined,
+      name: intent.name ?? undefined,
+      execution_timeout: text(intent.execution_timeout),
+      notes: intent.tags?.[NOTES_TAG]
+    },
+    sampling: {
+      sample: text(intent.sample),
+      seed: text(intent.seed),
+      jobs: text(intent.jobs),
+      metric: intent.metric ?? undefined,
+      goal: intent.maximize === false ? 'minimize' : undefined
+    }
+  };
+}
+
+/** The draft without parameters that the notebook no longer has. */
+export function declared(draft: Draft, schemas: Schemas): Draft {
+  const kept = Object.entries(draft.parameters).filter(([name]) => Object.hasOwn(schemas, name));
+  return { ...draft, parameters: Object.fromEntries(kept) };
 }
 
 function given<K extends keyof Intent>(field: K, value: Intent[K] | undefined): Partial<Pick<Intent, K>> {

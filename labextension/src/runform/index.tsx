@@ -7,7 +7,7 @@ import { answered, type Form, type JobStatus } from '../api';
 import { Failure, Loading } from '../components';
 import { useApi, useTrans } from '../view';
 import { useChoices } from './choices';
-import { type Draft, EMPTY, intentOf, schemasOf } from './draft';
+import { declared, type Draft, EMPTY, intentOf, schemasOf } from './draft';
 import { FieldTemplate } from './FieldTemplate';
 import { Footer } from './Footer';
 import { ParameterField } from './ParameterField';
@@ -25,7 +25,7 @@ export interface RunFormProps {
   /** Names of kernels to choose from, with what people call them. */
   readonly kernels: Readonly<Record<string, string>>;
   /** What stands in the form at first. */
-  readonly initial?: Draft;
+  readonly initial?: (form: Form) => Draft;
   readonly onStarted: (job: JobStatus, draft: Draft, form: Form) => void;
   readonly onCancel: () => void;
   /** Puts a `parameters` cell into the notebook. */
@@ -47,17 +47,17 @@ export function RunForm({ path, ...props }: RunFormProps): ReactElement {
   return <Fields path={path} form={form.data} {...props} />;
 }
 
-function Fields({ path, form, kernels, initial = EMPTY, onStarted, onCancel, onInsertCell }: RunFormProps & { readonly form: Form }): ReactElement {
+function Fields({ path, form, kernels, initial, onStarted, onCancel, onInsertCell }: RunFormProps & { readonly form: Form }): ReactElement {
   const trans = useTrans();
-  const [draft, setDraft] = useState(initial);
-  const choices = useChoices(kernels);
+  const [draft, setDraft] = useState(() => declared(initial?.(form) ?? EMPTY, schemasOf(form)));
+  const choices = useChoices(kernels, draft.settings);
   const { intent, problems } = useMemo(() => intentOf(path, schemasOf(form), draft, trans), [path, form, draft, trans]);
   const plan = usePlan(intent);
   const start = useStart();
   const found = merged(problems, plan.data?.problems);
   return (
     <FormComponent
-      className="jp-mlops-form"
+      className="jp-mlops-runform"
       schema={schemaOf(form, draft, choices, trans)}
       uiSchema={uiSchemaOf(form, choices, trans)}
       fields={FIELDS}

@@ -7,7 +7,7 @@ import type { Problems, Schemas } from './draft';
 
 const PARAMETER = 'parameters.';
 const SAMPLING = new Set(['sample', 'seed', 'jobs', 'metric']);
-const SETTINGS = new Set(['experiment', 'owner', 'kernel', 'execution_timeout', 'name']);
+const SETTINGS = new Set(['experiment', 'owner', 'kernel', 'execution_timeout', 'name', 'parameters']);
 
 /** Those that were found here, and for other fields those that the server found. */
 export function merged(here: Problems, there: readonly FieldProblem[] = []): Problems {

@@ -5,7 +5,7 @@ import type { RJSFSchema, UiSchema, ValidatorType } from '@rjsf/utils';
 
 import type { Form } from '../api';
 import type { Choices } from './choices';
-import { type Draft, isSweep, schemasOf } from './draft';
+import { type Draft, isSweep, schemasOf, takesOthers } from './draft';
 
 export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: TranslationBundle): RJSFSchema {
   const properties = Object.entries(schemasOf(form)).map(([name, { description }]): [string, RJSFSchema] => [
@@ -13,6 +13,9 @@ export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: Tran
     { type: 'string', title: name, description }
   ]);
   const settings: Record<string, RJSFSchema> = {
+    ...(takesOthers(form) && {
+      parameters: { type: 'string', title: trans.__('Parameters'), description: trans.__('As a JSON object.') }
+    }),
     experiment: { type: 'string', title: trans.__('Experiment'), examples: [...choices.experiments] },
     owner: { type: 'string', title: trans.__('Owner of the experiment'), enum: choices.owners.slice(1) },
     kernel: { type: 'string', title: trans.__('Kernel'), enum: otherKernels(form, choices) },
@@ -79,6 +82,7 @@ export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundl
       goal: { 'ui:placeholder': trans.__('the highest value'), 'ui:enumNames': [trans.__('the lowest value')] }
     },
     settings: {
+      parameters: { 'ui:placeholder': '{"depth": 3}' },
       experiment: { 'ui:placeholder': form.experiment },
       owner: {
         'ui:placeholder': ownerLabel(choices.owners[0] ?? '', trans),

@@ -46,7 +46,7 @@ export function defaultText(schema: ParameterSchema): string {
 /** A value as it would be typed; {@link read} gives the value back. */
 export function show(schema: ParameterSchema, value: Json): string {
   const isText = ['text', 'secret'].includes(controlOf(schema));
-  return typeof value === 'string' && (isText || structure(value) === value) ? value : JSON.stringify(value);
+  return typeof value === 'string' && (isText || structure(value.trim()) === value) ? value : JSON.stringify(value);
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;

@@ -3,7 +3,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import type { ReactElement } from 'react';
 
 import { activeRunsQuery, answered, jobsQuery, reason, type Run, useApi } from '../api';
-import { Answer, Duration, Empty, Progress, Section } from '../components';
+import { Answer, Elapsed, Empty, Progress, Section } from '../components';
 import { useHost, useTrans } from '../view';
 
 const MOST_PARAMETERS = 3;
@@ -56,7 +56,7 @@ function ActiveRun({ run, isOwn }: Props): ReactElement {
         {run.status === 'SCHEDULED' ? (
           <span className="jp-mlops-owner">{trans.__('waiting')}</span>
         ) : (
-          <Duration from={run.start_time} />
+          <Elapsed from={run.start_time} />
         )}
         {run.progress != null && <Progress progress={run.progress} unit={run.kind === 'sweep' ? 'runs' : 'cells'} />}
       </button>

@@ -2,6 +2,7 @@ import { addIcon } from '@jupyterlab/ui-components';
 import type { ReactElement } from 'react';
 
 import { Section } from '../components';
+import { RUN } from '../lab/commandIds';
 import { useHost } from '../view';
 import { Experiments } from './Experiments';
 import { moveBetweenRows } from './keyboard';
@@ -15,9 +16,14 @@ export { waitingCount } from './WaitingForMe';
 
 /** What is going on, at a glance. */
 export function Sidebar(): ReactElement {
-  const { run, trans } = useHost();
-  const start = run !== null && (
-    <button type="button" className="jp-mlops-button" title={trans.__('Run the open notebook')} onClick={run}>
+  const { commands, trans } = useHost();
+  const start = commands?.has(RUN) === true && (
+    <button
+      type="button"
+      className="jp-mlops-button"
+      title={trans.__('Run the open notebook')}
+      onClick={() => void commands.execute(RUN, {})}
+    >
       <addIcon.react tag="span" width="14px" /> {trans.__('Run')}
     </button>
   );

@@ -37,8 +37,6 @@ export interface Host {
   readonly commands: Commands | null;
   /** Where the hub is, with a slash at its end; null without one. */
   readonly hub: string | null;
-  /** Open the form that runs the notebook in front; null where nothing can be run. */
-  readonly run: (() => void) | null;
   readonly confirm: (question: Question) => Promise<boolean>;
   readonly toast: (message: string, kind: ToastKind, options?: ToastOptions) => void;
 }

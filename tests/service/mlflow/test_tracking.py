@@ -65,7 +65,12 @@ def test_files_go_up_and_come_down(client: MlflowClient, tmp_path: Path) -> None
         mlflow.log_dict({"a": 1}, "b.json")
     run_id = made.info.run_id
     assert [(file.path, file.is_dir) for file in client.list_artifacts(run_id)] == [("b.json", False), ("notes", True)]
+    assert [file.path for file in client.list_artifacts(run_id, "notes")] == ["notes/a.txt"]
+    assert client.list_artifacts(run_id, "nowhere") == []
+    (tmp_path / "down").mkdir()
     assert mlflow.artifacts.load_text(f"runs:/{run_id}/notes/a.txt") == "hello"
+    whole = Path(client.download_artifacts(run_id, "", str(tmp_path / "down")))
+    assert sorted(file.name for file in whole.rglob("*") if file.is_file()) == ["a.txt", "b.json"]
     with pytest.raises(MlflowException):
         client.download_artifacts(run_id, "missing.txt", str(tmp_path))
 

@@ -1,0 +1,86 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { describe, expect, it } from 'vitest';
+
+import type { Intent } from '../api';
+import { declared, type Draft, draftOf, EMPTY, intentOf, isSweep, type Schemas, withoutSecrets } from './draft';
+
+const trans = nullTranslator.load('');
+const SCHEMAS: Schemas = {
+  lr: { type: 'number', default: 0.01 },
+  depth: { type: 'integer' },
+  api_key: { type: 'string', writeOnly: true }
+};
+const made = (draft: Partial<Draft>): ReturnType<typeof intentOf> =>
+  intentOf('a.ipynb', SCHEMAS, { ...EMPTY, ...draft }, trans);
+
+describe('a draft', () => {
+  it('that is empty asks for the notebook with its defaults', () =>
+    expect(made({})).toEqual({ intent: { path: 'a.ipynb', parameters: {} }, problems: {} }));
+
+  it('passes on what was typed, and says what cannot be read', () => {
+    const { intent, problems } = made({
+      parameters: { lr: { text: '0.1', isSwept: false }, depth: { text: 'deep', isSwept: false } },
+      settings: { experiment: 'churn', execution_timeout: 'soon', notes: 'a note' }
+    });
+    expect(intent).toEqual({
+      path: 'a.ipynb',
+      parameters: { lr: 0.1 },
+      experiment: 'churn',
+      tags: { 'mlflow.note.content': 'a note' }
+    });
+    expect(Object.keys(problems)).toEqual(['parameters.depth', 'execution_timeout']);
+  });
+
+  it('with a swept parameter is a sweep, in the words of the server', () => {
+    const swept: Partial<Draft> = {
+      parameters: { lr: { text: 'log(1e-4,1e-1,4)', isSwept: true }, depth: { text: '5', isSwept: false } },
+      sampling: { sample: '3', seed: '7', metric: 'loss', goal: 'minimize' }
+    };
+    expect(isSweep({ ...EMPTY, ...swept })).toBe(true);
+    expect(made(swept).intent).toEqual({
+      path: 'a.ipynb',
+      parameters: { depth: 5 },
+      grid: ['lr=log(1e-4,1e-1,4)'],
+      sample: 3,
+      seed: 7,
+      metric: 'loss',
+      maximize: false
+    });
+  });
+
+  it('leaves a seed out that no sample uses, and what is of a sweep from a run', () => {
+    const parameters = { lr: { text: '1,2', isSwept: true } };
+    expect(made({ parameters, sampling: { seed: '7' } }).intent).not.toHaveProperty('seed');
+    expect(made({ sampling: { sample: '3' } }).intent).not.toHaveProperty('sample');
+  });
+
+  it('takes parameters as JSON where the notebook hides which it has', () => {
+    expect(made({ settings: { parameters: '{"n": 3}' } }).intent.parameters).toEqual({ n: 3 });
+    expect(made({ settings: { parameters: '[3]' } }).problems).toHaveProperty('parameters');
+  });
+
+  it('is made by the intent that it makes', () => {
+    const intent = {
+      path: 'a.ipynb',
+      parameters: { depth: 7 },
+      grid: ['lr=0.1,0.2'],
+      experiment: 'churn',
+      owner: 'group:growth',
+      kernel: 'python3',
+      execution_timeout: 60,
+      sample: 2,
+      seed: 5,
+      metric: 'auc',
+      maximize: false,
+      tags: { 'mlflow.note.content': 'a note' }
+    } as unknown as Intent;
+    expect(intentOf('a.ipynb', SCHEMAS, draftOf(intent, SCHEMAS), trans)).toEqual({ intent, problems: {} });
+  });
+
+  it('is kept without secrets, and without what the notebook no longer has', () => {
+    const entry = { text: 'x', isSwept: false };
+    const draft: Draft = { ...EMPTY, parameters: { api_key: entry, gone: entry, lr: entry } };
+    expect(Object.keys(withoutSecrets(draft, SCHEMAS).parameters)).toEqual(['gone', 'lr']);
+    expect(Object.keys(declared(draft, SCHEMAS).parameters)).toEqual(['api_key', 'lr']);
+  });
+});

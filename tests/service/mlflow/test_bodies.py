@@ -1,0 +1,161 @@
+"""Bodies as they may come: refused with a sentence, or kept exactly; never a failure of the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from jupyter_mlops.service.mlflow.table import PROXIED, ROUTES
+from tests.service.inprocess import Running
+
+Ask = Callable[..., requests.Response]
+
+
+@pytest.fixture
+def ask(tracking: Running) -> Ask:
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {tracking.token('ann')}"
+
+    def ask(method: str, path: str, body: Any = None, *, raw: bytes | None = None, **more: Any) -> requests.Response:
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        return session.request(method, f"{tracking.url}/{path}", data=data, headers=headers, timeout=30, **more)
+
+    return ask
+
+
+@pytest.fixture
+def run_id(client: MlflowClient) -> str:
+    found: str = client.create_run("0").info.run_id
+    return found
+
+
+def test_the_same_under_each_prefix(ask: Ask, run_id: str) -> None:
+    answers = [
+        ask("GET", f"{prefix}/mlflow/runs/get", params={"run_id": run_id}).json()
+        for prefix in ("api/2.0", "api/3.0", "ajax-api/2.0", "ajax-api/3.0")
+    ]
+    assert all(answer == answers[0] for answer in answers)
+    assert ask("GET", "health").status_code == 200
+    assert ask("GET", "version").text.count(".") == 2
+    assert ask("GET", "api/3.0/mlflow/server-info").json()["workspaces_enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "told"),
+    [
+        ("value", b"NaN", "cannot be read"),
+        ("value", b"1e400", "Invalid value"),
+        ("value", b'"x"', "Invalid value \"x\" for parameter 'value' supplied"),
+        ("step", b"1.5", "Invalid value 1.5 for parameter 'step' supplied"),
+        ("step", b"9223372036854775808", "step"),
+        ("timestamp", b"-1", "timestamp"),
+        ("key", b"7", "Invalid value 7 for parameter 'key' supplied"),
+        ("key", b'""', "Missing value for required parameter 'key'"),
+        ("run_id", b"null", "Missing value for required parameter 'run_id'"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(ask: Ask, run_id: str, field: str, text: bytes, told: str) -> None:
+    fields = {"run_id": f'"{run_id}"'.encode(), "key": b'"m"', "value": b"1", "timestamp": b"1", "step": b"0"}
+    fields[field] = text
+    raw = b"{" + b",".join(f'"{name}":'.encode() + value for name, value in fields.items()) + b"}"
+    answer = ask("POST", "api/2.0/mlflow/runs/log-metric", raw=raw)
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error_code", "message"}
+    assert told in answer.json()["message"]
+    assert ask("GET", "api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]["data"].get("metrics") is None
+
+
+def test_what_is_said_otherwise_is_kept_exactly(ask: Ask, run_id: str) -> None:
+    points = [("NaN", "NaN"), ("Infinity", "Infinity"), ("-Infinity", "-Infinity"), ("0.1", 0.1), (7, 7.0)]
+    for step, (value, _) in enumerate(points):
+        body = {"run_id": run_id, "key": "m", "value": value, "timestamp": str(2**53 + 1), "step": str(step)}
+        assert ask("POST", "api/2.0/mlflow/runs/log-metric", body).status_code == 200
+    history = ask("GET", "api/2.0/mlflow/metrics/get-history", params={"run_id": run_id, "metric_key": "m"}).json()
+    assert [point["value"] for point in history["metrics"]] == [value for _, value in points]
+    assert {point["timestamp"] for point in history["metrics"]} == {2**53 + 1}
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(ask: Ask, run_id: str) -> None:
+    good = {"key": "m", "value": 1, "timestamp": 1}
+    for wrong in (
+        {"metrics": [good, {**good, "step": "x"}]},
+        {"metrics": [good], "params": [{"key": "a" * 251, "value": ""}]},
+        {"metrics": [good] * 1001},
+        {"metrics": [good], "tags": [{"key": "t", "value": "x" * 8001}]},
+        {"metrics": [good, {**good, "model_id": "m-0123"}]},
+    ):
+        assert ask("POST", "api/2.0/mlflow/runs/log-batch", {"run_id": run_id, **wrong}).status_code in (400, 404)
+    data = ask("GET", "api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]["data"]
+    assert "metrics" not in data
+    assert "params" not in data
+
+
+def test_old_clients_encode_twice(ask: Ask, run_id: str) -> None:
+    body = json.dumps({"run_uuid": run_id, "key": "t", "value": "v"})
+    assert ask("POST", "api/2.0/mlflow/runs/set-tag", body).status_code == 200
+
+
+def test_a_form_of_another_site_is_refused(ask: Ask, run_id: str, tracking: Running) -> None:
+    answer = requests.post(
+        f"{tracking.url}/api/2.0/mlflow/runs/delete",
+        data=json.dumps({"run_id": run_id}),
+        headers={"Authorization": f"Bearer {tracking.token('ann')}", "Content-Type": "text/plain"},
+        timeout=30,
+    )
+    assert answer.status_code == 400
+    assert ask("GET", "api/2.0/mlflow/runs/get", params={"run_id": run_id}).status_code == 200
+
+
+def test_nobody_is_answered_without_a_token(tracking: Running) -> None:
+    for route in (*ROUTES, *PROXIED):
+        path = "mlflow-artifacts" if route in PROXIED else "mlflow"
+        url = f"{tracking.url}/api/2.0/{path}/{route.path}"
+        answer = requests.request(route.method, url, timeout=30)
+        assert answer.status_code == 401, route.path
+        assert answer.json()["error_code"] == "UNAUTHENTICATED"
+
+
+def test_paths_lead_nowhere_else(ask: Ask, run_id: str) -> None:
+    for path in ("../x", "a/../../x", "/etc/passwd"):
+        answer = ask("GET", "api/2.0/mlflow/artifacts/list", params={"run_id": run_id, "path": path})
+        assert answer.json() == {"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid path"}
+        assert answer.status_code == 400
+    assert ask("GET", "api/2.0/mlflow-artifacts/artifacts", params={"path": "nowhere"}).json() == {}
+    assert ask("GET", "api/2.0/mlflow-artifacts/artifacts/nowhere/at/all").status_code == 404
+    assert ask("PUT", "api/2.0/mlflow-artifacts/artifacts/nowhere/at/all", raw=b"x").status_code == 404
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("route", [*ROUTES, *PROXIED], ids=lambda route: f"{route.method} {route.path}")
+def test_no_body_makes_the_service_fail(ask: Ask, run_id: str, route: Any) -> None:
+    names = [field.encode_name for field in msgspec.structs.fields(route.message)]
+    root = "api/2.0/mlflow-artifacts/" if route in PROXIED else "api/2.0/mlflow/"
+    path = root + route.path.replace("{model_id}", "m-x").replace("{tag_key}", "k")
+    known = st.sampled_from([run_id, "0", "", "x", "models:/x/1", "a = 'b'", "-1", ["0"], [{"key": "k"}], 2**63, 1.5])
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @given(body=st.dictionaries(st.sampled_from(names) if names else st.text(), known | ANYTHING, max_size=6))
+    def check(body: dict[str, Any]) -> None:
+        if route.method == "GET":
+            given = {name: value if isinstance(value, list) else str(value) for name, value in body.items()}
+            answer = ask("GET", path, params=given)
+        else:
+            answer = ask(route.method, path, raw=json.dumps(body).encode())
+        assert answer.status_code < 500, (body, answer.text)
+
+    check()
