@@ -46,7 +46,6 @@ export function shown(
     open: () => undefined,
     link: () => BASE,
     commands: null,
-    run: null,
     hub: 'https://hub.example/hub/',
     confirm: () => Promise.resolve(true),
     toast: () => undefined,
