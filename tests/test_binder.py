@@ -112,6 +112,17 @@ def test_a_visitor_finds_the_panel_and_a_run(built: Built, server: str) -> None:
     assert workspace["data"]["layout-restorer:data"]["left"]["current"] == "jp-mlops-sidebar"
 
 
+@pytest.mark.slow
+def test_repo2docker_would_do_these_steps() -> None:
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    written = done.stdout + done.stderr
+    assert done.returncode == 0, written
+    assert "RUN ./binder/postBuild" in written
+    assert "binder/environment.yml" in written
+    assert 'R2D_ENTRYPOINT="${REPO_DIR}/binder/start"' in written
+
+
 def test_the_workspace_opens_what_there_is() -> None:
     workspace = (ROOT / "binder" / "workspace.json").read_text()
     assert "examples/breast-cancer.ipynb" in workspace

@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from jupyter_mlops.checks.check import Finding, Subject, failed, passed, with_process
+from jupyter_mlops.checks.notebook import SERVICE
 from jupyter_mlops.checks.notebookrun import file_of, run_notebook
-from jupyter_mlops.core.checks import ReproducesSettings
+from jupyter_mlops.core.checks import ReproducesSettings, Verdict
 from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import comparable_metrics
@@ -33,17 +34,24 @@ class ReproducesCheck:
         notebook.write_bytes(content)
         source = parse_source(content, run.source)
         where = _Where.of(subject, run)
+        parameters = parameters_again(tracker, run, source.declared, {})
+        shown = {}
+        if subject.token is not None and SERVICE in parameters:
+            # It is elsewhere for this job than it was for the author.
+            shown = {SERVICE: parameters[SERVICE]}
+            parameters[SERVICE] = tracker.url
         ended = run_notebook(
             subject.sandbox,
             tracker,
             notebook,
-            parameters_again(tracker, run, source.declared, {}),
+            parameters,
             experiment_id=subject.experiment_id(),
             source=run.source,
             kernel=where.kernel or source.kernel,
             beside=where.modules,
             cwd=where.cwd,
             tags={RERUN_TAG: run.run_id},
+            shown=shown,
             token=subject.token,
         )
         again = ended.run
@@ -51,16 +59,44 @@ class ReproducesCheck:
             return with_process(failed(f"it could not be run again: {ended.process.error}"), ended.process)
         if again.status is not RunStatus.FINISHED:
             why = f": {brief(again.reason)}" if again.reason is not None else ""
-            told = failed(f"it could not be run again{why}", {"run_id": again.run_id})
+            lacking = _lacking(again, content, where.commit)
+            told = Finding(
+                verdict=Verdict.ERROR if lacking else Verdict.FAILED,
+                summary=". ".join((f"it could not be run again{why}", *lacking)),
+                detail={"run_id": again.run_id},
+            )
             return with_process(told, ended.process)
         found = reproduction(tracker, run.run_id, again.run_id, tolerance=settings.tolerance, only=settings.metrics)
         detail = {"run_id": again.run_id, **msgspec.to_builtins(found)}
         return with_process((passed if found.reproduced else failed)(found.summary, detail), ended.process)
 
 
+def _lacking(again: Run, content: bytes, commit: str | None) -> list[str]:
+    """What of its surroundings a notebook may have failed for want of, a sentence each: what the worker does not have
+    says nothing of the candidate."""
+    reason = "" if again.reason is None else f"{again.reason.message} {again.reason.traceback or ''}"
+    found = []
+    if commit is not None and any(name in reason for name in _MISSING_FILES):
+        found.append(
+            f"Its run was in a git repository at commit {commit[:12]}, which a worker does not check out: of that it "
+            "has the notebook and the modules that git does not keep, and no other file"
+        )
+    if any(uri in content for uri in _SHARED):
+        found.append(
+            "It reads models or runs of the shared store, which an enclosed notebook does not see by their names: it "
+            f"can with the job's token when it declares the parameter {SERVICE!r} and connects to that"
+        )
+    return found
+
+
+_MISSING_FILES = ("ModuleNotFoundError", "ImportError", "FileNotFoundError")
+_SHARED = (b"models:/", b"runs:/")
+
+
 class _Place(msgspec.Struct, frozen=True):
     cwd: str | None = None
     root: str | None = None
+    commit: str | None = None
     kernel: dict[str, object] = {}
 
 
@@ -71,12 +107,14 @@ class _Where(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     """Relative to the working tree that it was in."""
     modules: dict[str, bytes]
+    commit: str | None
 
     @classmethod
     def of(cls, subject: Subject, run: Run) -> _Where:
         tracker = subject.tracker
         environment = _decoded(file_of(tracker, run.run_id, ENVIRONMENT))
-        root = _decoded(file_of(tracker, run.run_id, "environment/git.json")).root
+        git = _decoded(file_of(tracker, run.run_id, "environment/git.json"))
+        root = git.root
         cwd = ""
         if root is not None and environment.cwd is not None:
             inside = Path(environment.cwd)
@@ -90,6 +128,7 @@ class _Where(msgspec.Struct, frozen=True, kw_only=True):
             kernel=kernel if isinstance(kernel, str) else None,
             cwd=cwd if ".." not in PurePosixPath(cwd).parts else "",
             modules=modules,
+            commit=git.commit,
         )
 
 

@@ -50,6 +50,9 @@ class Surroundings(Record, frozen=True, kw_only=True):
     """The notebook, the commit, what differed from it, and imported modules outside of git."""
     data: tuple[Difference, ...] | None = None
     """Digests of the data sets that were logged as inputs."""
+    absent_commit: str | None = None
+    """The commit of the recorded run, where it was run again without a working tree: from the notebook and the modules
+    that its record keeps, and nothing else of the repository. Then ``code`` is about those."""
 
     def __str__(self) -> str:
         """``packages differ, code is the same, no data set was recorded``."""
@@ -60,6 +63,8 @@ class Surroundings(Record, frozen=True, kw_only=True):
             ("data", ("differ", "are the same"), self.data, "no data set was recorded"),
         ):
             parts.append(unknown if found is None else f"{name} {verb[0] if found else verb[1]}")
+        if self.absent_commit is not None and self.code is not None:
+            parts[1] += f" as far as the run keeps it (commit {self.absent_commit[:12]} was not checked out)"
         return ", ".join(parts)
 
 
@@ -158,16 +163,24 @@ def judge(
     )
 
 
+def absent_commit(comparison: Comparison) -> str | None:
+    """The commit of the first of two compared runs, when the second was made in no repository."""
+    commit = next((row for row in comparison.of("run") if row.name == "commit"), None)
+    return None if commit is None or commit.texts[1] is not None else commit.texts[0]
+
+
 def _surroundings(comparison: Comparison, code: Sequence[Difference]) -> Surroundings:
     packages, inputs = comparison.of("packages"), comparison.of("inputs")
     of_run = {row.name: row for row in comparison.of("run")}
-    ran = [of_run[name] for name in ("notebook", "commit") if name in of_run]
+    absent = absent_commit(comparison)
+    ran = [of_run[name] for name in ("notebook", *(("commit",) if absent is None else ())) if name in of_run]
     return Surroundings(
         packages=_differing([*(of_run[name] for name in ("python",) if name in of_run), *packages])
         if packages
         else None,
         code=(*_differing(ran), *code) if "notebook" in of_run else None,
         data=_differing(inputs) if inputs else None,
+        absent_commit=absent,
     )
 
 

@@ -40,6 +40,8 @@ _SETTINGS = {
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+# Less than the client's own, which waits for four minutes for a server that is not there.
+_RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
 _ERRORS: dict[str, type[MLOpsError]] = {
     "RESOURCE_DOES_NOT_EXIST": NotFound,
     "ENDPOINT_NOT_FOUND": NotFound,
@@ -86,6 +88,7 @@ class Source:
         self.shown = redact_text(masked_url(self.uri))
         """Its URI, without secrets."""
         os.environ.update(_SETTINGS)
+        os.environ.setdefault(*_RETRIES)
         try:
             import mlflow
             from mlflow.entities import ViewType

@@ -10,7 +10,7 @@ from jupyter_mlops.core.compare import Comparison, Evidence, compare
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.promotion import NotebookChanges
 from jupyter_mlops.core.records import Run
-from jupyter_mlops.core.reproduction import Difference, Reproduction, judge
+from jupyter_mlops.core.reproduction import Difference, Reproduction, absent_commit, judge
 from jupyter_mlops.tracker.notebookdiff import Notebook, compared, sources
 
 if TYPE_CHECKING:
@@ -63,20 +63,21 @@ def reproduction(
 ) -> Reproduction:
     """The judgement on the run ``again`` as a repetition of ``run_id``. For what the rest means and raises see
     :func:`jupyter_mlops.core.reproduction.judge`."""
-    before, after = _code(tracker, run_id), _code(tracker, again)
+    comparison = compare_runs(tracker, [run_id, again])
+    # What differed from a commit says nothing where the commit was not there.
+    places = (MODULES,) if absent_commit(comparison) is not None else (UNCOMMITTED, MODULES)
+    before, after = _code(tracker, run_id, places), _code(tracker, again, places)
     code = tuple(
         Difference(name=path, recorded=before.get(path), again=after.get(path))
         for path in sorted({*before, *after})
         if before.get(path) != after.get(path)
     )
-    return judge(compare_runs(tracker, [run_id, again]), tolerance=tolerance, only=only, code=code)
+    return judge(comparison, tolerance=tolerance, only=only, code=code)
 
 
-def _code(tracker: Tracker, run_id: str) -> dict[str, str | None]:
+def _code(tracker: Tracker, run_id: str, places: Sequence[str]) -> dict[str, str | None]:
     """The digests of what was run beside the notebook and the commit."""
-    return {
-        file.path: file.digest for place in (UNCOMMITTED, MODULES) for file in tracker.artifacts.walk(run_id, place)
-    }
+    return {file.path: file.digest for place in places for file in tracker.artifacts.walk(run_id, place)}
 
 
 def evidence(tracker: Tracker, run: Run) -> Evidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,37 @@ def test_what_differs_or_does_not_run_any_more_fails(
 
     result = examine("reproduces", registry.version(linear))
     assert (result.verdict, "comes from no recorded notebook" in result.summary) == (Verdict.FAILED, True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository in the folder of the notebooks, which keeps one module."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "kept.py").write_text("SCORE = 0.25")
+    identity = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    for words in (("init", "-q"), ("add", "kept.py"), (*identity, "commit", "-qm", "one")):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_of_a_run_in_a_repository_it_says_what_was_not_there(
+    tracker: Tracker, trained: Callable[[str], ModelVersion], record: Record, examine: Examine, repository: Path
+) -> None:
+    version = trained("SCORE = 0.25")
+    assert version.run_id is not None
+    commit = next(tag.value for tag in tracker.runs.get(version.run_id).tags if tag.key == "mlops.git.commit")
+    result = examine("reproduces", version)
+    assert result.verdict is Verdict.PASSED, result
+    assert (
+        f"code is the same as far as the run keeps it (commit {commit[:12]} was not checked out)" in result.summary
+    ), result.summary
+
+    run = record(LOG + TRAIN.format(module="kept"), parameters="factor = 1.0", given={"factor": 2.0})
+    assert run.status is RunStatus.FINISHED, run.reason
+    result = examine("reproduces", tracker.models.register(MODEL, run.run_id, "model"))
+    assert result.verdict is Verdict.ERROR
+    assert f"in a git repository at commit {commit[:12]}, which a worker does not check out" in result.summary
 
 
 def test_a_notebook_reads_from_the_service_with_the_jobs_token(

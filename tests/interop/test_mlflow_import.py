@@ -12,13 +12,14 @@ import pytest
 from mlflow import MlflowClient
 
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import InvalidValue, Unavailable
 from jupyter_mlops.core.promotion import PromotionKind
 from jupyter_mlops.core.records import Lifecycle, NewRun, View
 from jupyter_mlops.interop.mlflow_import import import_from
 from jupyter_mlops.interop.mlflow_source import Source
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.hub.realhub import free_ports
 from tests.interop.comparing import require_equal
 from tests.interop.history import History
 from tests.waiting import until
@@ -196,6 +197,14 @@ def test_what_is_no_source(source: str, told: str, sqlite_url: str, tmp_path: Pa
         Source(filled)
     assert list(tmp_path.iterdir()) == []
     assert Path(sqlite_url.removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (port,) = free_ports(1)
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port}") as told:
+        Source(f"http://ann:secret@127.0.0.1:{port}")
+    assert "secret" not in told.value.message
 
 
 def test_a_database_of_another_mlflow_is_not_touched(tmp_path: Path) -> None:

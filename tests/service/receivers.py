@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,10 @@ class Receiver:
 
 
 @contextmanager
-def receiver(answer: Callable[[Received], int] = lambda _request: 204) -> Iterator[Receiver]:
+def receiver(
+    answer: Callable[[Received], int] = lambda _request: 204, *, tls: ssl.SSLContext | None = None
+) -> Iterator[Receiver]:
+    """A receiver, by HTTPS with ``tls``."""
     found = Receiver(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,6 +66,9 @@ def receiver(answer: Callable[[Received], int] = lambda _request: 204) -> Iterat
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     found.url = f"http://127.0.0.1:{server.server_port}/hook"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        found.url = f"https://127.0.0.1:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

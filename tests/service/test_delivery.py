@@ -35,6 +35,7 @@ from jupyter_mlops.tracker.embedded.webhooks import CLAIM_MS
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests import postgres
 from tests.hub.standalone import COMMAND, started, token
+from tests.service.authority import Authority
 from tests.service.receivers import Received, receiver
 from tests.service.test_mail import postbox
 from tests.waiting import until
@@ -417,6 +418,36 @@ def test_a_service_sends_by_its_own_settings(tmp_path: Path) -> None:
                 )
     assert there.received[0].json["data"]["alias"] == "production"
     assert "churn@production is now version 1, by ann: best" in box.mails[0][1].get_content()
+
+
+@pytest.mark.slow
+def test_a_receiver_by_https_shows_a_certificate_that_the_service_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority of the house is trusted as OpenSSL is told to, by the service's environment."""
+    credential = token(tmp_path, "ann")
+    trusted, unknown = Authority(tmp_path / "trusted"), Authority(tmp_path / "unknown")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted.certificate))
+    settings = ["--tokens", "tokens.json", "--MLOpsService.webhook_networks=127.0.0.0/8"]
+    with (
+        receiver(tls=trusted.server) as there,
+        receiver(tls=unknown.server) as elsewhere,
+        started(tmp_path, *settings) as (_, url),
+        RemoteTracker(url, credential) as tracker,
+    ):
+        hooks = [tracker.webhooks.create(each.url, owner="ann") for each in (there, elsewhere)]
+        tracker.models.create("churn")
+
+        def last(number: int) -> Any:
+            return next(iter(tracker.webhooks.deliveries(hooks[number].webhook_id)), None)
+
+        until(lambda: last(0) and last(0).state is DeliveryState.DELIVERED, "that it is noted")
+        until(lambda: last(1) and last(1).error, "that the other fails")
+        assert "certificate" in last(1).error.lower()
+        assert verify_signature(
+            hooks[0].secret or "", there.received[0].headers, there.received[0].body, now=time.time()
+        )
+    assert elsewhere.received == []
 
 
 @pytest.mark.slow

@@ -7,11 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from jupyter_mlops.core import promotion as rule_of_requests
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import MLOpsError
@@ -20,7 +23,8 @@ from jupyter_mlops.core.promotion import Promotion, PromotionKind, PromotionStat
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
-from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
+from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore, deciding, permits
+from jupyter_mlops.tracker.embedded import aliases as embedded_aliases
 
 RED = frozenset({"red"})
 PEOPLE = {
@@ -128,10 +132,54 @@ class Promotions(RuleBasedStateMachine):
         result = CheckResult(name="loads", verdict=Verdict.PASSED, summary="x")
         self.attempt(lambda: self.people[name].checks.self_report(self.picked(number), result))
 
-    @rule(name=admins, policy=st.none() | policies, of_model=st.booleans())
+    @rule(name=st.one_of(admins, leads), policy=st.none() | policies, of_model=st.booleans())
     def set_policy(self, name: str, policy: Policy | None, of_model: bool) -> None:
         target = {"model": "churn"} if of_model else {"owner": "group:red"}
-        self.attempt(lambda: self.people[name].policies.set(policy, **target))
+        before = self.tracker.policies.get(**target).policy
+        done = self.attempt(lambda: self.people[name].policies.set(policy, **target))
+        after = self.tracker.policies.get(**target).policy
+        assert before is not None
+        assert after is not None
+        if done is None:
+            assert after == before
+        elif name != "boss":
+            assert name in DECIDERS | {"a service of bo"}
+            self.demands_no_less(before, after)
+
+    def demands_no_less(self, before: Policy, after: Policy) -> None:
+        """Told anew: what everybody but an administrator may make of a policy."""
+        assert set(after.protected) >= set(before.protected)
+        assert (0 if after.automatic else after.approvals) >= (0 if before.automatic else before.approvals)
+        if before.approvers:
+            assert after.approvers
+            assert set(after.approvers) <= set(before.approvers)
+        assert before.author_may_approve or not after.author_may_approve
+        assert all(check in after.checks for check in before.checks)
+        assert after.lifetime_days <= before.lifetime_days
+
+    @rule(weak=policies, strict=policies, version=versions, alias=aliases)
+    def change_the_policy_of_what_is_open(self, weak: Policy, strict: Policy, version: int, alias: str) -> None:
+        """The ways of a request that the other rules seldom go to their end: it is made under one policy, and judged
+        when another is in force."""
+        self.attempt(lambda: self.tracker.policies.set(strict, model="churn"))
+        self.ask("ada", version, alias)
+        self.attempt(lambda: self.tracker.policies.set(weak, model="churn"))
+        self.complete()
+
+    @rule(versions=st.tuples(versions, versions), alias=aliases)
+    def ask_for_two(self, versions: tuple[int, int], alias: str) -> None:
+        """Of two requests for one alias, that of the second was made before the first is promoted."""
+        self.ask("ada", versions[0], alias)
+        self.ask("a service of bo", versions[1], alias)
+        self.complete()
+
+    def complete(self) -> None:
+        """All that are open get what may complete them."""
+        for request in reversed([each for each in self.requests() if each.state is PromotionState.OPEN]):
+            for name in ("bo", "cy"):
+                self.attempt(lambda name=name, id=request.request_id: self.people[name].promotions.approve(id))
+            for _ in range(2):
+                self.check("boss", Verdict.PASSED)
 
     @rule(name=who, alias=aliases, version=versions, how=st.sampled_from(["set", "delete", "rename", "give", "drop"]))
     def go_round(self, name: str, alias: str, version: int, how: str) -> None:
@@ -176,7 +224,12 @@ class Promotions(RuleBasedStateMachine):
         for period in periods[self.moves :]:
             assert period.promotion is not None, period.move
             if period.promotion.kind is PromotionKind.REQUEST:
-                self.is_satisfied(period.promotion)
+                # Nobody saw another state of the alias when they agreed.
+                assert period.promotion.champion == period.move.replaced
+                now = self.tracker.policies.get(model="churn").policy
+                assert now is not None
+                for policy in (period.promotion.policy, now):
+                    self.is_satisfied(period.promotion, policy)
         self.moves = len(periods)
         last = {period.move.alias: period.move.version for period in periods}
         pointing = self.pointing()
@@ -187,9 +240,8 @@ class Promotions(RuleBasedStateMachine):
             if principal.scope < Scope.ADMIN:
                 assert self.people[name].policies.get(model="churn").policy is not None
 
-    def is_satisfied(self, request: Promotion) -> None:
-        """By the policy it was made under, told anew."""
-        policy = request.policy
+    def is_satisfied(self, request: Promotion, policy: Policy) -> None:
+        """Whether the request meets a policy, told anew."""
         assert request.state is PromotionState.PROMOTED
         assert self.seen[request.request_id] < request.expires
         last = {review.user: review for review in request.reviews if review.round == request.round}
@@ -198,7 +250,9 @@ class Promotions(RuleBasedStateMachine):
         assert request.requester not in agreed
         assert agreed <= {"bo", "cy", "boss"}
         if not policy.author_may_approve:
-            assert not agreed & set(request.authors)
+            agreed -= set(request.authors)
+        if policy.approvers:
+            agreed = {user for user in agreed if user in policy.approvers or "group:red" in policy.approvers}
         assert policy.automatic or len(agreed) >= policy.approvals
         for needed in policy.checks:
             results = [
@@ -206,9 +260,8 @@ class Promotions(RuleBasedStateMachine):
                 for each in request.checks
                 if each.rule == needed and each.round == request.round and each.result is not None
             ]
-            assert [each.verdict for each in results if not each.self_reported and each.reported_by == "boss"] == [
-                Verdict.PASSED
-            ]
+            counted = [each for each in results if not each.self_reported and each.reported_by == "boss"]
+            assert [each.verdict for each in counted] == [Verdict.PASSED]
 
     def teardown(self) -> None:
         if hasattr(self, "tracker"):
@@ -216,8 +269,60 @@ class Promotions(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-TestPromotions = Promotions.TestCase
 # The same stories each time, so that a change fails for what it changed.
-TestPromotions.settings = settings(
-    derandomize=True, max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+SETTINGS = settings(
+    derandomize=True, max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+TestPromotions = Promotions.TestCase
+TestPromotions.settings = settings(SETTINGS, max_examples=20, stateful_step_count=20)
+
+
+# --- whether the stories would show it -------------------------------------------------------------------------------
+
+
+class Anything:
+    """Equal to whatever it is compared with."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+def _any_champion(promotion: Promotion, judged_by: list[Policy], current: object, now: int) -> tuple[str, ...]:
+    return rule_of_requests.missing(promotion, judged_by, promotion.champion, now)
+
+
+def _judged_by(chosen: Callable[[list[Policy]], list[Policy]]) -> Any:
+    real = deciding.judging
+    return lambda connection, requests: [chosen(each) for each in real(connection, requests)]
+
+
+def _own_words_count(promotion: Promotion, rules: Any) -> Any:
+    own = [each.result for each in promotion.checks if each.result is not None]
+    return [rule_of_requests.CheckOutcome(rule, own[-1] if own else None) for rule in rules]
+
+
+FAULTS: dict[str, list[tuple[object, str, Any]]] = {
+    "a lead may weaken a policy": [(embedded_aliases, "require_no_weaker", lambda *_: ())],
+    "only the policy in force counts": [(deciding, "judging", _judged_by(lambda both: both[-1:]))],
+    "only the policy that it was made under counts": [(deciding, "judging", _judged_by(lambda both: both[:1]))],
+    "what has moved since needs no refresh": [
+        (deciding, "missing", _any_champion),
+        (deciding, "pointed_at", lambda *_: Anything()),
+    ],
+    "authors and who asks may approve": [
+        (rule_of_requests, "may_not_approve", lambda *_: None),
+        (permits, "may_not_approve", lambda *_: None),
+    ],
+    "what is self-reported counts": [(rule_of_requests, "outcomes", _own_words_count)],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_would_show(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name, wrong in FAULTS[fault]:
+        monkeypatch.setattr(place, name, wrong)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Promotions, settings=settings(SETTINGS, phases=(Phase.generate,)))

@@ -654,6 +654,8 @@ export interface components {
          */
         Surroundings: {
             /** @default null */
+            absent_commit?: string | null;
+            /** @default null */
             code?: components["schemas"]["Difference"][] | null;
             /** @default null */
             data?: components["schemas"]["Difference"][] | null;

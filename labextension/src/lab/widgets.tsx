@@ -1,5 +1,6 @@
 /** Trees of components as widgets of JupyterLab. */
 import { MainAreaWidget, ReactWidget } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import type { ReactElement } from 'react';
 
@@ -43,12 +44,28 @@ export class ViewWidget extends MainAreaWidget<ViewContent> {
     super({ content: new ViewContent(around, address, title => (this.title.label = title)) });
     this.id = `jp-mlops-${toPath(address)}`;
     this.title.icon = mlopsIcon;
-    this.title.label = around.host.trans.__('Experiments and models');
+    this.title.label = firstTitle(around.host.trans, address);
     this.title.closable = true;
   }
 
   get address(): ViewAddress {
     return this.content.address;
+  }
+}
+
+/** What a view is called until it says it itself. */
+function firstTitle(trans: TranslationBundle, address: ViewAddress): string {
+  switch (address.view) {
+    case 'runs':
+      return trans.__('Runs');
+    case 'run':
+      return trans.__('Run');
+    case 'compare':
+      return trans._n('Compare %1 run', 'Compare %1 runs', address.runIds.length);
+    case 'registry':
+      return address.model ?? trans.__('Models');
+    case 'review':
+      return trans.__('Promotion');
   }
 }
 

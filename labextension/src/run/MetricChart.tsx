@@ -161,7 +161,7 @@ function lines(points: readonly Point[], look: Look, zoom: Zoom | null, colors: 
     dataZoom: [
       // Turning the wheel alone scrolls the page.
       { type: 'inside', zoomOnMouseWheel: 'ctrl', filterMode: 'filter', ...shown(zoom) },
-      { type: 'slider', height: 18, bottom: 6, borderColor: colors.line, showDataShadow: false, brushSelect: false, textStyle: { color: colors.faint }, ...shown(zoom) }
+      { type: 'slider', height: 18, bottom: 6, borderColor: colors.line, showDataShadow: false, showDetail: false, brushSelect: false, textStyle: { color: colors.faint }, ...shown(zoom) }
     ],
     series:
       smoothing > 0

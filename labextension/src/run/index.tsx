@@ -2,7 +2,7 @@ import { type ComponentType, lazy, type LazyExoticComponent, type ReactElement, 
 
 import type { Run } from '../api';
 import { Failure, Loading } from '../components';
-import { type RunAddress, useTrans } from '../view';
+import { type RunAddress, useTitle, useTrans } from '../view';
 import { Header } from './Header';
 import { Overview } from './Overview';
 import { useRun } from './queries';
@@ -21,6 +21,7 @@ const Lineage = lazy(async () => ({ default: (await import('./Lineage')).Lineage
 /** One run. */
 export function RunView({ runId }: RunAddress): ReactElement {
   const run = useRun(runId);
+  useTitle(run.data?.name);
   if (run.data === undefined) {
     return run.error === null ? <Loading /> : <Failure error={run.error} onRetry={() => void run.refetch()} />;
   }

@@ -19,7 +19,7 @@ export function Footer({ plan, problems, isSweep, error, isStarting, onCancel }:
   const trans = useTrans();
   const wrong = error === null ? problems : [...problems, reason(error)];
   return (
-    <footer className="jp-mlops-form-footer">
+    <footer className="jp-mlops-runform-footer">
       <p role="status">{plan === undefined ? '' : told(plan, trans)}</p>
       {wrong.length > 0 && (
         <p className="jp-mlops-problem" role="alert">

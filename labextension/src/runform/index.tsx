@@ -57,7 +57,7 @@ function Fields({ path, form, kernels, initial, onStarted, onCancel, onInsertCel
   const found = merged(problems, plan.data?.problems);
   return (
     <FormComponent
-      className="jp-mlops-form"
+      className="jp-mlops-runform"
       schema={schemaOf(form, draft, choices, trans)}
       uiSchema={uiSchemaOf(form, choices, trans)}
       fields={FIELDS}

@@ -6,7 +6,7 @@ import { answered, ApiError, type Run } from '../api';
 import { Empty, Failure, Loading, Owner } from '../components';
 import { ShareMenu } from '../components/ShareMenu';
 import { type Sorting, Table } from '../components/table';
-import { type RunsAddress, useApi, useHost } from '../view';
+import { type RunsAddress, useApi, useHost, useTitle } from '../view';
 import { chosen, isConstant } from './choice';
 import { codeOfSearch } from './code';
 import { ColumnsMenu } from './ColumnsMenu';
@@ -44,6 +44,7 @@ export function RunsView(address: RunsAddress): ReactElement {
       return (await answered(v1.POST('/search/experiments', { body }))).items[0] ?? null;
     }
   });
+  useTitle(experiment.data?.name);
   // Who looks for values looks for single runs.
   const isFolded = filter === '' && !isDeleted && (sorting === null || sorting.column.startsWith('attributes.'));
   const found = useRuns({ experimentId, filter: isFolded ? ORPHANS : filter, order, isDeleted });

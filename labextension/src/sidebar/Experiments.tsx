@@ -26,7 +26,7 @@ export function Experiments(): ReactElement {
   };
   return (
     <>
-      <div className="jp-mlops-filter">
+      <div className="jp-mlops-sidebar-filter">
         <input
           type="search"
           value={text}
