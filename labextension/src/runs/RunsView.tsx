@@ -13,7 +13,7 @@ import { ColumnsMenu } from './ColumnsMenu';
 import { columnsOf } from './columns';
 import { gatheredFrom, isSystems } from './fields';
 import { FilterBar } from './filter/FilterBar';
-import { type Line, useLines } from './lines';
+import { CHUNK, type Line, useLines } from './lines';
 import { useRuns } from './pages';
 import { useChoice } from './remembered';
 import { RunName } from './RunName';
@@ -61,7 +61,9 @@ export function RunsView(address: RunsAddress): ReactElement {
   const loaded = lines.length;
   const reach = useCallback(
     (first: number, last: number) => {
-      setSeen(before => (before.first === first && before.last === last ? before : { first, last }));
+      // What is around the rows is drawn anew only when another chunk comes into view.
+      const chunk = { first: first - (first % CHUNK), last: last - (last % CHUNK) };
+      setSeen(before => (before.first === chunk.first && before.last === chunk.last ? before : chunk));
       if (last + AHEAD >= loaded) {
         more();
       }

@@ -7,7 +7,7 @@ import { linesOf } from './lines';
 
 const RUNS = found.items as unknown as Run[];
 const CHILDREN = children.items as unknown as Run[];
-const SWEEP = RUNS.find(run => run.kind === 'sweep') as Run;
+const SWEEP = sweepOf(RUNS);
 const FAMILIES = new Map([[SWEEP.run_id, CHILDREN]]);
 
 describe('lines', () => {
@@ -31,3 +31,11 @@ describe('lines', () => {
     expect(after.every((line, index) => line === before[index])).toBe(true);
   });
 });
+
+function sweepOf(runs: readonly Run[]): Run {
+  const found = runs.find(run => run.kind === 'sweep');
+  if (found === undefined) {
+    throw new Error('the recorded runs have no sweep');
+  }
+  return found;
+}

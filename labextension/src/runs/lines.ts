@@ -6,7 +6,7 @@ import { answered, type Run } from '../api';
 import { useApi } from '../view';
 
 /** Runs whose children are asked for at once. */
-const CHUNK = 100;
+export const CHUNK = 100;
 const MOST_CHILDREN = 2000;
 const NONE: readonly Run[] = [];
 

@@ -57,8 +57,6 @@ export function Table<T>(props: TableProps<T>): ReactElement {
   const total = Math.max(props.total ?? 0, rows.length);
   const boxWidth = onSelect === undefined ? 0 : BOX_WIDTH;
   const pinnedWidth = boxWidth + (columns[0]?.width ?? 0);
-  // Neither this component nor what it hands them to is compiled to remember what they gave.
-  // eslint-disable-next-line react-hooks/incompatible-library
   const lines = useVirtualizer({
     count: total,
     getScrollElement: () => scroller.current,
