@@ -125,6 +125,8 @@ class Door:
             "change": RunChange,
             "text": lambda: self.run,
             "width": lambda: 5,
+            "first": lambda: None,
+            "last": lambda: None,
             "stream": lambda: "s",
             "path": lambda: "f.txt",
             "source": lambda: io.BytesIO(b"x"),
@@ -201,7 +203,7 @@ class Door:
             ("models", "delete_alias"): {"name": lambda: "model", "alias": lambda: "none"},
             ("models", "delete_version"): {"name": lambda: "model", "version": lambda: 99},
             ("models", "refer"): {"name": lambda: "model", "source": lambda: "s3://bucket/model"},
-            ("logged_models", "create"): {"run_id": lambda: None},
+            ("logged_models", "create"): {"run_id": lambda: None, "model_id": lambda: None},
             ("logged_models", "delete"): {
                 "model_id": lambda: self.tracker.logged_models.create(self.experiment).model_id
             },

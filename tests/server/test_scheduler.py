@@ -31,8 +31,8 @@ def scheduling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServ
     server.end()
 
 
-def done(server: JupyterServer, path: Path, **parameters: str) -> Any:
-    """The job of the notebook once it has ended."""
+def scheduled(server: JupyterServer, path: Path, **parameters: str) -> str:
+    """The id of a job that was started."""
     asked = {
         "name": path.stem,
         "input_uri": path.name,
@@ -42,20 +42,24 @@ def done(server: JupyterServer, path: Path, **parameters: str) -> Any:
     }
     answer = server.ask("POST", "scheduler/jobs", asked)
     assert answer.status == 200, answer.content
-    job = f"scheduler/jobs/{answer.json['job_id']}"
+    return str(answer.json["job_id"])
+
+
+def done(server: JupyterServer, job_id: str) -> Any:
+    """The job once it has ended."""
     ended = ("COMPLETED", "FAILED")
-    return until(lambda: (found := server.ask("GET", job).json)["status"] in ended and found, f"the end of {job}")
+    path = f"scheduler/jobs/{job_id}"
+    return until(lambda: (found := server.ask("GET", path).json)["status"] in ended and found, f"the end of {path}")
 
 
 def test_a_scheduled_notebook_becomes_a_run(scheduling: JupyterServer) -> None:
     cell = "import jupyter_mlops as mlops\nmlops.log_metric('auc', depth / 10)\nassert depth < 9, 'too deep'"
     path = write_notebook(scheduling.work / "nightly.ipynb", cell, parameters="depth: int = 3")
-    job = done(scheduling, path, depth="7")
+    jobs = [scheduled(scheduling, path, depth=depth) for depth in ("7", "9", "deep")]
+    job, failed, refused = (done(scheduling, job_id) for job_id in jobs)
     assert job["status"] == "COMPLETED", (job, scheduling.log)
-    failed = done(scheduling, path, depth="9")
     assert failed["status"] == "FAILED"
     assert "too deep" in failed["status_message"]
-    refused = done(scheduling, path, depth="deep")
     assert "declared as int" in refused["status_message"]
     with RemoteTracker(f"{scheduling.url}/mlops", TOKEN) as tracker:
         runs = tracker.runs.search([tracker.experiments.find("nightly").experiment_id]).items

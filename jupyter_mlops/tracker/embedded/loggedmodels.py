@@ -57,6 +57,7 @@ class EmbeddedLoggedModels:
         labels = _checked_tags(tags or {})
         own_run = run_id is None
         if run_id is None:
+            self._require_own(model_id)
             # The run of a model whose id is given has the same one, so that a repeated call makes no second run.
             run_id = self._made_for(experiment_id, name, model_id)
         model_id, now = model_id or new_id(), self._context.clock()
@@ -68,7 +69,7 @@ class EmbeddedLoggedModels:
             present = logged_models.places(connection, [model_id]).get(model_id)
             if present is not None:
                 if present.run_id != run_id or present.deleted:
-                    raise AlreadyExists(f"the id {model_id} of a logged model is taken: choose another")
+                    raise _taken(model_id)
                 return self._loaded(connection, model_id)
             new = LoggedModel(
                 model_id=model_id,
@@ -183,6 +184,16 @@ class EmbeddedLoggedModels:
 
     # --- rules ---
 
+    def _require_own(self, model_id: str | None) -> None:
+        """Raise ``AlreadyExists`` for the id of a model that has another run than one of its own: before one is made,
+        which would be left."""
+        if model_id is None:
+            return
+        with self._context.read() as connection:
+            present = logged_models.places(connection, [model_id]).get(model_id)
+        if present is not None and present.run_id != model_id:
+            raise _taken(model_id)
+
     def _made_for(self, experiment_id: str, name: str, run_id: str | None) -> str:
         """A run for a model that no run logs, so that its files are kept as any others."""
         new = NewRun(experiment_id=experiment_id, run_id=run_id, name=name, status=RunStatus.FINISHED)
@@ -220,6 +231,10 @@ def require_logged(context: Context, connection: Connection, model_id: str, scop
     assert run is not None, "a model is deleted with its run"
     context.require(connection, run.owner, run.experiment_id, scope, what)
     return place
+
+
+def _taken(model_id: str) -> AlreadyExists:
+    return AlreadyExists(f"the id {model_id} of a logged model is taken: choose another")
 
 
 def _free_path(connection: Connection, run_id: str, name: str, model_id: str) -> str:

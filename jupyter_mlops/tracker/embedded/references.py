@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import ModelVersion, Tag
@@ -24,6 +25,7 @@ _VERSION = re.compile(r"models:/([^/:]+)/([0-9]{1,10})")
 _LONGEST_RUN_ID = 32
 
 
+@checked
 class EmbeddedReferences(EmbeddedModelCards):
     """Part of :class:`jupyter_mlops.tracker.protocol.Models`."""
 

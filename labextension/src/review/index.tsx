@@ -21,6 +21,13 @@ export function ReviewView({ requestId }: ReviewAddress): ReactElement {
         answered(v1.GET('/promotions/{request_id}/evidence', { params: { path: { request_id: requestId } } }))
     })
   );
+  // What is said and decided shows at once: it does not wait until notebooks are compared again.
+  const latest = useQuery(
+    queryOptions({
+      queryKey: ['promotion', requestId],
+      queryFn: () => answered(v1.GET('/promotions/{request_id}', { params: { path: { request_id: requestId } } }))
+    })
+  );
   if (evidence.data === undefined) {
     return evidence.error === null ? (
       <Loading />
@@ -28,7 +35,8 @@ export function ReviewView({ requestId }: ReviewAddress): ReactElement {
       <Failure error={evidence.error} onRetry={() => void evidence.refetch()} />
     );
   }
-  return <Review evidence={evidence.data} />;
+  const promotion = latest.data ?? evidence.data.promotion;
+  return <Review evidence={{ ...evidence.data, promotion }} />;
 }
 
 function Review({ evidence }: { readonly evidence: PromotionEvidence }): ReactElement {
