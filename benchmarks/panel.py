@@ -33,18 +33,18 @@ OPEN = """
 async path => {
   const begun = performance.now();
   await window.jupyterapp.commands.execute('mlops:open', { path });
-  while (document.querySelector('.jp-mlops-table-row[aria-rowindex="2"] a') === null) {
+  while (document.querySelector('.jp-mlops-grid-row[aria-rowindex="2"] a') === null) {
     await new Promise(requestAnimationFrame);
   }
   await new Promise(requestAnimationFrame);
   const seconds = (performance.now() - begun) / 1000;
-  return { seconds, rows: document.querySelectorAll('.jp-mlops-table-row').length };
+  return { seconds, rows: document.querySelectorAll('.jp-mlops-grid-row').length };
 }
 """
 """Until the first rows are drawn, and the next frame has begun."""
 SCROLL = """
 async () => {
-  const table = document.querySelector('.jp-mlops-table');
+  const table = document.querySelector('.jp-mlops-grid');
   const frames = [];
   let last = performance.now();
   while (table.scrollTop + table.clientHeight < table.scrollHeight - 1 && frames.length < 2000) {
@@ -54,7 +54,7 @@ async () => {
     frames.push(now - last);
     last = now;
   }
-  const seen = [...document.querySelectorAll('.jp-mlops-table-row')];
+  const seen = [...document.querySelectorAll('.jp-mlops-grid-row')];
   return { frames, last: Math.max(...seen.map(row => Number(row.getAttribute('aria-rowindex')))) };
 }
 """
@@ -62,10 +62,10 @@ async () => {
 SORT = """
 async title => {
   const heads = [...document.querySelectorAll('[role=columnheader]')];
-  const head = heads.find(each => each.querySelector('.jp-mlops-table-title')?.textContent === title);
+  const head = heads.find(each => each.querySelector('.jp-mlops-grid-title')?.textContent === title);
   const begun = performance.now();
   head.click();
-  const isDone = () => document.querySelector('.jp-mlops-table[aria-busy="true"]') === null &&
+  const isDone = () => document.querySelector('.jp-mlops-grid[aria-busy="true"]') === null &&
     document.querySelector('[aria-sort=descending]') !== null;
   await new Promise(requestAnimationFrame);
   while (!isDone()) {

@@ -51,7 +51,7 @@ function Groups({ gathered, choice, onChoose }: Props): ReactElement {
   const set = (ids: readonly string[], isShown: boolean): void =>
     onChoose({ shown: { ...choice.shown, ...Object.fromEntries(ids.map(id => [id, isShown])) } });
   return (
-    <div className="jp-mlops-columns">
+    <div className="jp-mlops-runs-columns">
       <input
         type="text"
         className="jp-mlops-input"
@@ -60,7 +60,7 @@ function Groups({ gathered, choice, onChoose }: Props): ReactElement {
         value={wanted}
         onChange={event => setWanted(event.target.value)}
       />
-      <div className="jp-mlops-columns-groups">
+      <div className="jp-mlops-runs-columns-groups">
         {KINDS.map(kind => ({ kind, found: items(kind) }))
           .filter(({ found }) => found.length > 0)
           .map(({ kind, found }) => (

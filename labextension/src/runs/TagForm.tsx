@@ -30,7 +30,7 @@ export function TagForm({ runIds, known, onDone }: Props): ReactElement {
     onDone(outcome, trans._n('Took the tag from %1 run', 'Took the tag from %1 runs', outcome.done.length));
   };
   return (
-    <form className="jp-mlops-form" onSubmit={event => void set(event)}>
+    <form className="jp-mlops-runs-form" onSubmit={event => void set(event)}>
       <label>
         {trans.__('Tag')}
         <input className="jp-mlops-input" list={`${id}-keys`} value={key} onChange={event => setKey(event.target.value)} />

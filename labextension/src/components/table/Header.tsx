@@ -34,7 +34,7 @@ export function Header<T>(props: Props<T>): ReactElement {
         key={column.id}
         id={`${id}--1-${index + shift}`}
         role="columnheader"
-        className={column.isNumber === true ? 'jp-mlops-table-number' : undefined}
+        className={column.isNumber === true ? 'jp-mlops-grid-number' : undefined}
         aria-colindex={index + shift + 1}
         aria-sort={isSorted ? (sorting.isDescending ? 'descending' : 'ascending') : undefined}
         data-active={activeColumn === index + shift || undefined}
@@ -43,8 +43,8 @@ export function Header<T>(props: Props<T>): ReactElement {
         style={{ left: start, width: column.width }}
         onClick={sort}
       >
-        <span className={isFirstOfGroup ? 'jp-mlops-table-group' : 'jp-mlops-hidden'}>{column.group}</span>
-        <span className="jp-mlops-table-title">
+        <span className={isFirstOfGroup ? 'jp-mlops-grid-group' : 'jp-mlops-hidden'}>{column.group}</span>
+        <span className="jp-mlops-grid-title">
           {column.head ?? column.title}
           {isSorted && <span aria-hidden="true"> {sorting.isDescending ? '▼' : '▲'}</span>}
         </span>
@@ -54,9 +54,9 @@ export function Header<T>(props: Props<T>): ReactElement {
   };
   const [first] = columns;
   return (
-    <div role="rowgroup" className="jp-mlops-table-head" style={{ width }}>
+    <div role="rowgroup" className="jp-mlops-grid-head" style={{ width }}>
       <div role="row" aria-rowindex={1}>
-        <div className="jp-mlops-table-pinned">
+        <div className="jp-mlops-grid-pinned">
           {boxWidth > 0 && (
             <div
               id={`${id}--1-0`}
@@ -95,7 +95,7 @@ function Edge<T>({ column, onResize }: { column: Column<T>; onResize: (column: s
   };
   return (
     <span
-      className="jp-mlops-table-edge"
+      className="jp-mlops-grid-edge"
       aria-hidden="true"
       onPointerDown={grab}
       onClick={event => event.stopPropagation()}

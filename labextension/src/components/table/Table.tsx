@@ -179,7 +179,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
   return (
     <div
       ref={scroller}
-      className="jp-mlops-table"
+      className="jp-mlops-grid"
       role={isExpanded === undefined ? 'grid' : 'treegrid'}
       aria-label={label}
       aria-rowcount={props.isOpenEnded === true ? -1 : total + 1}

@@ -54,7 +54,7 @@ function Row<T>(props: Props<T>): ReactElement {
   };
   return (
     <div
-      className="jp-mlops-table-row"
+      className="jp-mlops-grid-row"
       role="row"
       aria-rowindex={index + 2}
       aria-selected={isSelected}
@@ -66,7 +66,7 @@ function Row<T>(props: Props<T>): ReactElement {
       onClick={point}
       onDoubleClick={open}
     >
-      <div className="jp-mlops-table-pinned">
+      <div className="jp-mlops-grid-pinned">
         {boxWidth > 0 && (
           <div role="gridcell" {...cell(0)} style={{ width: boxWidth }}>
             <input
@@ -83,7 +83,7 @@ function Row<T>(props: Props<T>): ReactElement {
           {row !== undefined && isExpanded !== undefined && (
             <button
               type="button"
-              className="jp-mlops-table-twist"
+              className="jp-mlops-grid-twist"
               tabIndex={-1}
               aria-label={isExpanded ? trans.__('Fold') : trans.__('Unfold')}
               onClick={() => props.onExpand?.(row)}
@@ -91,7 +91,7 @@ function Row<T>(props: Props<T>): ReactElement {
               {isExpanded ? '▾' : '▸'}
             </button>
           )}
-          {row === undefined ? <span className="jp-mlops-table-awaited" /> : pinned?.cell(row)}
+          {row === undefined ? <span className="jp-mlops-grid-awaited" /> : pinned?.cell(row)}
         </div>
       </div>
       {placed.map(({ column, index: place, start }) => (
@@ -99,7 +99,7 @@ function Row<T>(props: Props<T>): ReactElement {
           key={column.id}
           role="gridcell"
           {...cell(place + shift)}
-          className={column.isNumber === true ? 'jp-mlops-table-number' : undefined}
+          className={column.isNumber === true ? 'jp-mlops-grid-number' : undefined}
           style={{ left: start, width: column.width }}
         >
           {row !== undefined && column.cell(row)}

@@ -75,7 +75,7 @@ export function FilterBar({ filter, facts, runs, problem, onApply }: Props): Rea
   };
 
   return (
-    <div className="jp-mlops-filter" role="search">
+    <div className="jp-mlops-runs-filter" role="search">
       <input
         ref={input}
         type="text"
@@ -124,7 +124,7 @@ export function FilterBar({ filter, facts, runs, problem, onApply }: Props): Rea
         </ul>
       )}
       {problem !== null && (
-        <p className="jp-mlops-filter-problem" role="alert" id={`${id}-problem`}>
+        <p className="jp-mlops-runs-filter-problem" role="alert" id={`${id}-problem`}>
           {problem}
         </p>
       )}
