@@ -3541,6 +3541,8 @@ export interface operations {
             content: {
                 "application/json": {
                     experiment_id: string;
+                    /** @default null */
+                    model_id?: string | null;
                     /** @default  */
                     model_type?: string;
                     /** @default null */

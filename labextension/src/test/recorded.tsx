@@ -43,7 +43,7 @@ export function onRecord(view: ReactElement, answers: Readonly<Record<string, un
     open: vi.fn(),
     link: () => 'http://recorded.test/',
     commands: null,
-    run: null,
+    hub: null,
     confirm: () => Promise.resolve(true),
     toast: vi.fn()
   };
