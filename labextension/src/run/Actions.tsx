@@ -1,8 +1,8 @@
 import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
+import { RERUN, RERUN_WITH_EDITS } from '../lab/commandIds';
 import { useHost } from '../view';
-import { RERUN, RERUN_WITH_EDITS } from './commands';
 import { codeOf } from './code';
 import { Register } from './Register';
 import { Reproduce } from './Reproduce';

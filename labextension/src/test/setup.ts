@@ -17,12 +17,6 @@ class NoResizes implements ResizeObserver {
 globalThis.ResizeObserver = NoResizes;
 window.matchMedia = query => Object.assign(new EventTarget(), { matches: false, media: query }) as MediaQueryList;
 globalThis.DragEvent = class extends MouseEvent {} as typeof DragEvent;
-// No preference, and no print.
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-condition
-window.matchMedia ??= media =>
-  Object.assign(new EventTarget(), { media, matches: false, onchange: null, addListener() {}, removeListener() {} }) as MediaQueryList;
-// There is nothing to scroll.
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-condition
-Element.prototype.scrollIntoView ??= () => undefined;
+Element.prototype.scrollIntoView = () => undefined;
 
 afterEach(cleanup);
