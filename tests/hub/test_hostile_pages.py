@@ -238,7 +238,7 @@ def logged_in(browser: Any, hub: realhub.Hub) -> Any:
     page.fill("#password_input", realhub.PASSWORD)
     page.click("#login_submit")
     page.wait_for_url(hub.service_url + "/")
-    assert f"You are {LEAD}" in page.inner_text("body")
+    page.get_by_text(f"You are {LEAD}").wait_for()
     (hub.folder / "users" / LEAD / "hello.txt").write_text("hello")
     page.goto(f"{hub.url}/user/{LEAD}/files/hello.txt")
     assert page.inner_text("body") == "hello"
@@ -307,4 +307,4 @@ def test_without_subdomains_it_can_and_the_service_says_so(
     assert page.evaluate(SAME_ADDRESS, {"service": hub.service_url, "decision": decisions(taken)[0]}) == 204
     assert "not protected: On this hub" in hub.log
     page.goto(hub.service_url + "/")
-    assert "Code in a notebook that you open can act here as you." in page.inner_text("body")
+    page.get_by_text("Code in a notebook that you open can act here as you.").wait_for()

@@ -26,7 +26,7 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
         runs: (settings?.composite.runs ?? 'all') as Wanted['runs'],
         people: (settings?.composite.people ?? true) as boolean
       });
-      const { name } = await cache.ensureQueryData(principalQuery(api));
+      const { name } = await cache.query({ ...principalQuery(api), staleTime: 'static' });
       const notifications = new Notifications(surroundings.host, name);
       events.happened.connect((_, news) => notifications.tell(news, wanted()));
     };

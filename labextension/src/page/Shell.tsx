@@ -1,8 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
-import { type MouseEvent, type ReactElement, type ReactNode, useState } from 'react';
+import { type MouseEvent, type ReactElement, type ReactNode, Suspense, useState } from 'react';
 
 import { principalQuery, waitingQuery } from '../api';
-import { RelativeTime } from '../components';
+import { Loading, RelativeTime } from '../components';
 import { TitleContext, useApi, useHost, type ViewAddress } from '../view';
 
 interface Props {
@@ -34,7 +34,9 @@ export function Shell({ notice, children }: Props): ReactElement {
       </header>
       {notice !== '' && <Unprotected notice={notice} />}
       <main className="jp-mlops jp-mlops-view">
-        <TitleContext.Provider value={entitle}>{children}</TitleContext.Provider>
+        <TitleContext.Provider value={entitle}>
+          <Suspense fallback={<Loading />}>{children}</Suspense>
+        </TitleContext.Provider>
       </main>
     </>
   );
