@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -72,9 +73,10 @@ class Places:
         place = self._places[experiment_id]
         if place.here is None:
             raise NotFound(f"the experiment {place.name!r} is not here")
-        if place.here.lifecycle is Lifecycle.DELETED:
+        # Another import may have deleted it since, as the source did.
+        if self._tracker.experiments.get(place.here.experiment_id).lifecycle is Lifecycle.DELETED:
             self._tracker.experiments.restore(place.here.experiment_id)
-            place.here = msgspec.structs.replace(place.here, lifecycle=Lifecycle.ACTIVE)
+        place.here = msgspec.structs.replace(place.here, lifecycle=Lifecycle.ACTIVE)
         return place.here
 
     def revive(self, experiment_id: str, run_id: str) -> None:
@@ -109,4 +111,5 @@ class Places:
         if other and self._transfer.verify:
             self._report.problem("experiments", what, f"has other tags here: {', '.join(other)}")
         elif other:
-            self._tracker.experiments.set_tags(self.open(experiment_id).experiment_id, other)
+            set_tags = partial(self._tracker.experiments.set_tags, found.experiment_id, other)
+            self._transfer.written(set_tags, partial(self.open, experiment_id))

@@ -184,7 +184,8 @@ class _Import:
             if verify:
                 self._report.problem("runs", what, "is not here")
                 return False
-            found = copy.create(self._places.open(light.experiment_id).experiment_id)
+            there = partial(self._places.open, light.experiment_id)
+            found = self._transfer.written(lambda: copy.create(there().experiment_id), there)
             self._report.copied("runs")
             written = copy.counts()
         elif not is_imported(found):
@@ -198,8 +199,8 @@ class _Import:
         missing = copy.missing(found)
         if missing and not verify:
             written = written or missing.counts()
-            self._places.revive(light.experiment_id, found.run_id)
-            missing = copy.complete()
+            revive = partial(self._places.revive, light.experiment_id, found.run_id)
+            missing = self._transfer.written(copy.complete, revive)
         for kind, count in written.items():
             self._report.copied(kind, count)
         for why in (*missing.told, *copy.unequal(found)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,8 @@ class Folder(msgspec.Struct, frozen=True):
 
     run_id: str
     path: str
+    revive: Callable[[], None]
+    """Has the run not be deleted."""
 
 
 class LoggedModels:
@@ -52,10 +54,6 @@ class LoggedModels:
         """Where the files of a logged model are here; None when it is not."""
         return self._folders.get(model_id)
 
-    def experiment(self, model_id: str) -> str:
-        """The experiment of a logged model, in the source."""
-        return str(self._models[model_id].experiment_id)
-
     def copy(self) -> None:
         """Copy all of them, the oldest first, which is the order that they are found in."""
         ordered = sorted(self._models.values(), key=lambda model: (model.creation_timestamp, model.model_id))
@@ -76,13 +74,14 @@ class LoggedModels:
         if missing and self._transfer.verify:
             raise InvalidValue("it uses other logged models here")
         if missing:
-            self._places.revive(experiment_id, here)
-            self._tracker.logged_models.use(here, sorted(missing, key=lambda use: (use.model_id, use.role)))
+            ordered = sorted(missing, key=lambda use: (use.model_id, use.role))
+            revive = partial(self._places.revive, experiment_id, here)
+            self._transfer.written(lambda: self._tracker.logged_models.use(here, ordered), revive)
 
     def _copy(self, model: Entity) -> None:
         here = self._here(model)
         revive = partial(self._places.revive, model.experiment_id, here.run_id)
-        self._folders[model.model_id] = Folder(here.run_id, here.path)
+        self._folders[model.model_id] = Folder(here.run_id, here.path, revive)
         self._transfer.copy_files(model.artifact_location, here.run_id, here.path, revive)
         params, tags = _params(model), self._tags(model)
         known = {param.key: param.text for param in here.params}
@@ -95,16 +94,19 @@ class LoggedModels:
             return
         if self._transfer.verify:
             raise InvalidValue("its status, parameters, tags or metrics differ here")
-        revive()
         models = self._tracker.logged_models
-        if absent:
-            models.log_params(here.model_id, absent)
-        if other:
-            models.set_tags(here.model_id, other)
-        for run_id, batch in points.items():
-            self._tracker.runs.log(run_id, batch)
-        if status is not here.status:
-            models.finish(here.model_id, status)
+
+        def write() -> None:
+            if absent:
+                models.log_params(here.model_id, absent)
+            if other:
+                models.set_tags(here.model_id, other)
+            for run_id, batch in points.items():
+                self._tracker.runs.log(run_id, batch)
+            if status is not here.status:
+                models.finish(here.model_id, status)
+
+        self._transfer.written(write, revive)
 
     def _here(self, model: Entity) -> LoggedModel:
         """The model here, made when there is none."""
@@ -115,17 +117,22 @@ class LoggedModels:
             if self._transfer.verify:
                 raise
         of_run = run_id_of(model.source_run_id) if model.source_run_id in self._runs else None
-        experiment = self._places.open(model.experiment_id)
-        if of_run is not None:
-            self._places.revive(model.experiment_id, of_run)
-        made = self._tracker.logged_models.create(
-            experiment.experiment_id,
-            name=model.name,
-            run_id=of_run,
-            model_type=model.model_type or "",
-            params=_params(model),
-            tags=self._tags(model),
-            model_id=model_id,
+
+        def revive() -> None:
+            if of_run is not None:
+                self._places.revive(model.experiment_id, of_run)
+
+        made = self._transfer.written(
+            lambda: self._tracker.logged_models.create(
+                self._places.open(model.experiment_id).experiment_id,
+                name=model.name,
+                run_id=of_run,
+                model_type=model.model_type or "",
+                params=_params(model),
+                tags=self._tags(model),
+                model_id=model_id,
+            ),
+            revive,
         )
         self._report.copied("logged models")
         return made

@@ -114,9 +114,10 @@ class Registry:
             raise NotFound("is not here")
         if here is None:
             folder = self._folder(name, version)
+            register = partial(self._tracker.models.register, name, folder.run_id, folder.path)
             try:
-                here = self._tracker.models.register(
-                    name, folder.run_id, folder.path, description=description, tags=tags, version=number
+                here = self._transfer.written(
+                    lambda: register(description=description, tags=tags, version=number), folder.revive
                 )
                 self._report.copied("versions")
             except Conflict:
@@ -167,23 +168,21 @@ class Registry:
         model_id = getattr(version, "model_id", None) or source.removeprefix("models:/")
         logged = self._logged.folder(model_id)
         if logged is not None:
-            self._places.revive(self._logged.experiment(model_id), logged.run_id)
             return logged
         location = self._source.version_location(name, number)
         run_id = version.run_id or ""
         if run_id not in self._runs:
-            folder = Folder(self._stand_in(f"{name}/{number}", f"{name} {number}"), "model")
-            self._transfer.copy_files(location, folder.run_id, folder.path, _nothing)
+            folder = Folder(self._stand_in(f"{name}/{number}", f"{name} {number}"), "model", _nothing)
+            self._transfer.copy_files(location, folder.run_id, folder.path, folder.revive)
             return folder
         here = run_id_of(run_id)
         revive = partial(self._places.revive, self._runs[run_id], here)
-        revive()
         for root in (f"runs:/{run_id}", _plain(self._artifacts[run_id])):
             path = _plain(source).removeprefix(f"{root}/")
             # A name may mean a later logged model of the run than the one that has this folder.
             if path != _plain(source) and self._transfer.has_files(location, here, path):
-                return Folder(here, path)
-        folder = Folder(here, f"registered/{name}/{number}")
+                return Folder(here, path, revive)
+        folder = Folder(here, f"registered/{name}/{number}", revive)
         self._transfer.copy_files(location, here, folder.path, revive)
         return folder
 

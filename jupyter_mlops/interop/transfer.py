@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import MLOpsError, StorageFull, Unauthenticated
+from jupyter_mlops.core.errors import Conflict, MLOpsError, StorageFull, Unauthenticated
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.interop.mlflow_source import Source, SourceFile
 from jupyter_mlops.interop.report import Report
@@ -20,7 +22,10 @@ from jupyter_mlops.tracker.replay import is_refusal
 Told = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and of how much."""
 
+T = TypeVar("T")
+
 _PIECE = 1 << 20
+_TRIES = 3
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -47,6 +52,18 @@ class Transfer(msgspec.Struct, frozen=True):
                 self.source.probe()
                 self.tracker.experiments.search(limit=1)
             self.report.problem(kind, what, error.message)
+
+    def written(self, write: Callable[[], T], revive: Callable[[], object]) -> T:
+        """What ``write`` gives. ``revive`` has what it writes to not be deleted: called before, and again where another
+        import has deleted it meanwhile, as the source did."""
+        for _ in range(_TRIES):
+            revive()
+            try:
+                return write()
+            except Conflict:
+                continue
+        revive()
+        return write()
 
     def copy_files(self, location: str, run_id: str, folder: str, revive: Callable[[], None]) -> None:
         """Bring the files below an artifact location of the source to ``folder`` of a run.
@@ -94,9 +111,8 @@ class Transfer(msgspec.Struct, frozen=True):
         if self.verify:
             self._compare_file(location, file, here, what, "files")
         elif here is None or file.size not in (None, here.size):
-            revive()
             with self.source.fetched(location, file.path) as fetched:
-                stored = self.tracker.artifacts.put(run_id, path, fetched)
+                stored = self.written(partial(self.tracker.artifacts.put, run_id, path, fetched), revive)
                 if _digest(fetched) != stored.digest:
                     self.report.problem("files", what, "was changed in the source while it was copied")
             self.report.copied("files", size=stored.size or 0)
