@@ -37,11 +37,13 @@ export const experimentsQuery = ({ v1 }: Api): Query<{ items: Experiment[]; more
   }
 });
 
-/** Runs that wait or work, whoever made them. */
+/** Runs that work or wait, whoever made them. */
 export const activeRunsQuery = ({ v1 }: Api): Query<Run[]> => ({
   queryKey: ['runs', 'active'],
   queryFn: async () => {
-    const body = { filter: "attributes.status IN ('RUNNING', 'SCHEDULED')", limit: MOST_ACTIVE };
+    // In the order of their status the store finds them by it, however many have ended.
+    const active = { filter: "attributes.status IN ('RUNNING', 'SCHEDULED')", order_by: ['attributes.status'] };
+    const body = { ...active, limit: MOST_ACTIVE };
     return (await answered(v1.POST('/search/runs', { body }))).items;
   }
 });

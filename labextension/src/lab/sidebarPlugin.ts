@@ -1,4 +1,4 @@
-import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { type ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 
 import { IMLOpsViews } from '../tokens';
@@ -13,11 +13,10 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
   description: 'What is going on, at a glance: experiments, live runs, what waits for you, models.',
   autoStart: true,
   requires: [IMLOpsViews],
-  optional: [ILabShell, ILayoutRestorer, ICommandPalette],
+  optional: [ILayoutRestorer, ICommandPalette],
   activate: (
     { commands, restored, shell }: JupyterFrontEnd,
     { surroundings }: IMLOpsViews,
-    labShell: ILabShell | null,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null
   ): void => {
@@ -31,8 +30,8 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
       isToggleable: true,
       isToggled: () => sidebar.isVisible,
       execute: () => {
-        if (sidebar.isVisible && labShell !== null) {
-          labShell.collapseLeft();
+        if (sidebar.isVisible && canCollapse(shell)) {
+          shell.collapseLeft();
         } else {
           shell.activateById(sidebar.id);
         }
@@ -41,3 +40,8 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: TOGGLE_SIDEBAR, category: trans.__('Experiments and Models') });
   }
 };
+
+/** JupyterLab's shell and Jupyter Notebook's can, which have no type in common that says so. */
+function canCollapse(shell: JupyterFrontEnd.IShell): shell is JupyterFrontEnd.IShell & Pick<ILabShell, 'collapseLeft'> {
+  return 'collapseLeft' in shell;
+}

@@ -1,9 +1,9 @@
-import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { IMLOpsApi, IMLOpsViews } from '../tokens';
-import { fromPath, type Surroundings } from '../view';
+import { fromPath, type Surroundings, type ViewAddress } from '../view';
 import { COPY_LINK, OPEN } from './commandIds';
 import { labHost } from './host';
 import { Opener } from './opener';
@@ -14,16 +14,25 @@ export const viewsPlugin: JupyterFrontEndPlugin<IMLOpsViews> = {
   autoStart: true,
   provides: IMLOpsViews,
   requires: [IMLOpsApi],
-  optional: [ITranslator, ILayoutRestorer, ICommandPalette],
+  optional: [ITranslator, ILayoutRestorer, ICommandPalette, ILabShell],
   activate: (
     { commands, restored, shell }: JupyterFrontEnd,
     mlops: IMLOpsApi,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null,
-    palette: ICommandPalette | null
+    palette: ICommandPalette | null,
+    labShell: ILabShell | null
   ): IMLOpsViews => {
     const trans = (translator ?? nullTranslator).load('jupyter_mlops');
-    const host = labHost(trans, commands, address => opener.open(address));
+    const open = (address: ViewAddress): void => {
+      if (labShell === null) {
+        // The main area of Jupyter Notebook has room for the notebook only.
+        window.open(host.link(address), '_blank', 'noopener');
+      } else {
+        opener.open(address);
+      }
+    };
+    const host = labHost(trans, commands, open);
     const surroundings: Surroundings = { host, ...mlops };
     const opener = new Opener(shell, surroundings);
 
@@ -33,7 +42,7 @@ export const viewsPlugin: JupyterFrontEndPlugin<IMLOpsViews> = {
       execute: ({ path }) => {
         const address = fromPath(typeof path === 'string' ? path : 'models');
         if (address !== null) {
-          opener.open(address);
+          open(address);
         }
       }
     });
@@ -54,6 +63,6 @@ export const viewsPlugin: JupyterFrontEndPlugin<IMLOpsViews> = {
       opener.restoreWith(restorer);
     }
     void restored.then(() => opener.openAsked(window.location.search));
-    return { open: address => opener.open(address), surroundings };
+    return { open, surroundings };
   }
 };
