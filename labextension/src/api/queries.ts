@@ -41,7 +41,7 @@ export const experimentsQuery = ({ v1 }: Api): Query<{ items: Experiment[]; more
 export const activeRunsQuery = ({ v1 }: Api): Query<Run[]> => ({
   queryKey: ['runs', 'active'],
   queryFn: async () => {
-    // In the order of their status the store finds them by it, however many have ended.
+    // In the order of their starts the store would look through everybody's runs.
     const active = { filter: "attributes.status IN ('RUNNING', 'SCHEDULED')", order_by: ['attributes.status'] };
     const body = { ...active, limit: MOST_ACTIVE };
     return (await answered(v1.POST('/search/runs', { body }))).items;

@@ -1,5 +1,6 @@
 /** Stands in for what browsers have and jsdom does not. */
 import { cleanup } from '@testing-library/react';
+import { Blob } from 'node:buffer';
 import { afterEach } from 'vitest';
 
 class NoResizes implements ResizeObserver {
@@ -15,6 +16,8 @@ class NoResizes implements ResizeObserver {
 }
 
 globalThis.ResizeObserver = NoResizes;
+// That of jsdom cannot be read, and is what responses give with Node.js 24.
+globalThis.Blob = Blob as typeof globalThis.Blob;
 window.matchMedia = query => Object.assign(new EventTarget(), { matches: false, media: query }) as MediaQueryList;
 globalThis.DragEvent = class extends MouseEvent {} as typeof DragEvent;
 Element.prototype.scrollIntoView = () => undefined;
