@@ -7,7 +7,6 @@ import re
 import pytest
 import requests
 
-from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.hub import pagefiles
 from jupyter_mlops.hub.pages import NOT_BUILT
 from tests.hub import realhub
@@ -15,9 +14,9 @@ from tests.hub.realhub import ADMIN, LEAD, MEMBER, OUTSIDER, authorization
 
 pytestmark = pytest.mark.slow
 
-ID = new_id()
+ID = "0123456789abcdef" * 2
 VIEWS = ["models", "models/churn%2050%20%25", f"runs/{ID}", f"experiments/{ID}", f"requests/{ID}"]
-VIEWS += [f"compare?ids={ID},{new_id()}"]
+VIEWS += [f"compare?ids={ID},{ID[::-1]}"]
 
 
 @pytest.mark.parametrize("path", ["", *VIEWS])
