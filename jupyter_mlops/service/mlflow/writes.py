@@ -110,13 +110,14 @@ def _with_tags(tracker: EmbeddedTracker, run_id: str, batch: Batch, pairs: Seque
     tags = {pair.key: pair.value for pair in pairs}
     name = tags.pop(RUN_NAME, None)
     calls: list[RunCall] = []
-    if name is not None:
-        calls.append(tracker.run_calls.change(run_id, RunChange(name=name)))
     if tags or name is None:
         labels = tuple(Tag(key, value) for key, value in tags.items())
         calls.append(tracker.run_calls.log(run_id, msgspec.structs.replace(batch, tags=labels)))
     elif batch != Batch():
         calls.append(tracker.run_calls.log(run_id, batch))
+    if name is not None:
+        # Last, since a batch that is refused changes nothing.
+        calls.append(tracker.run_calls.change(run_id, RunChange(name=name)))
     return calls
 
 

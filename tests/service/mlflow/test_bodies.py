@@ -99,6 +99,18 @@ def test_a_batch_is_kept_whole_or_not_at_all(ask: Ask, run_id: str) -> None:
     assert "params" not in data
 
 
+def test_a_batch_that_is_refused_leaves_the_name(ask: Ask, run_id: str) -> None:
+    def log(name: str, value: str) -> int:
+        tags = [{"key": "mlflow.runName", "value": name}]
+        body = {"run_id": run_id, "params": [{"key": "lr", "value": value}], "tags": tags}
+        return ask("POST", "api/2.0/mlflow/runs/log-batch", body).status_code
+
+    assert log("first", "0.1") == 200
+    assert log("second", "0.2") == 400
+    info = ask("GET", "api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]["info"]
+    assert info["run_name"] == "first"
+
+
 def test_old_clients_encode_twice(ask: Ask, run_id: str) -> None:
     body = json.dumps({"run_uuid": run_id, "key": "t", "value": "v"})
     assert ask("POST", "api/2.0/mlflow/runs/set-tag", body).status_code == 200
