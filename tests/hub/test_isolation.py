@@ -131,6 +131,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "owner": "group:blue",
         "claim": "0" * 32,
         "job_id": things.job_id,
+        "other": things.run_id,
         "path": "model/MLmodel",
         "reference": "@staging",
         "restricted": False,

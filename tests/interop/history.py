@@ -167,8 +167,8 @@ class History:
             (f"runs:/{self.main}/model", self.main, None),
             (f"models:/{self.logged[0]}", self.main, self.logged[0]),
             (f"models:/{self.logged[2]}", None, self.logged[2]),
-            # A folder that is of no run.
-            (self.model.as_uri(), None, None) if not self._is_server else (f"runs:/{self.main}/model", None, None),
+            # A folder that is of no run, which a server takes none of.
+            (self.model.as_uri(), None, None) if not self._is_server else (f"runs:/{self.main}/model", self.main, None),
         ]
         for number, (source, run_id, model_id) in enumerate(sources, start=1):
             client.create_model_version(
