@@ -4,7 +4,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 # With the Node.js of .venv, so that none is needed on the machine.
-NPM := PATH=$(CURDIR)/$(BIN):$$PATH npm --prefix labextension
+WITH_NODE := PATH=$(CURDIR)/$(BIN):$$PATH
+NPM := $(WITH_NODE) npm --prefix labextension
 
 .PHONY: demo hub panel test bench lint clean
 
@@ -43,7 +44,7 @@ lint: .venv/.test labextension/node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python labextension/schema.py --check
+	$(WITH_NODE) $(BIN)/python labextension/schema.py --check
 	$(NPM) run lint
 
 clean:
