@@ -3,7 +3,8 @@ import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 
 import evidence from '../test/answers/evidence.json';
-import { type Answers, shown } from '../test/shown';
+import { type Answers, fakeHost, FakeServer, show } from '../test/surroundings';
+import type { Host } from '../view';
 import { ReviewView } from '.';
 
 const ID = evidence.promotion.request_id;
@@ -13,21 +14,26 @@ const PAGE = { url: 'https://hub.example/services/mlops/', protected: true };
 function answers(of: unknown): Answers {
   const { promotion } = of as typeof evidence;
   return {
-    [`GET promotions/${ID}/evidence`]: of,
-    [`POST promotions/${ID}/approve`]: { ...promotion, state: 'promoted', missing: [] },
-    [`POST promotions/${ID}/reject`]: { ...promotion, state: 'rejected' },
-    [`GET promotions/${ID}`]: promotion,
-    'GET page': PAGE
+    [`GET api/v1/promotions/${ID}/evidence`]: of,
+    [`POST api/v1/promotions/${ID}/approve`]: { ...promotion, state: 'promoted', missing: [] },
+    [`POST api/v1/promotions/${ID}/reject`]: { ...promotion, state: 'rejected' },
+    [`GET api/v1/promotions/${ID}`]: promotion,
+    'GET api/v1/page': PAGE
   };
 }
 
-const view = <ReviewView view="review" requestId={ID} />;
+/** As the service's page shows it. */
+function shown(of: unknown, host: Partial<Host> = {}): FakeServer {
+  const server = new FakeServer(answers(of), false);
+  show(<ReviewView view="review" requestId={ID} />, server, fakeHost({ kind: 'page', commands: null, ...host }));
+  return server;
+}
 
 describe('a request', () => {
   it('is shown with what a reviewer needs, and nothing in it is markup', async () => {
-    const { view: page } = shown(view, answers(BY_LEAD));
+    shown(BY_LEAD);
     await screen.findByRole('heading', { name: /churn.*v3 → production/ });
-    const text = page.container.textContent;
+    const text = document.body.textContent;
     for (const part of [
       'now v2',
       'Better recall on new customers; same features.',
@@ -44,38 +50,37 @@ describe('a request', () => {
     ]) {
       expect(text).toContain(part);
     }
-    expect(page.container.querySelector('img, script')).toBeNull();
+    expect(document.body.querySelector('img, script')).toBeNull();
     expect(screen.getAllByText('@ann').map(({ tagName }) => tagName)).toContain('STRONG');
   });
 
   it('is approved in the round that was looked at', async () => {
-    const { asked } = shown(view, answers(BY_LEAD));
+    const { asked } = shown(BY_LEAD);
     await userEvent.click(await screen.findByRole('button', { name: 'Approve' }));
     await userEvent.type(screen.getByLabelText(/^Why/), 'fine');
     const form = screen.getByLabelText(/^Why/).closest('form');
     await userEvent.click(within(form as HTMLElement).getByRole('button', { name: 'Approve' }));
     await waitFor(() =>
       expect(asked).toContainEqual({
-        method: 'POST',
-        path: `promotions/${ID}/approve`,
+        what: `POST api/v1/promotions/${ID}/approve`,
         body: { reason: 'fine', round: 1 }
       })
     );
   });
 
   it('is not rejected without a reason', async () => {
-    const { asked } = shown(view, answers(BY_LEAD));
+    const { asked } = shown(BY_LEAD);
     await userEvent.click(await screen.findByRole('button', { name: 'Reject' }));
     const form = screen.getByLabelText('Why').closest('form') as HTMLElement;
     const button = within(form).getByRole('button', { name: 'Reject' });
     expect(button).toHaveProperty('disabled', true);
     await userEvent.type(screen.getByLabelText('Why'), 'slow{enter}');
     await userEvent.click(button);
-    await waitFor(() => expect(asked.map(({ path }) => path)).toContain(`promotions/${ID}/reject`));
+    await waitFor(() => expect(asked.map(({ what }) => what)).toContain(`POST api/v1/promotions/${ID}/reject`));
   });
 
   it('says beside the buttons why they cannot be used, in the server’s words', async () => {
-    shown(view, answers(evidence));
+    shown(evidence);
     const approve = await screen.findByRole('button', { name: 'Approve' });
     expect(approve).toHaveProperty('disabled', true);
     const said = document.getElementById(approve.getAttribute('aria-describedby') ?? '');
@@ -84,7 +89,7 @@ describe('a request', () => {
   });
 
   it('is decided about on the service’s page, not in JupyterLab', async () => {
-    shown(view, answers(BY_LEAD), { kind: 'lab' });
+    shown(BY_LEAD, { kind: 'lab' });
     const link = await screen.findByRole('link', { name: /Decide on the service/ });
     expect(link.getAttribute('href')).toBe(`${PAGE.url}requests/${ID}`);
     expect(link.getAttribute('rel')).toContain('noopener');
@@ -93,7 +98,7 @@ describe('a request', () => {
 
   it('has no buttons once it is closed', async () => {
     const promotion = { ...evidence.promotion, state: 'rejected', outcome: 'too slow', missing: [] };
-    shown(view, answers({ ...evidence, promotion }));
+    shown({ ...evidence, promotion });
     await screen.findByText('too slow');
     expect(screen.queryByRole('button', { name: 'Approve' })).toBeNull();
   });

@@ -3,25 +3,25 @@ import userEvent from '@testing-library/user-event';
 import { readFileSync } from 'node:fs';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { onRecord, type Recorded } from '../test/recorded';
 import cells from '../test/run/cells.json';
 import experiment from '../test/run/experiment.json';
 import files from '../test/run/files.json';
 import run from '../test/run/run.json';
+import { type Answers, fakeHost, FakeServer, show } from '../test/surroundings';
 import { RunView } from '.';
 
-const AT = `runs/${run.run_id}`;
+const AT = `GET api/v1/runs/${run.run_id}`;
 const EVIL = '<img src=x onerror=window.hostile=1>';
-const ANSWERS: Readonly<Record<string, unknown>> = {
+const ANSWERS: Answers = {
   [AT]: run,
-  [`experiments/${run.experiment_id}`]: experiment,
+  [`GET api/v1/experiments/${run.experiment_id}`]: experiment,
   [`${AT}/files`]: files,
   [`${AT}/children`]: [],
   [`${AT}/comments`]: [
     { comment_id: '1', run_id: run.run_id, user: 'ada', text: `@bo look: ${EVIL}`, created: run.start_time }
   ],
-  'search/runs': { items: [] },
-  'search/versions': { items: [] },
+  'POST api/v1/search/runs': { items: [] },
+  'POST api/v1/search/versions': { items: [] },
   [`${AT}/content#notebook/executed.ipynb`]: readFileSync('src/test/hostile/executed.ipynb', 'utf8'),
   [`${AT}/content#notebook/cells.json`]: JSON.stringify(cells),
   [`${AT}/content#table.csv`]: `${EVIL},b\n"<script>1</script>",2\n`,
@@ -32,12 +32,12 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
 
 configure({ asyncUtilTimeout: 10_000 });
 
-let recorded: Recorded;
+let server: FakeServer;
 
 /** Nothing on the page could run, or fetch from elsewhere. */
 function expectHarmless(): void {
   expect('hostile' in window).toBe(false);
-  for (const element of recorded.shown.container.querySelectorAll('*')) {
+  for (const element of document.body.querySelectorAll('*')) {
     expect(['script', 'iframe', 'object', 'embed', 'form[action]']).not.toContain(element.localName);
     for (const { name, value } of element.attributes) {
       expect(name).not.toMatch(/^on|^srcdoc$|^formaction$/);
@@ -63,7 +63,8 @@ beforeAll(
 );
 
 beforeEach(async () => {
-  recorded = onRecord(<RunView view="run" runId={run.run_id} />, ANSWERS);
+  server = new FakeServer(ANSWERS);
+  show(<RunView view="run" runId={run.run_id} />, server, fakeHost({ commands: null }));
   await screen.findByRole('heading', { name: run.name });
 });
 
@@ -105,7 +106,7 @@ describe('the page of a hostile run', () => {
       await userEvent.click(screen.getByRole('tab', { name }));
       await waitFor(() => expect(screen.queryByText('Loading…')).toBeNull());
     }
-    const unknown = recorded.missed.filter(asked => !/\/(content|sampled)$/.test(asked));
+    const unknown = server.missed.filter(asked => !/\/(content|sampled)$/.test(asked));
     expect(unknown).toEqual([]);
   }, 60_000);
 });

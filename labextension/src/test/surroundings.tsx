@@ -7,8 +7,11 @@ import { vi } from 'vitest';
 import { type Connection, createApi, createCache, Events } from '../api';
 import { Frame, type Host, type ViewAddress } from '../view';
 
-/** By method and path below the base, such as `GET api/v1/principal`: a body of status 200, or a whole response. */
-export type Answers = Record<string, unknown>;
+/**
+ * By method and path below the base, such as `GET api/v1/principal`, and for a file of a run `#PATH` behind it: what
+ * becomes the JSON of an answer with status 200, text as it is, or a whole response.
+ */
+export type Answers = Readonly<Record<string, unknown>>;
 
 export const BASE = 'http://localhost/user/ada/mlops/';
 
@@ -19,21 +22,32 @@ export interface Asked {
 
 export class FakeServer implements Connection {
   readonly baseUrl = BASE;
-  readonly hasServer = true;
   readonly asked: Asked[] = [];
+  /** What was asked for that has no answer. */
+  readonly missed: string[] = [];
   readonly socket = { close: vi.fn() } as unknown as WebSocket;
 
-  constructor(readonly answers: Answers) {}
+  /** `hasServer`: as a Jupyter server's; otherwise as the service's page has it. */
+  constructor(
+    readonly answers: Answers,
+    readonly hasServer = true
+  ) {}
 
   async fetch(request: Request): Promise<Response> {
-    const what = `${request.method} ${new URL(request.url).pathname.slice(new URL(BASE).pathname.length)}`;
+    const { pathname, searchParams } = new URL(request.url);
+    const what = `${request.method} ${pathname.slice(new URL(BASE).pathname.length)}`;
+    const file = searchParams.get('path');
     const text = await request.text();
     this.asked.push({ what, body: text === '' ? undefined : JSON.parse(text) });
-    const answer = this.answers[what];
+    const answer = this.answers[file === null ? what : `${what}#${file}`];
     if (answer instanceof Response) {
       return answer.clone();
     }
-    return answer === undefined ? Response.json({ message: 'Not Found' }, { status: 404 }) : Response.json(answer);
+    if (answer === undefined) {
+      this.missed.push(what);
+      return Response.json({ message: 'Not Found' }, { status: 404 });
+    }
+    return typeof answer === 'string' ? new Response(answer) : Response.json(answer);
   }
 
   listen(): WebSocket {
@@ -41,7 +55,7 @@ export class FakeServer implements Connection {
   }
 }
 
-export function fakeHost(): Host & { opened: ViewAddress[] } {
+export function fakeHost(other: Partial<Host> = {}): Host & { opened: ViewAddress[] } {
   const opened: ViewAddress[] = [];
   return {
     kind: 'lab',
@@ -52,7 +66,8 @@ export function fakeHost(): Host & { opened: ViewAddress[] } {
     hub: null,
     commands: { has: () => true, execute: vi.fn(() => Promise.resolve()) },
     confirm: vi.fn(() => Promise.resolve(true)),
-    toast: vi.fn()
+    toast: vi.fn(),
+    ...other
   };
 }
 
