@@ -5,13 +5,10 @@ import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
-import { IStateDB } from '@jupyterlab/statedb';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { INSERT_CELL, RUN } from '../lab/commandIds';
 import { IMLOpsViews } from '../tokens';
 import { Notebooks } from './notebooks';
-import { Remembered } from './remembered';
 import { Running } from './running';
 
 const ID = 'jupyter-mlops:running';
@@ -21,7 +18,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   description: 'Runs notebooks as experiments: the form, and the commands that start, cancel and repeat runs.',
   autoStart: true,
   requires: [IMLOpsViews, IDocumentManager],
-  optional: [INotebookTracker, IFileBrowserFactory, ICommandPalette, ILauncher, IStateDB, ITranslator, ISettingRegistry],
+  optional: [INotebookTracker, IFileBrowserFactory, ICommandPalette, ILauncher, ISettingRegistry],
   activate: (
     { commands, serviceManager }: JupyterFrontEnd,
     { surroundings }: IMLOpsViews,
@@ -30,11 +27,9 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
     browsers: IFileBrowserFactory | null,
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
-    state: IStateDB | null,
-    translator: ITranslator | null,
     settings: ISettingRegistry | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('jupyter_mlops');
+    const { trans } = surroundings.host;
     let follows = true;
     void settings?.load(ID).then(loaded => {
       const take = (): void => {
@@ -47,7 +42,6 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
       surroundings,
       serviceManager.kernelspecs,
       new Notebooks(documents, open, browsers),
-      new Remembered(state),
       () => follows
     ).addTo(commands);
     const category = trans.__('Experiments and Models');

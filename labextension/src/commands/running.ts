@@ -6,10 +6,10 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { answered, ApiError, type Intent, type JobStatus, reason } from '../api';
 import { CANCEL, INSERT_CELL, RERUN, RERUN_WITH_EDITS, RETRY, RUN } from '../lab/commandIds';
-import type { Surroundings } from '../view';
+import type { Draft } from '../runform/draft';
+import { Memory, type Surroundings } from '../view';
 import { intentIn, text } from './arguments';
 import type { Notebooks } from './notebooks';
-import type { Remembered } from './remembered';
 import { askForSecrets } from './secrets';
 
 export class Running {
@@ -17,7 +17,6 @@ export class Running {
     private readonly _around: Surroundings,
     private readonly _kernels: KernelSpec.IManager,
     private readonly _notebooks: Notebooks,
-    private readonly _remembered: Remembered,
     /** Whether the page of a run is shown once it has been started. */
     private readonly _follows: () => boolean
   ) {}
@@ -83,18 +82,21 @@ export class Running {
     await this._notebooks.save(path);
     // What the form is made of is loaded when it is first shown.
     const [{ askForRun }, drafts] = await Promise.all([import('../runform/dialog'), import('../runform/draft')]);
-    const kept = given === null ? await this._remembered.of(path) : undefined;
+    // What stood in the form when this notebook was last run from here.
+    const memory = new Memory(this._around.api);
+    const kept = memory.recall(`form:${path}`) as Partial<Draft> | null;
     const started = await askForRun(this._around, {
       path,
       kernels: names(this._kernels.specs),
-      initial: form => (given === null ? (kept ?? drafts.EMPTY) : drafts.draftOf(given, drafts.schemasOf(form))),
+      initial: form =>
+        given === null ? { ...drafts.EMPTY, ...kept } : drafts.draftOf(given, drafts.schemasOf(form)),
       onInsertCell: () => void this._notebooks.insertParametersCell(path)
     });
     if (started === null) {
       return null;
     }
     const [job, draft, form] = started;
-    await this._remembered.keep(path, drafts.withoutSecrets(draft, drafts.schemasOf(form)));
+    memory.keep(`form:${path}`, drafts.withoutSecrets(draft, drafts.schemasOf(form)));
     return this._started(job);
   }
 

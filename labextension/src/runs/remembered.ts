@@ -1,34 +1,25 @@
 /** What the user chose for an experiment's table, remembered by the browser. */
 import { useCallback, useState } from 'react';
 
-import type { RunsAddress } from '../view';
+import { Memory, type RunsAddress, useApi } from '../view';
 import { type Choice, NO_CHOICE } from './choice';
-
-const PREFIX = 'jupyter-mlops:runs:';
 
 /** What was chosen last, with what the address says. */
 export function useChoice({ experimentId, filter, order }: RunsAddress): [Choice, (change: Partial<Choice>) => void] {
+  const api = useApi();
+  const name = `runs:${experimentId}`;
   const [choice, setChoice] = useState<Choice>(() => {
-    const known = remembered(experimentId);
-    return { ...known, filter: filter ?? known.filter, order: order ?? known.order };
+    const kept = { ...NO_CHOICE, ...(new Memory(api).recall(name) as Partial<Choice> | null) };
+    return { ...kept, filter: filter ?? kept.filter, order: order ?? kept.order };
   });
   const choose = useCallback(
     (change: Partial<Choice>) =>
       setChoice(before => {
         const after = { ...before, ...change };
-        window.localStorage.setItem(PREFIX + experimentId, JSON.stringify(after));
+        new Memory(api).keep(name, after);
         return after;
       }),
-    [experimentId]
+    [api, name]
   );
   return [choice, choose];
-}
-
-function remembered(experimentId: string): Choice {
-  try {
-    const kept = window.localStorage.getItem(PREFIX + experimentId);
-    return { ...NO_CHOICE, ...(JSON.parse(kept ?? '{}') as Partial<Choice>) };
-  } catch {
-    return NO_CHOICE;
-  }
 }
