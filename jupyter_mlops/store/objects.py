@@ -7,7 +7,6 @@ neither listed nor removed.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import NO_ROOM, InvalidValue, MissingDependency, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.redaction import masked_url
 
@@ -25,7 +24,6 @@ PIECE = 1 << 20
 _SHARD = 6
 """Leading hex digits of a key that name its subfolder: 2**24 ms, about 4.7 hours."""
 _UNFINISHED = ".part"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Writer(Protocol):
@@ -264,7 +262,7 @@ class _RemoteWriter:
 
 
 def _failure(error: Exception, url: str) -> MLOpsError:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return StorageFull(f"no room left in the artifact location {url}: {error.strerror}")
     return Unavailable(f"the artifact location {url} failed: {error}")
 
