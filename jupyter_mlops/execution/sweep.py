@@ -39,7 +39,7 @@ from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.core.spaces import Axis, parse_grid, points
 from jupyter_mlops.core.values import param
 from jupyter_mlops.execution.claim import Claim
-from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.execution.engine import Engine, NotebookTask, Remark, TaskEvent
 from jupyter_mlops.recording.cancellation import why_cancelled
 from jupyter_mlops.recording.heartbeat import SILENT_SECONDS, beating
 from jupyter_mlops.recording.recorder import RunFolder
@@ -183,7 +183,15 @@ class Sweep:
         """The numbers of the points that have no finished run."""
         return [point for point in range(len(self.plan.points)) if point not in self._done]
 
-    def execute(self, engine: Engine, place: Place, *, jobs: int, on_event: OnEvent | None = None) -> Run:
+    def execute(
+        self,
+        engine: Engine,
+        place: Place,
+        *,
+        jobs: int,
+        on_event: OnEvent | None = None,
+        on_remark: Callable[[str], None] | None = None,
+    ) -> Run:
         """Run the missing points and bring the parent to its end: FINISHED, or FAILED when points failed.
 
         Raises
@@ -193,19 +201,32 @@ class Sweep:
         """
         try:
             with RunFolder(self.run.run_id) as folder, beating(self.tracker, self.run.run_id):
-                return self._execute(folder.scratch, engine, place, jobs, on_event)
+                return self._execute(folder.scratch, engine, place, jobs, on_event, on_remark)
         finally:
             self._claim.release()
 
-    def _execute(self, folder: Path, engine: Engine, place: Place, jobs: int, on_event: OnEvent | None) -> Run:
+    def _execute(
+        self,
+        folder: Path,
+        engine: Engine,
+        place: Place,
+        jobs: int,
+        on_event: OnEvent | None,
+        on_remark: Callable[[str], None] | None,
+    ) -> Run:
         self._change(RunChange(status=RunStatus.RUNNING, runner=this_runner(), progress=self._progress()))
         reasons: Counter[str] = Counter()
         try:
             notebook = folder / Path(self.plan.notebook).name
             notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
-            tasks = [self._task(point, notebook, place) for point in self.missing]
-            with closing(engine.run(tasks, jobs=jobs)) as events:
+            missing = self.missing
+            tasks = (self._task(point, notebook, place) for point in missing)
+            with closing(engine.run(tasks, jobs=max(1, min(jobs, len(missing))))) as events:
                 for event in events:
+                    if isinstance(event, Remark):
+                        if on_remark is not None:
+                            on_remark(event.text)
+                        continue
                     child = self._take(event)
                     if event.reason is not None:
                         reasons[_what(event.reason)] += 1
@@ -242,6 +263,7 @@ class Sweep:
             notebook=str(notebook),
             source=plan.notebook,
             parameters={**plan.fixed, **self.secrets, **plan.points[point]},
+            swept=tuple(plan.points[point]),
             name=f"{self.run.name}-{number}{attempt}",
             parent_run_id=self.run.run_id,
             kernel_name=plan.kernel_name,
