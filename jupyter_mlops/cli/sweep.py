@@ -24,7 +24,8 @@ from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import Run, RunStatus
 from jupyter_mlops.execution.engine import Engine, load_engine
 from jupyter_mlops.execution.local import available_cpus
-from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, plan_points, ranked, without_secrets
+from jupyter_mlops.execution.plan import SweepPlan, plan_points, ranked, without_secrets
+from jupyter_mlops.execution.sweep import Place, Sweep
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import read_source
 
@@ -128,8 +129,8 @@ def sweep(
 
 def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) -> None:
     place = Place(tracking_url=connection.database_url, artifacts_url=connection.artifacts)
-    todo = len(going.missing)
-    note(f"{going.run.name}: {todo} of {len(going.plan.points)} points to run, {jobs} at once")
+    todo = going.missing
+    note(f"{going.run.name}: {todo} of {going.plan.total} points to run, {jobs} at once")
     with orderly():
         try:
             with SweepProgress(going.plan, todo=todo) as on_event:
@@ -173,7 +174,7 @@ def _show(going: Sweep) -> None:
 
 
 def _show_table(runs: Sequence[Run], plan: SweepPlan) -> None:
-    swept = list(plan.points[0])
+    swept = list(plan.swept)
     metrics = sorted(metric_keys(runs), key=lambda key: key != plan.metric)
     now = formats.now()
     tables.show(
