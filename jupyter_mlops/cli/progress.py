@@ -119,16 +119,7 @@ class SweepProgress(Display):
             print_failed_child(self.console, child, self._plan.swept)
 
     def _told(self, standing: Standing) -> str:
-        words = [f"{standing.ended} of {standing.total} done"]
-        if standing.stopped:
-            words.append(f"{standing.stopped} stopped")
-        if standing.failed:
-            words.append(f"{standing.failed} failed")
-        if standing.best is not None:
-            value = next(metric.value for metric in standing.best.metrics if metric.key == self._plan.metric)
-            words.append(
-                f"best {printable(self._plan.metric or '')} {formats.number(value)} ({printable(standing.best.name)})"
-            )
+        words = [standing.told(self._plan.metric)]
         left = self._todo - self._ended
         if left and self._ended:
             seconds = (time.monotonic() - self._began) / self._ended * left

@@ -16,9 +16,10 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Progress, Reason, RunStatus
 from jupyter_mlops.recording.task import NotebookTask
 
-__all__ = ["Engine", "NotebookTask", "Remark", "Stops", "TaskEvent", "load_engine", "no_stops"]
+__all__ = ["DEFAULT_ENGINE", "Engine", "NotebookTask", "Remark", "Stops", "TaskEvent", "load_engine", "no_stops"]
 
 GROUP = "jupyter_mlops.engines"
+DEFAULT_ENGINE = "local"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,8 @@ from jupyter_mlops.execution.worker import StopTask, decode, encode, record_fail
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
 
+MOST_JOBS = 8
+"""Notebooks at once unless told; memory is rarely enough for more."""
 CANCEL_SECONDS = 20.0
 """How long workers may take to end their runs as KILLED before they are killed themselves."""
 STDERR_LINES = 5
@@ -44,6 +46,11 @@ def available_cpus() -> int:
     except (OSError, ValueError):
         return count
     return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+
+
+def default_jobs() -> int:
+    """Notebooks at once, when nobody says how many."""
+    return min(available_cpus(), MOST_JOBS)
 
 
 class LocalEngine:

@@ -38,6 +38,7 @@ GRID_TAG = "mlops.sweep.grid"
 SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
 """How a search proposes points: Optuna's samplers."""
 DEFAULT_TRIALS = 20
+"""Of a search, unless told."""
 
 
 class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,27 +165,22 @@ def plan_points(
     return tuple(points(axes, sample, seed))
 
 
-def plan_search(
-    declared: Sequence[Declared] | None, space: Sequence[Axis], *, trials: int, fixed: Collection[str]
-) -> tuple[Axis, ...]:
-    """The space of a search, checked against the notebook's parameters.
+def check_search(space: Sequence[Axis], trials: int) -> None:
+    """Raise unless a search can be made of it.
 
     Raises
     ------
     InvalidValue
-        As of :func:`plan_points`, or there are fewer points than ``trials``, or too many trials.
+        There are fewer points than ``trials``, or too many trials.
     MissingDependency
         Optuna is not installed.
     """
     check_search_possible()
-    for axis in space:
-        check_axis(declared, axis, fixed)
     if not 1 <= trials <= MOST_POINTS:
         raise InvalidValue(f"trials: {trials} are not possible; from 1 to {MOST_POINTS} are")
     size = math.prod(axis.size for axis in space)
     if trials > size:
         raise InvalidValue(f"trials: {trials} of a space of {size:.0f} points would repeat some; a grid runs each once")
-    return tuple(space)
 
 
 def check_search_possible() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
-from jupyter_mlops.core.formats import now
+from jupyter_mlops.core.formats import now, number, printable
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
@@ -80,6 +80,15 @@ class Standing(msgspec.Struct, kw_only=True):
         """The part of the work that is done, cells of unfinished points counted."""
         partial = sum(progress.done / progress.total for progress in self.underway.values() if progress.total)
         return (self.ended + partial) / self.total
+
+    def told(self, metric: str | None) -> str:
+        """In words, such as ``3 of 20 done, 1 failed, best auc 0.9 (brave-otter-418-02)``."""
+        words = [f"{self.ended} of {self.total} done"]
+        words += [f"{count} {what}" for count, what in ((self.stopped, "stopped"), (self.failed, "failed")) if count]
+        if self.best is not None:
+            value = next(one.value for one in self.best.metrics if one.key == metric)
+            words.append(f"best {printable(metric or '')} {number(value)} ({printable(self.best.name)})")
+        return ", ".join(words)
 
 
 OnEvent = Callable[[Standing, "Run | None"], None]
@@ -241,7 +250,7 @@ class Sweep:
 
     def _task(self, point: int, run_id: str, values: Point, notebook: Path, place: Place) -> NotebookTask:
         plan = self.plan
-        number = f"{point + 1:0{len(str(plan.total))}d}"
+        numbered = f"{point + 1:0{len(str(plan.total))}d}"
         attempt = f".{self._attempts[point] + 1}" if self._attempts[point] else ""
         return NotebookTask(
             run_id=run_id,
@@ -252,7 +261,7 @@ class Sweep:
             source=plan.notebook,
             parameters={**plan.fixed, **self.secrets, **values},
             swept=tuple(values),
-            name=f"{self.run.name}-{number}{attempt}",
+            name=f"{self.run.name}-{numbered}{attempt}",
             parent_run_id=self.run.run_id,
             kernel_name=plan.kernel_name,
             cwd=plan.cwd,
