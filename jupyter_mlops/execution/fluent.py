@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def sweep(
     kernel: str | None = None,
     cwd: str | Path | None = None,
     execution_timeout: float | None = None,
-    quiet: bool = False,
+    report: Callable[[str], object] | None = print,
 ) -> SweepResult:
     """Run a notebook at the points of a space of parameters, and wait for it. An interrupt ends all of it as KILLED;
     ``jupyter mlops sweep --resume`` goes on with it.
@@ -101,8 +101,8 @@ def sweep(
         Where the notebook runs; its own folder by default.
     execution_timeout
         The longest that a cell may take, in seconds.
-    quiet
-        Print nothing as runs end.
+    report
+        Called with a line as each run ends; None for silence.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def sweep(
             engine=engine,
             experiment=experiment,
             name=name,
-            quiet=quiet,
+            report=report,
         )
     )
 
@@ -148,9 +148,9 @@ def run_request(
     engine: str,
     experiment: str | None,
     name: str | None,
-    quiet: bool = False,
+    report: Callable[[str], object] | None,
 ) -> Sweep:
-    """Do what is asked for in the session of this process, printing a line as each run ends."""
+    """Do what is asked for in the session of this process."""
     if jobs is not None and jobs < 1:
         raise InvalidValue(f"jobs: {jobs} is too small; it is at least 1")
     session = current()
@@ -161,8 +161,8 @@ def run_request(
     going = Sweep.begin(tracker, where.experiment_id, plan, secrets=secrets, name=name)
 
     def say(text: str) -> None:
-        if not quiet:
-            print(printable(text))
+        if report is not None:
+            report(printable(text))
 
     def on_event(standing: Standing, child: Run | None) -> None:
         if child is not None:

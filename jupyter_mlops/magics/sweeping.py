@@ -48,5 +48,11 @@ def sweep(rest: str) -> Sweep:
         budget=given.budget,
     )
     return run_request(
-        asked, values, jobs=given.jobs, engine=given.engine, experiment=given.experiment, name=given.name
+        asked,
+        values,
+        jobs=given.jobs,
+        engine=given.engine,
+        experiment=given.experiment,
+        name=given.name,
+        report=print,
     )

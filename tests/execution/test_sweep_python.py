@@ -54,7 +54,7 @@ def test_a_grid_of_what_python_has_and_a_failure(
 ) -> None:
     path = notebook("assert n < 2", SCORE, parameters=PARAMETERS)
     space = {"n": range(1, 3), "x": np.linspace(0, 1, 2)}
-    found = mlops.sweep(path, space, metric="auc", quiet=True)
+    found = mlops.sweep(path, space, metric="auc", report=None)
     assert capsys.readouterr().out == ""
     assert [(run.params["n"], run.params["x"], run.status) for run in found.runs] == [
         (1, 0.0, "FINISHED"),
