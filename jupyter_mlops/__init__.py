@@ -14,6 +14,8 @@ from jupyter_mlops._version import __version__
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Dataset
+    from jupyter_mlops.core.spaces import choice, integer, loguniform, uniform
+    from jupyter_mlops.execution.fluent import SweepResult, sweep
     from jupyter_mlops.recording import datasets as data
     from jupyter_mlops.recording.autolog import autolog
     from jupyter_mlops.recording.entities import ActiveRun, LoggedExperiment, LoggedRun
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 
 _NAMES_BY_MODULE = {
     "core.records": "Dataset",
+    "core.spaces": "choice integer loguniform uniform",
+    "execution.fluent": "SweepResult sweep",
     "recording.autolog": "autolog",
     "recording.entities": "ActiveRun LoggedExperiment LoggedRun",
     "recording.files": "log_artifact log_artifacts log_dict log_figure log_image log_text",
@@ -93,9 +97,11 @@ __all__ = [
     "LoggedExperiment",
     "LoggedModel",
     "LoggedRun",
+    "SweepResult",
     "__version__",
     "active_run",
     "autolog",
+    "choice",
     "connect",
     "create_experiment",
     "data",
@@ -110,6 +116,7 @@ __all__ = [
     "get_parent_run",
     "get_run",
     "get_tracking_uri",
+    "integer",
     "last_active_run",
     "load_model",
     "log_artifact",
@@ -125,6 +132,7 @@ __all__ = [
     "log_params",
     "log_series",
     "log_text",
+    "loguniform",
     "promote",
     "register_model",
     "restore_run",
@@ -139,6 +147,8 @@ __all__ = [
     "set_tracking_uri",
     "share",
     "start_run",
+    "sweep",
+    "uniform",
     "unshare",
 ]
 

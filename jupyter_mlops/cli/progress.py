@@ -16,7 +16,8 @@ from jupyter_mlops.core.records import Progress, Run, RunStatus
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from jupyter_mlops.execution.sweep import Standing, SweepPlan
+    from jupyter_mlops.execution.plan import SweepPlan
+    from jupyter_mlops.execution.sweep import Standing
 
 
 class Display(ABC):
@@ -98,7 +99,7 @@ class SweepProgress(Display):
     def __enter__(self) -> SweepProgress:
         super().__enter__()
         if self.bars is not None:
-            total = len(self._plan.points)
+            total = self._plan.total
             self._task = self.bars.add_task("", total=1.0, told=f"{total - self._todo} of {total} done")
         return self
 
@@ -115,17 +116,10 @@ class SweepProgress(Display):
             line = f"{printable(child.name)} {child.status.value.lower()}: {self._told(standing)}"
             self.console.print(line, soft_wrap=True)
         if child is not None and child.status is not RunStatus.FINISHED:
-            print_failed_child(self.console, child, list(self._plan.points[0]))
+            print_failed_child(self.console, child, self._plan.swept)
 
     def _told(self, standing: Standing) -> str:
-        words = [f"{standing.ended} of {standing.total} done"]
-        if standing.failed:
-            words.append(f"{standing.failed} failed")
-        if standing.best is not None:
-            value = next(metric.value for metric in standing.best.metrics if metric.key == self._plan.metric)
-            words.append(
-                f"best {printable(self._plan.metric or '')} {formats.number(value)} ({printable(standing.best.name)})"
-            )
+        words = [standing.told(self._plan.metric)]
         left = self._todo - self._ended
         if left and self._ended:
             seconds = (time.monotonic() - self._began) / self._ended * left

@@ -104,7 +104,7 @@ def show(page: RunPage) -> None:
 
 
 def _about(page: RunPage, width: int) -> list[RenderableType]:
-    from jupyter_mlops.execution.sweep import BEST_TAG, GRID_TAG
+    from jupyter_mlops.execution.plan import BEST_TAG, GRID_TAG
     from jupyter_mlops.recording.repeat import RERUN_TAG
 
     run, now = page.run, formats.now()

@@ -80,7 +80,7 @@ def _tree(run: Run, below: dict[str, list[Run]], depth: int, unfold: bool) -> It
 
 
 def _best(sweep: Run, children: Sequence[Run]) -> Run | None:
-    from jupyter_mlops.execution.sweep import BEST_TAG
+    from jupyter_mlops.execution.plan import BEST_TAG
 
     best = next((tag.value for tag in sweep.tags if tag.key == BEST_TAG), None)
     return next((child for child in children if child.run_id == best), None)

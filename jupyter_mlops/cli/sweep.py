@@ -20,16 +20,14 @@ from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.model_safety import MLMODEL
-from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import Run, RunStatus
-from jupyter_mlops.execution.engine import Engine, load_engine
-from jupyter_mlops.execution.local import available_cpus
-from jupyter_mlops.execution.sweep import Place, Sweep, SweepPlan, plan_points, ranked, without_secrets
-from jupyter_mlops.recording.kernel import kernel_spec
+from jupyter_mlops.execution.engine import DEFAULT_ENGINE, Engine, load_engine
+from jupyter_mlops.execution.local import default_jobs
+from jupyter_mlops.execution.plan import DEFAULT_TRIALS, SAMPLERS, SweepPlan, ranked
+from jupyter_mlops.execution.request import SweepRequest
+from jupyter_mlops.execution.sweep import Place, Sweep
 from jupyter_mlops.recording.source import read_source
 
-MOST_JOBS = 8
-"""Notebooks at once unless told; memory is rarely enough for more."""
 MOST_SHOWN = 10
 """How many of the best runs are shown at the end."""
 BESIDE_RESUME = frozenset(
@@ -46,15 +44,36 @@ BESIDE_RESUME = frozenset(
     multiple=True,
     metavar="NAME=VALUES",
     help="Values of one parameter: a list (lr=0.01,0.1), a range with both ends (depth=3:9:2) or equal ratios "
-    "(lr=log(1e-4,1e-1,4)). Repeatable: every combination is a point.",
+    "(lr=log(1e-4,1e-1,4)). Repeatable: every combination is a point. For --sample and --optimize also intervals: "
+    "uniform(0,1), loguniform(1e-4,1e-1), int(3,9).",
 )
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Take N of the combinations, at random.")
-@click.option("--seed", type=int, metavar="N", help="Makes --sample repeatable.")
+@click.option(
+    "--optimize",
+    metavar="GOAL",
+    help="Search for the best point by a metric, maximize:auc or minimize:loss, instead of running every one.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Points that --optimize tries.  [default: {DEFAULT_TRIALS}]",
+)
+@click.option("--sampler", type=click.Choice(SAMPLERS), help="How --optimize proposes points.  [default: tpe]")
+@click.option("--seed", type=int, metavar="N", help="Makes --sample and --sampler repeatable.")
 @parameter_options
 @click.option("--metric", "-m", metavar="NAME", help="What runs are compared by, while going on and at the end.")
-@click.option("--maximize/--minimize", default=True, help="Whether a greater metric is better.  [default: maximize]")
+@click.option("--maximize/--minimize", default=None, help="Whether a greater metric is better.  [default: maximize]")
+@click.option(
+    "--stop",
+    multiple=True,
+    metavar="RULE",
+    help="Stop a run whose metric is NaN or infinite (nan, nan:loss) or out of bounds ('loss>100'), that shows no sign "
+    "of progress (idle:10m), or that --optimize finds hopeless (median, halving, hyperband). Repeatable.",
+)
+@click.option("--budget", metavar="TIME", help="Begin no further point after this time, such as 2h or 30m.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Notebooks at once. Default: one a core.")
-@click.option("--engine", default="local", show_default=True, metavar="NAME", help="What runs the notebooks.")
+@click.option("--engine", default=DEFAULT_ENGINE, show_default=True, metavar="NAME", help="What runs the notebooks.")
 @click.option("--resume", type=RunName(), metavar="SWEEP", help="Run what this sweep lacks: missing and failed points.")
 @execution_options
 @json_option
@@ -65,10 +84,15 @@ def sweep(
     notebook: Path | None,
     grid: tuple[str, ...],
     sample: int | None,
+    optimize: str | None,
+    trials: int | None,
+    sampler: str | None,
     seed: int | None,
     given: Given,
     metric: str | None,
-    maximize: bool,
+    maximize: bool | None,
+    stop: tuple[str, ...],
+    budget: str | None,
     jobs: int | None,
     engine: str,
     resume: str | None,
@@ -79,6 +103,7 @@ def sweep(
 
     \b
       jupyter mlops sweep churn.ipynb --grid lr=0.01,0.1 --grid depth=3:9:2 --metric auc
+      jupyter mlops sweep churn.ipynb --grid "lr=loguniform(1e-4,1e-1)" --optimize maximize:auc --trials 50
       jupyter mlops sweep --resume brave-otter-418
 
     A point that fails is shown and does not stop the rest. -p gives a parameter the same value at all points.
@@ -91,33 +116,31 @@ def sweep(
         going = Sweep.load(connection.tracker, parent, secrets=given.texts())
     elif notebook is None:
         raise click.UsageError("Give a NOTEBOOK, or --resume SWEEP.")
-    elif seed is not None and sample is None:
-        raise click.UsageError("--seed makes a --sample repeatable; without one it does nothing.")
     elif not grid:
         raise click.UsageError("Give at least one --grid NAME=VALUES (for a single run: jupyter mlops run).")
     else:
         source = read_source(notebook)
-        kernel_spec(how.kernel or source.kernel)
-        declared = source.declared
-        fixed, secrets = without_secrets(check(declared, given.resolve(declared)))
-        plan = SweepPlan(
-            notebook=str(notebook.absolute()),
-            grid=grid,
-            points=plan_points(declared, grid, sample=sample, seed=seed, fixed=given.names),
-            fixed=fixed,
-            secrets=tuple(secrets),
+        asked = SweepRequest(
+            notebook=notebook,
+            space=grid,
             sample=sample,
             seed=seed,
-            kernel_name=how.kernel,
-            cwd=str(how.cwd or notebook.absolute().parent),
-            execution_timeout=how.execution_timeout,
-            tags=how.tags,
+            optimize=optimize,
+            trials=trials,
+            sampler=sampler,
             metric=metric,
             maximize=maximize,
+            stop=stop,
+            budget=budget,
+            kernel=how.kernel,
+            cwd=how.cwd,
+            execution_timeout=how.execution_timeout,
+            tags=how.tags,
         )
+        plan, secrets = asked.plan(source, given.resolve(source.declared))
         experiment = connection.tracker.experiments.ensure(how.experiment_for(notebook))
         going = Sweep.begin(connection.tracker, experiment.experiment_id, plan, secrets=secrets, name=how.name)
-    _execute(going, chosen, connection, jobs or min(available_cpus(), MOST_JOBS))
+    _execute(going, chosen, connection, jobs or default_jobs())
     if as_json:
         emit_json({"sweep": going.run, "best": going.standing.best, "runs": going.children()})
     else:
@@ -128,12 +151,12 @@ def sweep(
 
 def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) -> None:
     place = Place(tracking_url=connection.database_url, artifacts_url=connection.artifacts)
-    todo = len(going.missing)
-    note(f"{going.run.name}: {todo} of {len(going.plan.points)} points to run, {jobs} at once")
+    todo = going.missing
+    note(f"{going.run.name}: {todo} of {going.plan.total} points to run, {jobs} at once")
     with orderly():
         try:
             with SweepProgress(going.plan, todo=todo) as on_event:
-                going.execute(engine, place, jobs=jobs, on_event=on_event)
+                going.execute(engine, place, jobs=jobs, on_event=on_event, on_remark=note)
         except KeyboardInterrupt:
             note(f"Stopped. To run the rest: jupyter mlops sweep --resume {outcome.reference(going.run)}")
             raise
@@ -173,7 +196,7 @@ def _show(going: Sweep) -> None:
 
 
 def _show_table(runs: Sequence[Run], plan: SweepPlan) -> None:
-    swept = list(plan.points[0])
+    swept = list(plan.swept)
     metrics = sorted(metric_keys(runs), key=lambda key: key != plan.metric)
     now = formats.now()
     tables.show(

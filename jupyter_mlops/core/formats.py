@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.values import short
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_NUMBER = r"(\d{1,9}(?:\.\d{1,6})?)"
+_LENGTH = re.compile(rf"{_NUMBER}|(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re.ASCII)
 
 
 def now() -> int:
@@ -49,6 +54,17 @@ def duration(milliseconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR:02d} h"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a length of time as people write it: ``90s``, ``10m``, ``2h``, ``1h30m``, ``1d``, or plain seconds;
+    ``InvalidValue`` when it is none, or nothing."""
+    found = _LENGTH.fullmatch(text.strip())
+    parts = found.groups("0") if found else ()
+    seconds = sum(float(part) * unit for part, unit in zip(parts, (1, _DAY, _HOUR, _MINUTE, 1), strict=False))
+    if seconds <= 0:
+        raise InvalidValue(f"{short(text)} is no length of time; such are 90s, 10m, 2h and 1h30m")
+    return seconds
 
 
 def size(count: int) -> str:

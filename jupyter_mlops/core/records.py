@@ -50,6 +50,8 @@ class ReasonKind(str, Enum):
     OUT_OF_MEMORY = "out of memory"
     TIMEOUT = "time-out"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """A rule of its sweep found it broken or hopeless."""
     RUNNER_LOST = "runner lost"
     SERVER_STOPPED = "server stopped"
     """The Jupyter server that it was submitted through was stopped, and with it what ran on its machine."""

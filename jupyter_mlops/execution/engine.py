@@ -6,7 +6,7 @@ its object is a class that is constructed without arguments and implements :clas
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -16,9 +16,10 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Progress, Reason, RunStatus
 from jupyter_mlops.recording.task import NotebookTask
 
-__all__ = ["Engine", "NotebookTask", "TaskEvent", "load_engine"]
+__all__ = ["DEFAULT_ENGINE", "Engine", "NotebookTask", "Remark", "Stops", "TaskEvent", "load_engine", "no_stops"]
 
 GROUP = "jupyter_mlops.engines"
+DEFAULT_ENGINE = "local"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +31,40 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
 
 
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """One line for people about how the engine goes about it, such as why it does not take its quickest way."""
+
+    text: str
+
+
+Stops = Callable[[], Mapping[str, Reason]]
+"""Says which tasks in progress are to be stopped now, by their runs, and why. It answers at once; the same task may be
+named again until it has ended, and one that has ended may still be named."""
+STOPS_SECONDS = 1.0
+"""How often an engine asks for :data:`Stops` while tasks are in progress."""
+
+
+def no_stops() -> Mapping[str, Reason]:
+    """Nothing is to be stopped."""
+    return {}
+
+
 class Engine(Protocol):
-    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Generator[TaskEvent, None, None]:
+    def run(
+        self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
+    ) -> Generator[TaskEvent | Remark, None, None]:
         """Run the tasks, at most ``jobs`` at once, and yield news until each is over.
 
         Exactly one event with an ended status is yielded for each task, whatever happens to its process; a task that
         ends never disturbs another. Closing the generator cancels what is running (the runs end KILLED) and starts
         nothing more; no process is left behind.
+
+        ``tasks`` may depend on how earlier ones end: the next one is taken only when it can start at once, and after
+        every event yielded so far has been handled. Where they end is final; then they are not asked again. An error
+        that they raise ends the run like closing it, and is passed on.
+
+        A task named by ``stops`` is cancelled; its run ends KILLED with the reason that is given there, unless it ended
+        in another way first.
         """
 
 

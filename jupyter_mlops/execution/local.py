@@ -10,19 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
-from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
-from jupyter_mlops.execution.worker import decode, encode, record_failure
+from jupyter_mlops.execution.engine import STOPS_SECONDS, NotebookTask, Remark, Stops, TaskEvent, no_stops
+from jupyter_mlops.execution.worker import StopTask, decode, encode, record_failure
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
 
+MOST_JOBS = 8
+"""Notebooks at once unless told; memory is rarely enough for more."""
 CANCEL_SECONDS = 20.0
 """How long workers may take to end their runs as KILLED before they are killed themselves."""
 STDERR_LINES = 5
@@ -47,6 +48,11 @@ def available_cpus() -> int:
     return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
 
 
+def default_jobs() -> int:
+    """Notebooks at once, when nobody says how many."""
+    return min(available_cpus(), MOST_JOBS)
+
+
 class LocalEngine:
     """At most ``jobs`` worker processes, each in a session of its own, doing one task after another.
 
@@ -54,26 +60,35 @@ class LocalEngine:
     with this process, also when it is killed.
     """
 
-    def run(self, tasks: Sequence[NotebookTask], *, jobs: int) -> Generator[TaskEvent, None, None]:
+    def run(
+        self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
+    ) -> Generator[TaskEvent | Remark, None, None]:
         if jobs < 1:
             raise InvalidValue(f"jobs must be at least 1, not {jobs}")
-        return _run(deque(tasks), max(1, min(jobs, len(tasks))))
+        return _run(iter(tasks), jobs, stops)
 
 
-def _run(waiting: deque[NotebookTask], jobs: int) -> Generator[TaskEvent, None, None]:
+def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[TaskEvent | Remark, None, None]:
     environment = _environment(jobs)
     workers: set[_Worker] = set()
+    more = True
+    next_stops = time.monotonic() + STOPS_SECONDS
     with selectors.DefaultSelector() as selector:
         try:
-            while waiting or any(worker.task for worker in workers):
-                while waiting and len(workers) < jobs:
-                    worker = _Worker(environment)
-                    workers.add(worker)
-                    selector.register(worker.events, selectors.EVENT_READ, worker)
-                for worker in workers:
-                    if worker.task is None and waiting:
-                        worker.start(waiting.popleft())
-                for key, _ in selector.select():
+            while True:
+                while more and sum(worker.task is not None for worker in workers) < jobs:
+                    task = next(tasks, None)
+                    if task is None:
+                        more = False
+                    else:
+                        _idle(workers, environment, selector).start(task)
+                if not any(worker.task for worker in workers):
+                    return
+                ready = selector.select(max(0.0, next_stops - time.monotonic()))
+                if time.monotonic() >= next_stops:
+                    _stop(workers, stops())
+                    next_stops = time.monotonic() + STOPS_SECONDS
+                for key, _ in ready:
                     worker = key.data
                     line = worker.events.readline()
                     if line.endswith(b"\n"):
@@ -92,11 +107,29 @@ def _run(waiting: deque[NotebookTask], jobs: int) -> Generator[TaskEvent, None, 
             _end(workers)
 
 
+def _idle(workers: set[_Worker], environment: dict[str, str], selector: selectors.BaseSelector) -> _Worker:
+    """A worker that has nothing to do; a new one when all have."""
+    for worker in workers:
+        if worker.task is None:
+            return worker
+    worker = _Worker(environment)
+    workers.add(worker)
+    selector.register(worker.events, selectors.EVENT_READ, worker)
+    return worker
+
+
+def _stop(workers: set[_Worker], asked: Mapping[str, Reason]) -> None:
+    for worker in workers:
+        if worker.task is not None and worker.task.run_id in asked:
+            worker.stop(asked[worker.task.run_id])
+
+
 class _Worker:
     """A worker process and the task it is doing."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.task: NotebookTask | None = None
+        self._stopping = False
         read, write = os.pipe()
         self.events: IO[bytes] = open(read, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor, kept open
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - kept open
@@ -115,11 +148,21 @@ class _Worker:
             os.close(write)
 
     def start(self, task: NotebookTask) -> None:
-        self.task = task
+        self.task, self._stopping = task, False
+        self._write(encode(task))
+
+    def stop(self, reason: Reason) -> None:
+        """Have the task in progress end for ``reason``; said once is enough."""
+        assert self.task is not None
+        if not self._stopping:
+            self._stopping = True
+            self._write(encode(StopTask(run_id=self.task.run_id, reason=reason)))
+
+    def _write(self, line: bytes) -> None:
         assert self.process.stdin is not None
         # A worker that has just died is found by the end of its events.
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(encode(task))
+            self.process.stdin.write(line)
             self.process.stdin.flush()
 
     def epitaph(self) -> str:

@@ -1,30 +1,21 @@
-"""A sweep: one notebook over many points of parameters. Each point is a run, child of one parent run.
-
-The parent keeps everything that a resume needs: the exact notebook (``notebook/source.ipynb``, from which every child
-runs, so that an edit half-way does not divide the sweep) and the plan (``sweep.json``).
-"""
+"""A sweep: one notebook over many points of parameters. Each point is a run, child of one parent run."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
-from jupyter_mlops.core.formats import now
-from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.parameters import Declared, check
+from jupyter_mlops.core.formats import now, number, printable
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
     Batch,
     Json,
-    NewRun,
     Progress,
     Reason,
     ReasonKind,
@@ -34,12 +25,22 @@ from jupyter_mlops.core.records import (
     RunStatus,
     Tag,
 )
-from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.core.rules import parse_rules
 from jupyter_mlops.core.run_fields import reason_text
-from jupyter_mlops.core.spaces import Axis, parse_grid, points
-from jupyter_mlops.core.values import param
+from jupyter_mlops.core.spaces import Point
 from jupyter_mlops.execution.claim import Claim
-from jupyter_mlops.execution.engine import Engine, NotebookTask, TaskEvent
+from jupyter_mlops.execution.course import Course
+from jupyter_mlops.execution.engine import Engine, NotebookTask, Remark, TaskEvent
+from jupyter_mlops.execution.plan import (
+    BEST_TAG,
+    POINT_TAG,
+    SOURCE,
+    SweepPlan,
+    load_plan,
+    ranked,
+    record_sweep,
+    was_stopped,
+)
 from jupyter_mlops.recording.cancellation import why_cancelled
 from jupyter_mlops.recording.heartbeat import SILENT_SECONDS, beating
 from jupyter_mlops.recording.recorder import RunFolder
@@ -47,43 +48,6 @@ from jupyter_mlops.tracker.process import is_alive, this_runner
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
-
-PLAN = "sweep.json"
-SOURCE = "notebook/source.ipynb"
-POINT_TAG = "mlops.sweep.point"
-"""On a child: the number of its point, from 0."""
-BEST_TAG = "mlops.sweep.best"
-"""On the parent: the id of the best child by the plan's metric."""
-GRID_TAG = "mlops.sweep.grid"
-"""On the parent: the space as it was written."""
-
-
-class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sweep does; kept with its parent run."""
-
-    notebook: str
-    """Absolute path of the notebook when the sweep began."""
-    grid: tuple[str, ...]
-    """The space as it was written, one entry a parameter."""
-    points: tuple[dict[str, Json], ...]
-    """The values of the swept parameters, checked; a point's place is its number."""
-    fixed: dict[str, Json] = {}
-    """The values given to all points, without secrets."""
-    secrets: tuple[str, ...] = ()
-    """Fixed parameters whose values are secret and therefore not kept: a resume asks for them."""
-    sample: int | None = None
-    seed: int | None = None
-    kernel_name: str | None = None
-    cwd: str
-    """Where the notebooks run."""
-    execution_timeout: float | None = None
-    tags: dict[str, str] = {}
-    """Given to all children."""
-    metric: str | None = None
-    """What children are compared by."""
-    maximize: bool = True
-    submitted_by: str | None = None
-    """See :attr:`jupyter_mlops.core.records.Run.submitted_by`."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +64,8 @@ class Standing(msgspec.Struct, kw_only=True):
 
     total: int
     finished: int = 0
+    stopped: int = 0
+    """By a rule."""
     failed: int = 0
     underway: dict[str, Progress] = {}
     """How far the points in progress are, by run."""
@@ -107,7 +73,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
     @property
     def ended(self) -> int:
-        return self.finished + self.failed
+        return self.finished + self.stopped + self.failed
 
     @property
     def fraction(self) -> float:
@@ -115,9 +81,24 @@ class Standing(msgspec.Struct, kw_only=True):
         partial = sum(progress.done / progress.total for progress in self.underway.values() if progress.total)
         return (self.ended + partial) / self.total
 
+    def told(self, metric: str | None) -> str:
+        """In words, such as ``3 of 20 done, 1 failed, best auc 0.9 (brave-otter-418-02)``."""
+        words = [f"{self.ended} of {self.total} done"]
+        words += [f"{count} {what}" for count, what in ((self.stopped, "stopped"), (self.failed, "failed")) if count]
+        if self.best is not None:
+            value = next(one.value for one in self.best.metrics if one.key == metric)
+            words.append(f"best {printable(metric or '')} {number(value)} ({printable(self.best.name)})")
+        return ", ".join(words)
+
 
 OnEvent = Callable[[Standing, "Run | None"], None]
 """Called at each event; with the child's run when it has ended."""
+OnRemark = Callable[[str], None]
+"""Called with a sentence for people."""
+
+
+def _unheard(*_: object) -> None:
+    """For those who do not listen."""
 
 
 class Sweep:
@@ -129,16 +110,17 @@ class Sweep:
         self.run = run
         self.plan = plan
         self.secrets = secrets
+        self._rules = parse_rules(plan.stop, optimizes=plan.trials is not None)
+        self._past = tracker.runs.children(run.run_id)
         self._attempts: Counter[int] = Counter()
-        self.standing = Standing(total=len(plan.points))
+        self.standing = Standing(total=plan.total)
         self._done: set[int] = set()
-        for child in tracker.runs.children(run.run_id):
+        """Points that need no further run."""
+        for child in self._past:
             point = _point(child)
             self._attempts[point] += 1
-            if child.status is RunStatus.FINISHED and point not in self._done:
-                self._done.add(point)
-                self.standing.finished += 1
-                self._consider(child)
+            if point not in self._done:
+                self._count(child)
 
     @classmethod
     def begin(
@@ -172,19 +154,28 @@ class Sweep:
             # As it is now that nobody else goes on with it.
             run = tracker.runs.get(run.run_id)
             _refuse_driven(run)
-            plan = _plan(tracker, run, secrets)
+            plan = load_plan(tracker, run, secrets)
             return cls(tracker, run, plan, secrets, claim)
         except BaseException:
             claim.release()
             raise
 
     @property
-    def missing(self) -> list[int]:
-        """The numbers of the points that have no finished run."""
-        return [point for point in range(len(self.plan.points)) if point not in self._done]
+    def missing(self) -> int:
+        """How many points have no run that finished or was stopped by a rule."""
+        return max(0, self.plan.total - len(self._done))
 
-    def execute(self, engine: Engine, place: Place, *, jobs: int, on_event: OnEvent | None = None) -> Run:
-        """Run the missing points and bring the parent to its end: FINISHED, or FAILED when points failed.
+    def execute(
+        self,
+        engine: Engine,
+        place: Place,
+        *,
+        jobs: int,
+        on_event: OnEvent = _unheard,
+        on_remark: OnRemark = _unheard,
+    ) -> Run:
+        """Run the missing points and bring the parent to its end: FINISHED, or FAILED when points failed. Points that a
+        rule stops have not failed, nor have those that a budget leaves out.
 
         Raises
         ------
@@ -193,24 +184,37 @@ class Sweep:
         """
         try:
             with RunFolder(self.run.run_id) as folder, beating(self.tracker, self.run.run_id):
-                return self._execute(folder.scratch, engine, place, jobs, on_event)
+                return self._execute(folder.scratch, engine, place, jobs, on_event, on_remark)
         finally:
             self._claim.release()
 
-    def _execute(self, folder: Path, engine: Engine, place: Place, jobs: int, on_event: OnEvent | None) -> Run:
+    def _execute(
+        self,
+        folder: Path,
+        engine: Engine,
+        place: Place,
+        jobs: int,
+        on_event: OnEvent,
+        on_remark: OnRemark,
+    ) -> Run:
         self._change(RunChange(status=RunStatus.RUNNING, runner=this_runner(), progress=self._progress()))
         reasons: Counter[str] = Counter()
         try:
             notebook = folder / Path(self.plan.notebook).name
             notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
-            tasks = [self._task(point, notebook, place) for point in self.missing]
-            with closing(engine.run(tasks, jobs=jobs)) as events:
-                for event in events:
-                    child = self._take(event)
-                    if event.reason is not None:
-                        reasons[_what(event.reason)] += 1
-                    if on_event is not None:
+            with self._course(folder) as course:
+                tasks = (self._task(*point, notebook, place) for point in course.points())
+                with closing(engine.run(tasks, jobs=max(1, min(jobs, self.missing)), stops=course.watch)) as events:
+                    for event in events:
+                        if isinstance(event, Remark):
+                            on_remark(event.text)
+                            continue
+                        child = self._take(event, course)
+                        if child is not None and child.reason is not None and not was_stopped(child):
+                            reasons[_what(child.reason)] += 1
                         on_event(self.standing, child)
+                if course.cut_short is not None:
+                    on_remark(course.cut_short)
         except KeyboardInterrupt:
             reason = why_cancelled(place.cancel_note, "interrupted")
             self._end(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
@@ -230,19 +234,34 @@ class Sweep:
         latest = {_point(child): child for child in self.tracker.runs.children(self.run.run_id)}
         return [latest[point] for point in sorted(latest)]
 
-    def _task(self, point: int, notebook: Path, place: Place) -> NotebookTask:
+    @contextmanager
+    def _course(self, folder: Path) -> Iterator[Course]:
+        """One execution; its study is stored however that ends."""
+        missing = [point for point in range(self.plan.total) if point not in self._done]
+        if self.plan.trials is not None:
+            # What failed is not tried again: the search goes on elsewhere.
+            begun = max(self._attempts, default=-1) + 1
+            missing = list(range(begun, begun + self.missing))
+        course = Course(self.tracker, self.plan, self._rules, missing, self._past)
+        try:
+            yield course
+        finally:
+            course.save(self.run.run_id, folder)
+
+    def _task(self, point: int, run_id: str, values: Point, notebook: Path, place: Place) -> NotebookTask:
         plan = self.plan
-        number = f"{point + 1:0{len(str(len(plan.points)))}d}"
+        numbered = f"{point + 1:0{len(str(plan.total))}d}"
         attempt = f".{self._attempts[point] + 1}" if self._attempts[point] else ""
         return NotebookTask(
-            run_id=new_id(),
+            run_id=run_id,
             experiment_id=self.run.experiment_id,
             tracking_url=place.tracking_url,
             artifacts_url=place.artifacts_url,
             notebook=str(notebook),
             source=plan.notebook,
-            parameters={**plan.fixed, **self.secrets, **plan.points[point]},
-            name=f"{self.run.name}-{number}{attempt}",
+            parameters={**plan.fixed, **self.secrets, **values},
+            swept=tuple(values),
+            name=f"{self.run.name}-{numbered}{attempt}",
             parent_run_id=self.run.run_id,
             kernel_name=plan.kernel_name,
             cwd=plan.cwd,
@@ -252,7 +271,7 @@ class Sweep:
             cancel_note=place.cancel_note,
         )
 
-    def _take(self, event: TaskEvent) -> Run | None:
+    def _take(self, event: TaskEvent, course: Course) -> Run | None:
         """Note an event; the child's run when it has ended."""
         if not event.status.ended:
             if event.progress is not None:
@@ -260,14 +279,23 @@ class Sweep:
             return None
         self.standing.underway.pop(event.run_id, None)
         child = self.tracker.runs.get(event.run_id)
-        if event.status is RunStatus.FINISHED:
-            self.standing.finished += 1
-            self._done.add(_point(child))
-            self._consider(child)
-        else:
+        course.tell(child)
+        if not self._count(child):
             self.standing.failed += 1
         self._change(RunChange(progress=self._progress()))
         return child
+
+    def _count(self, child: Run) -> bool:
+        """Count a child when its point needs no further run; whether it is so."""
+        if child.status is RunStatus.FINISHED:
+            self.standing.finished += 1
+            self._consider(child)
+        elif was_stopped(child):
+            self.standing.stopped += 1
+        else:
+            return False
+        self._done.add(_point(child))
+        return True
 
     def _consider(self, child: Run) -> None:
         best = self.standing.best
@@ -299,115 +327,6 @@ def _refuse_driven(run: Run) -> None:
             f"the sweep {run.name} is still going on (process {run.runner.pid} on {run.runner.host}); it can be "
             "resumed when that has ended"
         )
-
-
-def _plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepPlan:
-    """The plan of a recorded sweep; ``InvalidValue`` when ``secrets`` are not those that it names."""
-    document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
-    plan = msgspec.convert(json.loads(document), SweepPlan)
-    lacking = [name for name in plan.secrets if name not in secrets]
-    if lacking:
-        raise InvalidValue(
-            f"{run.name} was given secrets, whose values are not recorded; give them again: "
-            + " ".join(f"-p {name} VALUE" for name in lacking)
-        )
-    kept = [name for name in secrets if name not in plan.secrets]
-    if kept:
-        raise InvalidValue(f"the parameters of a sweep stay as they were when it began, also {', '.join(kept)}")
-    return plan
-
-
-def record_sweep(
-    tracker: Tracker,
-    experiment_id: str,
-    plan: SweepPlan,
-    notebook: Path | BytesIO,
-    *,
-    secrets: Mapping[str, Json],
-    name: str | None = None,
-    run_id: str | None = None,
-    waits: bool = False,
-) -> Run:
-    """Record the parent run of a sweep over ``notebook``.
-
-    It is SCHEDULED when it ``waits`` for another process to load and execute it; else this process is to do so.
-    """
-    tracker.artifacts.check_location()
-    tags = {**plan.tags, GRID_TAG: " ".join(plan.grid)}
-    run = tracker.runs.create(
-        NewRun(
-            experiment_id=experiment_id,
-            kind=RunKind.SWEEP,
-            run_id=run_id,
-            name=name,
-            status=RunStatus.SCHEDULED if waits else RunStatus.RUNNING,
-            source=plan.notebook,
-            submitted_by=plan.submitted_by,
-            runner=None if waits else this_runner(),
-            batch=Batch(
-                params=redact_params(param(key, value) for key, value in {**plan.fixed, **secrets}.items()),
-                tags=tuple(Tag(key, value) for key, value in tags.items()),
-            ),
-        )
-    )
-    tracker.artifacts.put(run.run_id, SOURCE, notebook)
-    document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
-    tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
-    return run
-
-
-def plan_points(
-    declared: Sequence[Declared] | None,
-    grid: Sequence[str],
-    *,
-    sample: int | None,
-    seed: int | None,
-    fixed: Collection[str],
-) -> tuple[dict[str, Json], ...]:
-    """The points of a space as it is written, each checked against the notebook's parameters.
-
-    Raises
-    ------
-    InvalidValue
-        The space cannot be read, a value does not fit, an axis is among the ``fixed`` parameters or holds secrets.
-    """
-    axes = parse_grid(grid, declared)
-    for axis in axes:
-        check_axis(declared, axis, fixed)
-    return tuple(points(axes, sample, seed))
-
-
-def check_axis(declared: Sequence[Declared] | None, axis: Axis, fixed: Collection[str]) -> None:
-    """Raise ``InvalidValue`` unless the notebook takes each value of the axis, as :func:`plan_points` has it."""
-    if axis.name in fixed:
-        raise InvalidValue(f"the parameter {axis.name!r} is given twice, as an axis and with one value; choose one")
-    for value in axis.values:
-        check(declared, {axis.name: value})
-        if without_secrets({axis.name: value})[1]:
-            raise InvalidValue(
-                f"the parameter {axis.name!r} holds secrets, which are not recorded: give it one value, which is no "
-                "axis"
-            )
-
-
-def without_secrets(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Parameters in two parts: those that a plan keeps, and secrets."""
-    redacted = {
-        found.key for found in redact_params(param(key, value) for key, value in values.items()) if found.redacted
-    }
-    plain = {key: value for key, value in values.items() if key not in redacted}
-    return plain, {key: value for key, value in values.items() if key in redacted}
-
-
-def ranked(runs: Sequence[Run], plan: SweepPlan) -> list[Run]:
-    """The finished runs that have the plan's metric as a number, best first; ties in the given order."""
-    values: dict[str, float] = {}
-    for run in runs:
-        for metric in run.metrics:
-            if metric.key == plan.metric and metric.value == metric.value and run.status is RunStatus.FINISHED:
-                values[run.run_id] = metric.value
-    found = [run for run in runs if run.run_id in values]
-    return sorted(found, key=lambda run: -values[run.run_id] if plan.maximize else values[run.run_id])
 
 
 def _what(reason: Reason) -> str:

@@ -1,8 +1,9 @@
 """The process that does notebook tasks one after another, so that imports are paid once for many of them.
 
 ``python -m jupyter_mlops.execution.worker FD`` reads tasks from standard input, one JSON document a line, and writes
-:class:`TaskEvent` documents to the file descriptor FD. The parent sends a task only while none is in progress; it
-closes standard input to end the worker, which cancels a task in progress. So a parent that dies, however it dies, ends
+:class:`TaskEvent` documents to the file descriptor FD. The parent sends a task only while none is in progress, and a
+:class:`StopTask` to have that one end early; it closes standard input to end the worker, which cancels a task in
+progress. So a parent that dies, however it dies, ends
 its workers too.
 """
 
@@ -35,6 +36,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
+from jupyter_mlops.recording.cancellation import Stop
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -70,7 +72,16 @@ class Trackers:
             tracker.close()
 
 
-def perform(task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], None]) -> None:
+class StopTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to end a task in progress; of no effect when it has ended."""
+
+    run_id: str
+    reason: Reason
+
+
+def perform(
+    task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], None], *, stop: Stop | None = None
+) -> None:
     """Do one task and emit its events; the last one has an ended status, also when the task cannot even begin."""
     from jupyter_mlops.recording.notebook import record_notebook
 
@@ -79,7 +90,7 @@ def perform(task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], 
 
     tracker = trackers.get(task)
     try:
-        run = record_notebook(tracker, task, on_progress=on_progress)
+        run = record_notebook(tracker, task, on_progress=on_progress, stop=stop)
     except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
         reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"{type(error).__name__}: {error}"))
         run = record_failure(tracker, task, reason)
@@ -108,11 +119,20 @@ def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:
 
 def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
     """Do the tasks of ``lines`` in order until they end; their end cancels the task in progress."""
-    tasks: queue.SimpleQueue[NotebookTask | None] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[tuple[NotebookTask, Stop] | None] = queue.SimpleQueue()
 
     def read() -> None:
+        latest: tuple[str, Stop] | None = None
         for line in lines:
-            tasks.put(decode(line, NotebookTask))
+            document = json.loads(line)
+            if "reason" in document:
+                asked = msgspec.convert(document, StopTask)
+                if latest is not None and latest[0] == asked.run_id:
+                    latest[1].request(asked.reason)
+                continue
+            task, stop = msgspec.convert(document, NotebookTask), Stop()
+            latest = task.run_id, stop
+            tasks.put((task, stop))
         tasks.put(None)
         # Cancels a task in progress (the recorder handles it); between tasks it ends the process, as it should.
         os.kill(os.getpid(), signal.SIGTERM)
@@ -124,8 +144,8 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
 
     threading.Thread(target=read, name="tasks", daemon=True).start()
     trackers = Trackers()
-    for task in iter(tasks.get, None):
-        perform(task, trackers, emit)
+    for task, stop in iter(tasks.get, None):
+        perform(task, trackers, emit, stop=stop)
     trackers.close()
 
 

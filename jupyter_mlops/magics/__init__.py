@@ -22,6 +22,8 @@ HELP = """Track experiments in the notebook.
     %mlops end                       end the active run
     %mlops runs [FILTER]             the experiment's runs, newest first  [-n N] [--all]
     %mlops compare RUN RUN...        parameters that differ and metrics, side by side
+    %mlops sweep NOTEBOOK -g NAME=VALUES...
+                                     run a notebook at every point of a space, or search it  [--optimize auc]
     %mlops register RUN[:PATH] NAME  make a model version of a run's model  [--alias A] [--description D]
     %mlops promote NAME VERSION      ask to point production at a version  [--alias A] [--reason R]
     %mlops help                      this text

@@ -22,6 +22,8 @@ from jupyter_mlops.recording.session import Session, current
 Namespaces = tuple[dict[str, Any], Mapping[str, Any]]
 """The globals and the locals that expressions see."""
 
+MOST_SHOWN = 10
+"""How many of a sweep's runs are shown, the best."""
 SHORT_ID = 12
 """Digits of an id that are shown; the first 12 are its creation, to the millisecond."""
 
@@ -209,6 +211,21 @@ def _comparison(runs: Sequence[Run]) -> Table:
     )
 
 
+def _sweep(rest: str, _: Namespaces) -> None:
+    from jupyter_mlops.execution.plan import ranked
+    from jupyter_mlops.magics.sweeping import sweep
+
+    going = sweep(rest)
+    metric = going.plan.metric
+    children = going.children()
+    best_first = ranked(children, going.plan) or children
+    remarks = [f"No run logged the metric {metric!r}."] if metric is not None and not going.standing.best else []
+    more = len(best_first) - MOST_SHOWN
+    if more > 0:
+        remarks.append(f"And {more} more: %mlops runs")
+    _display(_runs_table(best_first[:MOST_SHOWN], remarks))
+
+
 def _register(rest: str, _: Namespaces) -> None:
     arguments = Arguments("register")
     arguments.add_argument("model", metavar="RUN[:PATH]")
@@ -264,6 +281,7 @@ COMMANDS: dict[str, Callable[[str, Namespaces], None]] = {
     "end": _end,
     "runs": _runs,
     "compare": _compare,
+    "sweep": _sweep,
     "register": _register,
     "promote": _promote,
     "help": _help,

@@ -12,6 +12,10 @@ from jupyter_mlops.magics.commands import COMMANDS, SHORT_ID
 from jupyter_mlops.recording.session import current
 
 _MOST = 200
+SWEEP_OPTIONS = (
+    "--grid --sample --optimize --trials --sampler --seed --metric --maximize --minimize --stop --budget --jobs "
+    "--engine --experiment --name -p"
+).split()
 
 
 def complete(shell: Any, event: Any) -> list[str]:
@@ -56,6 +60,10 @@ def _register(shell: Any, given: list[str]) -> Iterable[str]:
     return [option for option in ("--alias", "--description") if option not in given]
 
 
+def _sweep(_: Any, _given: list[str]) -> Iterable[str]:
+    return SWEEP_OPTIONS
+
+
 def _filters(_: Any, _given: list[str]) -> Iterable[str]:
     runs = current().reader().runs.search(limit=_MOST).items
     keys = [f"params.{param.key}" for run in runs for param in run.params]
@@ -83,6 +91,7 @@ _OFFERS: dict[str, Callable[[Any, list[str]], Iterable[str]]] = {
     "param": _variables,
     "runs": _filters,
     "compare": _runs,
+    "sweep": _sweep,
     "register": _register,
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import keyword
 import shlex
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.parameters import parse_value
+from jupyter_mlops.core.parameters import Declared, resolve_text
 from jupyter_mlops.core.records import Json
 
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'"
@@ -25,7 +26,10 @@ class Arguments(MagicArgumentParser):  # type: ignore[misc]  # IPython has no ty
         self.command = command
 
     def parse(self, line: str) -> Any:
-        return self.parse_args(split(line))
+        return self.parse_words(split(line))
+
+    def parse_words(self, words: list[str]) -> Any:
+        return self.parse_args(words)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.command}: {message} (%mlops help tells more)")
@@ -74,8 +78,10 @@ def _python_words(line: str) -> list[str]:
     return [each for each in [*words, word] if each]
 
 
-def parameters(words: list[str]) -> tuple[dict[str, Json], list[str]]:
-    """The values of ``-p NAME VALUE`` and ``-p NAME=VALUE``, and the words that are none of them."""
+def parameters(words: list[str], declared: Sequence[Declared] | None = None) -> tuple[dict[str, Json], list[str]]:
+    """The values of ``-p NAME VALUE`` and ``-p NAME=VALUE``, of the types that are ``declared``, and the words that are
+    none of them."""
+    by_name = {parameter.name: parameter for parameter in declared or ()}
     found: dict[str, Json] = {}
     others = []
     rest = iter(words)
@@ -93,5 +99,5 @@ def parameters(words: list[str]) -> tuple[dict[str, Json], list[str]]:
             raise InvalidValue(f"{word}: {name!r} cannot be the name of a variable")
         if name in found:
             raise InvalidValue(f"{word}: {name} is given twice")
-        found[name] = parse_value(text)
+        found[name] = resolve_text(by_name.get(name), text)
     return found, others

@@ -51,6 +51,36 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+class Stop:
+    """A request to end one run for a reason, from another thread than the one that does it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._heard: Callable[[Reason], None] | None = None
+        self._reason: Reason | None = None
+
+    def request(self, reason: Reason) -> None:
+        """End the run for ``reason``, now or as soon as it can hear it; only the first request counts."""
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+                if self._heard is not None:
+                    self._heard(reason)
+
+    @contextmanager
+    def heard_by(self, stop: Callable[[Reason], None]) -> Iterator[None]:
+        """Call ``stop`` with the reason of the request, at once when it came before."""
+        with self._lock:
+            self._heard = stop
+            if self._reason is not None:
+                stop(self._reason)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._heard = None
+
+
 def leave_note(note: Path, reason: Reason) -> None:
     """Say why what is about to be cancelled is cancelled; what an earlier note says stays."""
     partial = note.with_name(f".{note.name}.tmp")

@@ -27,7 +27,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.redaction import find_secrets, redact_params
-from jupyter_mlops.recording.cancellation import cancelled_by_signals, why_cancelled
+from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
 from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
@@ -55,6 +55,7 @@ class Execution:
         folder: RunFolder,
         cwd: Path,
         cancel_note: str | None = None,
+        stop: Stop | None = None,
     ) -> None:
         """Create the run ``new``, with the parameters given and the defaults of the others; or begin it when it waits
         as SCHEDULED. ``Conflict`` when it was begun before, ``MissingDependency`` when its files could not be stored
@@ -67,8 +68,9 @@ class Execution:
         self._source = source
         self._kernel = kernel
         self._cwd = cwd
-        self._cancelled: str | None = None
+        self._cancelled: Reason | None = None
         self._cancel_note = cancel_note
+        self._stop = stop or Stop()
         self._over = threading.Event()
         """No cell executes any more."""
         self._interpreter: Interpreter | None = None
@@ -125,7 +127,7 @@ class Execution:
         self._client = RecordingClient(
             self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
         )
-        with cancelled_by_signals(self._cancel):
+        with cancelled_by_signals(self._signalled), self._stop.heard_by(self._cancel):
             try:
                 self.recorder.start(self._kernel.pid)
                 self._state.notebook_start()
@@ -166,7 +168,7 @@ class Execution:
         """Why the execution ended otherwise than well."""
         known = self._state.reason
         if self._cancelled is not None and (known is not None or self.failure is not None):
-            return _amended(known, why_cancelled(self._cancel_note, f"cancelled by {self._cancelled}"))
+            return _amended(known, self._cancelled)
         if isinstance(self.failure, KeyboardInterrupt):
             return _amended(known, Reason(kind=ReasonKind.CANCELLED, message="cancelled by SIGINT"))
         if isinstance(self.failure, DeadKernelError):
@@ -224,10 +226,13 @@ class Execution:
         except (RuntimeError, OSError):  # the connection broke; the kernel's end is noticed elsewhere
             return None
 
-    def _cancel(self, signal_name: str) -> None:
-        if self._over.is_set():
+    def _signalled(self, signal_name: str) -> None:
+        self._cancel(why_cancelled(self._cancel_note, f"cancelled by {signal_name}"))
+
+    def _cancel(self, reason: Reason) -> None:
+        if self._over.is_set() or self._cancelled is not None:
             return
-        self._cancelled = signal_name
+        self._cancelled = reason
         self._kernel.kill()
         self._client.cancel()
 
@@ -254,7 +259,8 @@ def _end_children(tracker: Tracker, run: Run) -> None:
 def _status(reason: Reason | None) -> RunStatus:
     if reason is None:
         return RunStatus.FINISHED
-    return RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
+    cancelled = reason.kind in (ReasonKind.CANCELLED, ReasonKind.STOPPED)
+    return RunStatus.KILLED if cancelled else RunStatus.FAILED
 
 
 def _amended(known: Reason | None, reason: Reason) -> Reason:

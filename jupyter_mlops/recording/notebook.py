@@ -11,6 +11,7 @@ from types import TracebackType
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Batch, NewRun, Progress, Run, RunKind
 from jupyter_mlops.core.values import tag
+from jupyter_mlops.recording.cancellation import Stop
 from jupyter_mlops.recording.companions import companions
 from jupyter_mlops.recording.kernel import Kernel, kill_unrecorded
 from jupyter_mlops.recording.recorder import RunFolder
@@ -29,11 +30,16 @@ _quiet.propagate = False
 
 
 def record_notebook(
-    tracker: Tracker, task: NotebookTask, *, on_progress: Callable[[Progress], None] | None = None
+    tracker: Tracker,
+    task: NotebookTask,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
 ) -> Run:
     """Run ``task`` and return its finished record, whatever its status.
 
-    SIGINT and SIGTERM, when this is the main thread, end the run as KILLED. The source notebook is only read.
+    SIGINT and SIGTERM, when this is the main thread, end the run as KILLED, and so does a request of ``stop``.
+    The source notebook is only read.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def record_notebook(
         The run was done before, or is being done.
     """
     with Launch(task) as launch:
-        return launch.record(tracker, on_progress=on_progress)
+        return launch.record(tracker, on_progress=on_progress, stop=stop)
 
 
 class Launch:
@@ -88,6 +94,7 @@ class Launch:
         *,
         experiment_id: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        stop: Stop | None = None,
     ) -> Run:
         """Execute the cells and record the run in ``experiment_id`` (the task's when None); once only."""
         from jupyter_mlops.recording.execution import Execution
@@ -113,6 +120,7 @@ class Launch:
             folder=self.folder,
             cwd=self.cwd,
             cancel_note=task.cancel_note,
+            stop=stop,
         )
         self._recorded = True
         return execution.run(

@@ -22,6 +22,8 @@ class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     """What the record names as its source, when ``notebook`` is only a copy of it."""
     parameters: dict[str, Json] = {}
     """Values by name; checked against the notebook's ``parameters`` cell before a kernel starts."""
+    swept: tuple[str, ...] = ()
+    """Those of ``parameters`` that differ among the tasks of one sweep; the others are the same for all of them."""
     name: str | None = None
     parent_run_id: str | None = None
     kernel_name: str | None = None

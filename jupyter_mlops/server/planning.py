@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.spaces import Axis, count, parse_grid, points
-from jupyter_mlops.execution.sweep import check_axis
+from jupyter_mlops.execution.plan import check_axis
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.server.documents import Document

@@ -9,7 +9,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Json, Run, RunKind
-from jupyter_mlops.execution.sweep import PLAN, SweepPlan
+from jupyter_mlops.execution.plan import PLAN, SweepPlan
 from jupyter_mlops.recording.entities import NOTES_TAG
 from jupyter_mlops.recording.repeat import place
 from jupyter_mlops.server.operations import Intent

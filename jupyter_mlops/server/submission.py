@@ -26,8 +26,9 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.redaction import redact_params, redact_value
 from jupyter_mlops.core.values import tag
 from jupyter_mlops.execution.jobs import Job, SweepWork, published
+from jupyter_mlops.execution.plan import SweepPlan, plan_points, record_sweep, without_secrets
 from jupyter_mlops.execution.queue import Queue, Standing
-from jupyter_mlops.execution.sweep import Place, SweepPlan, plan_points, record_sweep, without_secrets
+from jupyter_mlops.execution.sweep import Place
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.repeat import RERUN_TAG
 from jupyter_mlops.recording.source import Source, parse_source

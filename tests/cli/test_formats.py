@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jupyter_mlops.cli.terminal import json_text, output_text
 from jupyter_mlops.core import formats
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
 
 NOW = 1_740_000_000_000
@@ -141,3 +142,26 @@ def test_output_of_a_terminal_program_becomes_lines() -> None:
 )
 def test_json_has_words_for_what_it_lacks(value: object, expected: object) -> None:
     assert json.loads(json_text(value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("0.5", 0.5),
+        ("90s", 90),
+        ("10m", 600),
+        ("10min", 600),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d2h", 93600),
+    ],
+)
+def test_a_length_of_time_is_read(text: str, seconds: float) -> None:
+    assert formats.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "-1h", "h", "1h30", "1m1h", "1e3s", "9" * 20, "inf", "1 week"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match="is no length of time; such are 90s, 10m, 2h and 1h30m"):
+        formats.parse_duration(text)

@@ -11,7 +11,22 @@ from hypothesis import strategies as st
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.parameters import declared
-from jupyter_mlops.core.spaces import Axis, count, grid, parse_axis, parse_grid, points, sample
+from jupyter_mlops.core.spaces import (
+    Axis,
+    Interval,
+    axis_text,
+    choice,
+    count,
+    grid,
+    integer,
+    loguniform,
+    make_axis,
+    parse_axis,
+    parse_grid,
+    points,
+    sample,
+    uniform,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +53,7 @@ from jupyter_mlops.core.spaces import Axis, count, grid, parse_axis, parse_grid,
         ('x={"a": [1, "]"]},{}', ({"a": [1, "]"]}, {})),
         ("x=f(a,b),c", ("f(a,b)", "c")),
         ("x=a:b", ("a:b",)),
+        ("x=choice(a, 1,[2])", ("a", 1, [2])),
         ("x=1,1.0,True", (1, 1.0, True)),
     ],
 )
@@ -75,6 +91,15 @@ def test_axis_of_a_declared_type() -> None:
         ("x=[1,[2]", r"\] is missing"),
         ("x=[1,a]", "no list or dict"),
         ("../x=1", "parameter key"),
+        ("x=uniform(1,1)", "nothing between 1.0 and 1.0"),
+        ("x=uniform(2,1)", "give the lesser number first"),
+        ("x=uniform(-1.7e308,1.7e308)", "nothing between"),
+        ("x=uniform(1)", r"uniform\(low,high\) has not 1 numbers"),
+        ("x=loguniform(0,1)", "0.0 is not positive"),
+        ("x=loguniform(1,2,3)", "has not 3 numbers"),
+        ("x=int(1,2.5)", "takes whole numbers"),
+        ("x=int(1,9,0)", "a step of 0"),
+        ("x=int(0,9007199254740993)", "is no whole number from"),
     ],
 )
 def test_axis_refused(text: str, says: str) -> None:
@@ -136,3 +161,66 @@ def test_sample_of_a_grid_too_large_to_make() -> None:
 def test_sample_refused(n: int, says: str) -> None:
     with pytest.raises(InvalidValue, match=says):
         sample(parse_grid(["a=1,2", "b=1,2"]), n)
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [
+        ("x=uniform(0, 1)", uniform(0, 1)),
+        ("x=loguniform(1e-4,1e-1)", loguniform(1e-4, 1e-1)),
+        ("x=int(3,9)", integer(3, 9)),
+        ("x=int(3,10,3)", Interval(3, 9, step=3)),
+    ],
+)
+def test_an_interval_is_written_and_read_alike(text: str, interval: Interval) -> None:
+    found = parse_axis(text)
+    assert found == Axis("x", interval)
+    assert parse_axis(axis_text(found)) == found
+
+
+def test_an_axis_that_was_given_as_values_is_written_as_they_are() -> None:
+    values = choice("rf", "True", "a,b", "it's", 1, 0.5, None, [64, "x"], {"a": 1})
+    axis = make_axis("x", values)
+    assert axis_text(axis) == """x=rf,'True','a,b',"it's",1,0.5,None,[64, 'x'],{'a': 1}"""
+    assert repr(parse_axis(axis_text(axis)).values) == repr(values)
+    with pytest.raises(InvalidValue, match="empty"):
+        make_axis("x", [])
+    with pytest.raises(InvalidValue, match="there twice"):
+        make_axis("x", [1, 1])
+
+
+@given(st.integers(), st.integers(1, 20))
+def test_a_sample_of_intervals_is_within_them_different_and_repeatable(seed: int, n: int) -> None:
+    axes = parse_grid(["a=loguniform(1e-6,1e2)", "b=int(-4,8,4)", "c=x,y", "d=uniform(-1,1)"])
+    found = list(points(axes, n, seed))
+    assert found == list(sample(axes, n, seed))
+    assert len({repr(point) for point in found}) == n
+    for point in found:
+        a, b, c, d = point.values()
+        assert isinstance(a, float)
+        assert isinstance(d, float)
+        assert 1e-6 <= a <= 1e2
+        assert b in (-4, 0, 4, 8)
+        assert type(b) is int
+        assert c in ("x", "y")
+        assert -1 <= d <= 1
+
+
+def test_loguniform_draws_each_magnitude_alike() -> None:
+    drawn = [point["a"] for point in sample(parse_grid(["a=loguniform(1e-4,1)"]), 4000, seed=1)]
+    counts = [sum(1 for value in drawn if 10**-e <= value < 10 ** (1 - e)) for e in (1, 2, 3, 4)]  # type: ignore[operator]
+    assert min(counts) > 900
+
+
+def test_all_of_a_space_of_whole_numbers_can_be_drawn_and_no_more() -> None:
+    axes = parse_grid(["a=int(1,50)", "b=x,y"])
+    assert len({repr(point) for point in sample(axes, 100, seed=1)}) == 100
+    with pytest.raises(InvalidValue, match="101 different points cannot be drawn from a grid of 100"):
+        sample(axes, 101)
+    with pytest.raises(InvalidValue, match="were not found in"):
+        sample(parse_grid(["a=uniform(0,5e-324)"]), 3)
+
+
+def test_an_interval_spans_no_grid() -> None:
+    with pytest.raises(InvalidValue, match=r"a=uniform\(0.0,1.0\) is no list of values; draw points with a sample"):
+        points(parse_grid(["a=uniform(0,1)"]))

@@ -23,7 +23,10 @@ np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
 
 
-OURS = "data flush promote restore_run run_dir share unshare connect log_series log_model load_model autolog".split()
+OURS = (
+    "data flush promote restore_run run_dir share unshare connect log_series log_model load_model autolog sweep choice "
+    "integer loguniform uniform"
+).split()
 """What MLflow does not have by this name and meaning: its models are logged by a module per framework."""
 
 SHARED = sorted(name for name in mlops.__all__ if name[0].islower() and name not in OURS)

@@ -526,7 +526,7 @@ export interface components {
          * @description Why a run ended otherwise than well.
          * @enum {unknown}
          */
-        ReasonKind: "cancelled" | "cell error" | "error" | "kernel died" | "out of memory" | "runner lost" | "server stopped" | "time-out";
+        ReasonKind: "cancelled" | "cell error" | "error" | "kernel died" | "out of memory" | "runner lost" | "server stopped" | "stopped" | "time-out";
         /**
          * Repeated
          * @description A run's repetition.

@@ -1,0 +1,133 @@
+"""A sweep as people ask for it, the same from the command line, from Python and from a magic; made a plan of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.formats import parse_duration
+from jupyter_mlops.core.parameters import Declared, check
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.core.rules import parse_rules
+from jupyter_mlops.core.spaces import Axis, axis_text, parse_grid, points
+from jupyter_mlops.core.values import check_key, short
+from jupyter_mlops.execution.plan import (
+    DEFAULT_TRIALS,
+    SAMPLERS,
+    SweepPlan,
+    check_axis,
+    check_search,
+    without_secrets,
+)
+from jupyter_mlops.recording.kernel import kernel_spec
+from jupyter_mlops.recording.source import Source
+
+_DIRECTIONS = ("maximize", "minimize")
+
+
+class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. Where a field has the name of one of :class:`SweepPlan`, it means the same."""
+
+    notebook: Path
+    space: Sequence[str | Axis]
+    """Axes, also as :func:`jupyter_mlops.core.spaces.parse_axis` reads them."""
+    sample: int | None = None
+    """Draw so many points of the space instead of running all."""
+    seed: int | None = None
+    """Makes a sample, or the sampler of a search, repeatable."""
+    optimize: str | None = None
+    """Search the space by a metric, ``maximize:auc`` or ``minimize:loss``; without a direction, maximize."""
+    trials: int | None = None
+    sampler: str | None = None
+    metric: str | None = None
+    maximize: bool | None = None
+    """None means True."""
+    stop: Sequence[str] = ()
+    budget: str | None = None
+    """A length of time such as ``2h``."""
+    kernel: str | None = None
+    cwd: Path | None = None
+    """Absolute; the notebook's own folder when None."""
+    execution_timeout: float | None = None
+    tags: dict[str, str] = {}
+
+    def plan(self, source: Source, parameters: dict[str, Json]) -> tuple[SweepPlan, dict[str, Json]]:
+        """The plan, with the values of ``parameters`` at all points, and apart from it those that are secret.
+
+        Raises
+        ------
+        InvalidValue, UnknownParameter, ParameterTypeError
+            It cannot be done as asked; the message says what is wrong.
+        MissingDependency
+            It is a search, and Optuna is not installed.
+        """
+        kernel_spec(self.kernel or source.kernel)
+        metric, maximize = self._goal()
+        axes = self._axes(source.declared, parameters)
+        self._check_search()
+        if self.optimize is not None:
+            check_search(axes, self.trials or DEFAULT_TRIALS)
+        parse_rules(self.stop, optimizes=self.optimize is not None)
+        fixed, secrets = without_secrets(check(source.declared, parameters))
+        plan = SweepPlan(
+            notebook=str(self.notebook.absolute()),
+            grid=tuple(axis if isinstance(axis, str) else axis_text(axis) for axis in self.space),
+            points=() if self.optimize is not None else tuple(points(axes, self.sample, self.seed)),
+            space=axes if self.optimize is not None else (),
+            trials=None if self.optimize is None else self.trials or DEFAULT_TRIALS,
+            sampler=self.sampler or SAMPLERS[0],
+            stop=tuple(self.stop),
+            budget=None if self.budget is None else parse_duration(self.budget),
+            fixed=fixed,
+            secrets=tuple(secrets),
+            sample=self.sample,
+            seed=self.seed,
+            kernel_name=self.kernel,
+            cwd=str(self.cwd or self.notebook.absolute().parent),
+            execution_timeout=self.execution_timeout,
+            tags=self.tags,
+            metric=metric,
+            maximize=maximize,
+        )
+        return plan, secrets
+
+    def _goal(self) -> tuple[str | None, bool]:
+        """The metric that runs are compared by, and whether a greater one is better."""
+        if self.optimize is None:
+            return self.metric, self.maximize is not False
+        direction, colon, metric = self.optimize.partition(":")
+        if not colon:
+            direction, metric = _DIRECTIONS[0], self.optimize
+        if direction not in _DIRECTIONS or not metric:
+            raise InvalidValue(f"optimize {short(self.optimize)}: expected maximize:METRIC or minimize:METRIC")
+        if self.metric is not None or self.maximize is not None:
+            raise InvalidValue("metric: optimize says by what runs are compared, and in which direction; give it once")
+        return check_key(metric, "metric"), direction == _DIRECTIONS[0]
+
+    def _axes(self, declared: Sequence[Declared] | None, parameters: dict[str, Json]) -> tuple[Axis, ...]:
+        if not self.space:
+            raise InvalidValue("grid: give at least one axis, such as lr=0.01,0.1; for a single run, run the notebook")
+        axes: list[Axis] = []
+        for given in self.space:
+            axis = parse_grid([given], declared)[0] if isinstance(given, str) else given
+            if any(axis.name == other.name for other in axes):
+                raise InvalidValue(f"grid: {axis.name!r} is there twice; list all its values in one place")
+            check_axis(declared, axis, parameters.keys())
+            axes.append(axis)
+        return tuple(axes)
+
+    def _check_search(self) -> None:
+        """Refuse what would have no effect."""
+        if self.optimize is None:
+            for name, value in (("trials", self.trials), ("sampler", self.sampler)):
+                if value is not None:
+                    raise InvalidValue(f"{name}: it belongs to a search; say what to optimize")
+            if self.seed is not None and self.sample is None:
+                raise InvalidValue("seed: it makes a sample or a search repeatable; without one it does nothing")
+        elif self.sample is not None:
+            raise InvalidValue("sample: a search chooses its own points; say how many with trials")
+        if self.sampler is not None and self.sampler not in SAMPLERS:
+            raise InvalidValue(f"sampler {short(self.sampler)}: there are {', '.join(SAMPLERS)}")
