@@ -32,9 +32,13 @@ class Warnings(logging.Handler):
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Of what is installed beside the client; not of the server.
-        if record.name.startswith(("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils", "mlflow.tracing")):
-            self.found.append(f"{record.name}: {record.getMessage()}")
+        text = record.getMessage()
+        # Of the server; not of what is installed beside the client.
+        of_server = record.name.startswith(
+            ("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils", "mlflow.tracing")
+        )
+        if of_server or "server" in text:
+            self.found.append(f"{record.name}: {text}")
 
 
 def tracked(client: MlflowClient) -> str:
