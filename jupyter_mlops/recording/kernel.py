@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Reason, ReasonKind
@@ -53,6 +53,15 @@ def _kernel_specs() -> KernelSpecManager:
     return KernelSpecManager(kernel_dirs=[*jupyter_path("kernels"), str(legacy)])
 
 
+class Process(Protocol):
+    """What of :class:`subprocess.Popen` is asked of a kernel's process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class Kernel:
     """A kernel process and its manager. Starting it returns at once; nobody has spoken with it yet."""
 
@@ -78,6 +87,8 @@ class Kernel:
         self.run_id = run_id
         self.log = log
         self.companions = companions
+        self.replayed: Mapping[int, Sequence[Any]] = {}
+        """Cells that it has executed before it began, by their place, each with the messages that this gave."""
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
@@ -94,7 +105,11 @@ class Kernel:
             # not all know how such an address is written.
             transport="ipc" if self.is_ipykernel else "tcp",
         )
-        with log.open("ab") as output:
+        self.process = self._start(cwd, environment)
+        """None for a kernel that a provisioner runs elsewhere."""
+
+    def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process | None:
+        with self.log.open("ab") as output:
             try:
                 self.manager.start_kernel(
                     cwd=str(cwd),
@@ -105,9 +120,9 @@ class Kernel:
                     stderr=output,
                 )
             except OSError as error:
-                raise NotebookError(f"the kernel {name!r} cannot be started: {error}") from error
-        self.process: subprocess.Popen[bytes] | None = getattr(self.manager.provisioner, "process", None)
-        """None for a kernel that a provisioner runs elsewhere."""
+                raise NotebookError(f"the kernel {self.name!r} cannot be started: {error}") from error
+        process: Process | None = getattr(self.manager.provisioner, "process", None)
+        return process
 
     @property
     def pid(self) -> int | None:
