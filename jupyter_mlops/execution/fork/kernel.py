@@ -223,7 +223,7 @@ def _injection(task: NotebookTask) -> tuple[str, str]:
     from papermill.translators import PythonTranslator
 
     swept = {name: value for name, value in task.parameters.items() if name in task.swept}
-    return PythonTranslator.codify(swept), PythonTranslator.codify(task.parameters)
+    return PythonTranslator.codify(swept), PythonTranslator.codify(task.parameters).rstrip("\n")
 
 
 def warm() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import os
 import random
 import sqlite3
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -31,6 +33,8 @@ class Surroundings:
     def __init__(self) -> None:
         self._files = set(_open_files())
         self._databases = {id(found) for found in _databases()}
+        self._read: list[int] = []
+        """Files that the cells opened to read."""
 
     def check(self, loop: asyncio.AbstractEventLoop) -> None:
         """``Unsafe`` when a process that is forked now would not be what a fresh one is."""
@@ -45,7 +49,9 @@ class Surroundings:
             raise Unsafe("a database is open when the points part")
         for number, target in _open_files():
             if (number, target) not in self._files and target not in _HARMLESS_FILES:
-                raise Unsafe(f"{_what_is_open(target)} when the points part")
+                if not _is_read_only(number):
+                    raise Unsafe(f"{_what_is_open(target)} when the points part")
+                self._read.append(number)
         running = len(list(_TASKS.iterdir()))
         if running > 1:
             own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
@@ -54,6 +60,14 @@ class Surroundings:
         if _children():
             raise Unsafe("a process that the cells started is running when the points part")
 
+    def reopen(self) -> None:
+        """Give a forked process places of its own in the files that it reads."""
+        for number in self._read:
+            own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)
+            os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
+            os.dup2(own, number, os.get_inheritable(number))
+            os.close(own)
+
 
 class Seeds:
     """Whether the notebook seeds what is random; what it does not is seeded anew in each child."""
@@ -61,7 +75,12 @@ class Seeds:
     def __init__(self) -> None:
         self._seeded = False
         self._seed = random.seed
+        self._state = random.getstate()
         random.seed = self._noted
+
+    def hold(self) -> None:
+        """Note how far the cells have come."""
+        self._state = random.getstate()
 
     def _noted(self, *arguments: Any, **options: Any) -> None:
         self._seeded = any(given is not None for given in (*arguments[:1], options.get("a")))
@@ -71,8 +90,9 @@ class Seeds:
         """Seed what the cells, whose text is ``source``, have not seeded."""
         if random.seed == self._noted:
             random.seed = self._seed
-        if not self._seeded:
-            self._seed()
+        # Python itself seeds it anew in each child.
+        if self._seeded:
+            random.setstate(self._state)
         numpy = sys.modules.get("numpy.random")
         if numpy is None:
             return
@@ -97,6 +117,12 @@ def _open_files() -> list[tuple[int, str]]:
         with contextlib.suppress(OSError):  # the one of the listing itself
             found.append((int(file.name), str(file.readlink())))
     return found
+
+
+def _is_read_only(number: int) -> bool:
+    """Whether it is an ordinary file that is only read."""
+    flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    return stat.S_ISREG(os.fstat(number).st_mode) and flags & os.O_ACCMODE == os.O_RDONLY
 
 
 def _what_is_open(target: str) -> str:

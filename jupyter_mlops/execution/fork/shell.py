@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ipykernel.iostream import IOPubThread, OutStream
@@ -50,7 +51,7 @@ class Memo(Session):
         return taken
 
 
-class NoThread(IOPubThread):
+class NoThread(IOPubThread):  # type: ignore[misc]
     """Stands where the thread of outputs is, while there is to be none."""
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class NoThread(IOPubThread):
         return False
 
 
-class Stream(OutStream):
+class Stream(OutStream):  # type: ignore[misc]
     """Standard output or error: the same object before the fork and behind it, as code may have kept it."""
 
     def __init__(self, session: Session, pub_thread: IOPubThread, name: str) -> None:
@@ -82,7 +83,8 @@ class Stream(OutStream):
         self._original_stdstream_copy = os.dup(self._number)
         os.dup2(writing, self._number)
         os.close(writing)
-        self._fid, self._exc, self._should_watch = reading, None, True
+        self._fid: int | None = reading
+        self._exc, self._should_watch = None, True
         self.watch_fd_thread = threading.Thread(target=self._watch_pipe_fd, daemon=True)
         self.watch_fd_thread.start()
 
@@ -111,7 +113,7 @@ class Here:
         self.parent_thread = threading.current_thread()
 
 
-class TemplateKernel(IPythonKernel):
+class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     """A kernel that is given its channels after it has executed cells."""
 
     @classmethod
@@ -125,6 +127,20 @@ class TemplateKernel(IPythonKernel):
         for publisher in kernel.shell.displayhook, kernel.shell.display_pub:
             publisher.session, publisher.pub_socket = kernel.session, kernel.iopub_socket
         return kernel
+
+    before_cells: Callable[[], None] | None = None
+    """Called once, when the first cell comes by a channel."""
+
+    async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        if self.before_cells is not None and not parent["content"].get("silent"):
+            self.before_cells()
+            self.before_cells = None
+        await super().execute_request(stream, ident, parent)
+
+    def _abort_queues(self, *arguments: Any, **options: Any) -> None:
+        # Without channels nothing is queued.
+        if self.shell_stream is not None:
+            super()._abort_queues(*arguments, **options)
 
     async def execute(self, source: str) -> list[dict[str, Any]]:
         """Execute a cell before there are channels: the messages that this gives."""
@@ -150,7 +166,7 @@ class TemplateKernel(IPythonKernel):
         return taken
 
 
-class TemplateApp(IPKernelApp):
+class TemplateApp(IPKernelApp):  # type: ignore[misc]
     """ipykernel's application: all but the channels, and these when the process has been forked."""
 
     kernel_class: Any = Type(TemplateKernel, klass="ipykernel.kernelbase.Kernel")
@@ -163,7 +179,8 @@ class TemplateApp(IPKernelApp):
         self.init_pdb()
         sys.stdout = Stream(memo, muted, "stdout")
         sys.stderr = Stream(memo, muted, "stderr")
-        own, self.session = self.session, memo
+        own: Any = self.session
+        self.session = memo
         self.init_io()
         self.session = own
         self.init_signal()

@@ -50,7 +50,10 @@ def main() -> None:
     seeds, surroundings = Seeds(), Surroundings()
     try:
         messages = loop.run_until_complete(_execute(app, work, status))
+        # What is open may only wait for this.
+        gc.collect()
         surroundings.check(loop)
+        seeds.hold()
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
@@ -58,6 +61,7 @@ def main() -> None:
     if asked is None:
         # What was registered for the end is for the children's.
         os._exit(0)
+    surroundings.reopen()
     _become(app, loop, seeds, asked, work)
     app.start()
 
@@ -101,7 +105,6 @@ class Server:
         self._listener.listen()
         for source in self._listener, control, self._woken:
             self._selector.register(source, selectors.EVENT_READ)
-        gc.collect()
         # What there is now stays where it is, in memory that children share.
         gc.freeze()
         _tell(status, {"ready": os.getpid()})
@@ -189,11 +192,13 @@ def _become(
     os.environ.update(asked["environment"])
     _renew(loop)
     shell = app.kernel.shell
-    seeds.renew(shell.user_ns, "\n".join(source for _, source, _ in work["cells"]))
     if asked["code"] is not None:
         exec(compile(asked["code"], "<parameters>", "exec"), shell.user_ns)  # as the cell of parameters would
         _remember(shell, asked["source"], work)
     _use_cores(asked["environment"].get("OMP_NUM_THREADS", "1"))
+    # Not before, because opening channels draws random numbers, too.
+    source = "\n".join(source for _, source, _ in work["cells"])
+    app.kernel.before_cells = lambda: seeds.renew(shell.user_ns, source)
     app.go_on(asked["connection_file"])
 
 
