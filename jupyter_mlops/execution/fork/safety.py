@@ -33,7 +33,7 @@ class Surroundings:
     def __init__(self) -> None:
         self._files = set(_open_files())
         self._databases = {id(found) for found in _databases()}
-        self._read: list[int] = []
+        self._read: set[tuple[int, str]] = set()
         """Files that the cells opened to read."""
 
     def check(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,7 +51,7 @@ class Surroundings:
             if (number, target) not in self._files and target not in _HARMLESS_FILES:
                 if not _is_read_only(number):
                     raise Unsafe(f"{_what_is_open(target)} when the points part")
-                self._read.append(number)
+                self._read.add((number, target))
         running = len(list(_TASKS.iterdir()))
         if running > 1:
             own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
@@ -62,7 +62,8 @@ class Surroundings:
 
     def reopen(self) -> None:
         """Give a forked process places of its own in the files that it reads."""
-        for number in self._read:
+        # Some are closed already, by libraries that look out for forks.
+        for number, _ in self._read.intersection(_open_files()):
             own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)
             os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
             os.dup2(own, number, os.get_inheritable(number))

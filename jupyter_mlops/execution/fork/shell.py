@@ -83,7 +83,7 @@ class Stream(OutStream):  # type: ignore[misc]
         self._original_stdstream_copy = os.dup(self._number)
         os.dup2(writing, self._number)
         os.close(writing)
-        self._fid: int | None = reading
+        self._fid: Any = reading
         self._exc, self._should_watch = None, True
         self.watch_fd_thread = threading.Thread(target=self._watch_pipe_fd, daemon=True)
         self.watch_fd_thread.start()
@@ -171,6 +171,7 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
 
     kernel_class: Any = Type(TemplateKernel, klass="ipykernel.kernelbase.Kernel")
     outstream_class: Any = None
+    session: Any
 
     def begin(self, options: list[str]) -> None:
         super(IPKernelApp, self).initialize(options)
@@ -179,8 +180,8 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
         self.init_pdb()
         sys.stdout = Stream(memo, muted, "stdout")
         sys.stderr = Stream(memo, muted, "stderr")
-        own: Any = self.session
-        self.session = memo
+        # Not with the session of the channels.
+        own, self.session = self.session, memo
         self.init_io()
         self.session = own
         self.init_signal()
