@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import re
 import sys
@@ -309,8 +308,9 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         cell.outputs = []
         self.clear_before_next_output = False
         reply = None
-        # Processing changes them.
-        for message in copy.deepcopy(self._kernel.replayed[cell_index]):
+        for kept in self._kernel.replayed[cell_index]:
+            # Processing changes its text.
+            message = {**kept, "content": dict(kept["content"])}
             if message["channel"] == "shell":
                 reply = message
                 if self.record_timing:

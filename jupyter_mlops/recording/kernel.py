@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import KernelManager
 
+    from jupyter_mlops.recording.capture import Description
     from jupyter_mlops.recording.companions import Companion
+    from jupyter_mlops.recording.environment import Interpreter
 
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
@@ -62,6 +65,15 @@ class Process(Protocol):
     def wait(self, timeout: float | None = None) -> int: ...
 
 
+@dataclass
+class Shared:
+    """What is known of a kernel beforehand, because kernels that were forked off the same process have it in common;
+    nothing of one that was started by itself."""
+
+    interpreter: Interpreter | None = None
+    description: Description | None = None
+
+
 class Kernel:
     """A kernel process and its manager. Starting it returns at once; nobody has spoken with it yet."""
 
@@ -89,6 +101,7 @@ class Kernel:
         self.companions = companions
         self.replayed: Mapping[int, Sequence[Any]] = {}
         """Cells that it has executed before it began, by their place, each with the messages that this gave."""
+        self.shared = Shared()
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
@@ -203,12 +216,28 @@ def kill_tree(pid: int, run_id: str) -> None:
 def kill_stragglers(run_id: str) -> None:
     """Kill the processes that carry the run's id in their environment, whoever their parent is by now. Who wants one to
     outlive its run takes that variable from it."""
-    import psutil
+    for pid in _with_variable(RUN_ID, run_id):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(RUN_ID) == run_id:
-                process.kill()
+
+def _with_variable(name: str, value: str) -> Iterator[int]:
+    """Other processes whose environment has the variable."""
+    proc, own = Path("/proc"), str(os.getpid())
+    if not (proc / "self" / "environ").exists():
+        import psutil
+
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and process.environ().get(name) == value:
+                    yield process.pid
+        return
+    entry = f"{name}={value}".encode()
+    # As psutil does it, but for making objects of hundreds of processes and their variables after each run.
+    for pid in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208 - names are all that is needed
+        with contextlib.suppress(OSError), open(f"{proc}/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123
+            if pid != own and entry in (content := file.read()) and entry in content.split(b"\0"):
+                yield int(pid)
 
 
 def kill_group(pid: int) -> None:

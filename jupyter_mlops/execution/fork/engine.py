@@ -24,6 +24,7 @@ from jupyter_mlops.execution.engine import NotebookTask, Remark, Stops, TaskEven
 from jupyter_mlops.execution.fork.analysis import Cell, ForkPoint, fork_point
 from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, environment
+from jupyter_mlops.recording.environment import PROBE
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import INJECTED_TAG, executable, read_source
 
@@ -169,7 +170,7 @@ class TemplateProcess:
             os.close(writing)
         threads = {name: variables[name] for name in THREAD_VARIABLES}
         about = About(key=key_of(plan.task), injects=plan.point.injects, threads=threads, template=self._process.pid)
-        work = {**plan.work, "about": msgspec.to_builtins(about)}
+        work = {**plan.work, "probe": PROBE, "about": msgspec.to_builtins(about)}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(work).encode() + b"\n")

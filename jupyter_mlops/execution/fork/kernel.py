@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jupyter_mlops.core.records import Json
-from jupyter_mlops.recording.kernel import Kernel, Process, connection_folder
+from jupyter_mlops.recording.environment import Interpreter
+from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder
 
 if TYPE_CHECKING:
     from jupyter_mlops.recording.companions import Companion
@@ -65,6 +66,7 @@ class Template:
                 told = json.loads(reading.read())
         self.about = msgspec.convert(told["about"], About)
         self.messages = _messages(told["messages"])
+        self.shared = Shared(interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter))
 
     @staticmethod
     def listens(folder: Path) -> bool:
@@ -110,7 +112,7 @@ class ForkedKernel(Kernel):
         self._template = template
         self._code, self._source = code, source
         super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
-        self.replayed = template.messages
+        self.replayed, self.shared = template.messages, template.shared
 
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process:  # noqa: ARG002 - it is the template's
         self.log.touch(mode=0o600)

@@ -57,7 +57,7 @@ class Surroundings:
             own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
             of = f" ({', '.join(own)})" if own else " of a library"
             raise Unsafe(f"{running - 1} more thread{'s'[: running - 2]}{of} when the points part")
-        if _children():
+        if children():
             raise Unsafe("a process that the cells started is running when the points part")
 
     def reopen(self) -> None:
@@ -134,7 +134,8 @@ def _what_is_open(target: str) -> str:
     return f"{os.path.relpath(target) if target.startswith('/') else target} is open"
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The processes that this one has started and that are there."""
     found: list[int] = []
     for task in _TASKS.iterdir():
         with contextlib.suppress(OSError):

@@ -18,9 +18,11 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from traitlets import Type
 
+from jupyter_mlops.execution.fork.safety import children
+
 _CHANNELS = (
-    "session control_stream debugpy_stream debug_shell_socket shell_stream control_thread shell_channel_thread "
-    "iopub_thread iopub_socket stdin_socket"
+    "session control_stream debugpy_stream debug_shell_socket shell_stream control_thread iopub_thread iopub_socket "
+    "stdin_socket"
 ).split()
 _READ_SECONDS = 1.0
 
@@ -106,13 +108,6 @@ class Stream(OutStream):  # type: ignore[misc]
         self._flush_pending = False
 
 
-class Here:
-    """Of the thread of the shell's channel, what is asked for before there is one."""
-
-    def __init__(self) -> None:
-        self.parent_thread = threading.current_thread()
-
-
 class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     """A kernel that is given its channels after it has executed cells."""
 
@@ -128,6 +123,19 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
             publisher.session, publisher.pub_socket = kernel.session, kernel.iopub_socket
         return kernel
 
+    _supports_kernel_subshells = False
+    parent_thread = threading.main_thread()
+    """What is asked of the thread of the shell's channel, which there is not: where cells are awaited."""
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.shell_channel_thread: Any = self
+
+    def start(self) -> None:
+        self.shell_channel_thread = None
+        super().start()
+        self.shell_channel_thread = self
+
     before_cells: Callable[[], None] | None = None
     """Called once, when the first cell comes by a channel."""
 
@@ -136,6 +144,10 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
             self.before_cells()
             self.before_cells = None
         await super().execute_request(stream, ident, parent)
+
+    def _process_children(self) -> Any:
+        # Usually there are none, which psutil finds out by looking at all processes.
+        return super()._process_children() if children() else []
 
     def _abort_queues(self, *arguments: Any, **options: Any) -> None:
         # Without channels nothing is queued.
@@ -195,8 +207,6 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
             user_ns=self.user_ns,
         )
         self.displayhook.get_execution_count = lambda: self.kernel.execution_count
-        # The thread that cells are awaited in.
-        self.kernel.shell_channel_thread = Here()
         self.init_path()
         self.init_shell()
         self.init_gui_pylab()
@@ -212,7 +222,8 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
         self.init_connection_file()
         self.session.pid = os.getpid()
         self.init_sockets()
-        self.init_heartbeat()
+        # Whether the process lives is asked of its parent; and one thread less is passed by each message.
+        self.shell_channel_thread = None
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, Stream):
                 stream.connect(self.session, self.iopub_thread)

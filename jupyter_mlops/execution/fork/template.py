@@ -2,29 +2,34 @@
 
 It is run by the kernel's own Python, which need not have jupyter_mlops, with the arguments FOLDER and STATUS_FD and
 ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
-fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``about``: whatever others are to be told).
-STATUS_FD is told ``{"begun": index}`` for each cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
+fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``probe``: an expression for a text that
+tells of the interpreter; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each
+cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
 
-A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about`` and the messages that each
-cell gave. A line with ``connection_file``, ``environment``, ``log``, ``code`` and ``source`` makes a child, an ordinary
-kernel from then on; it is answered by ``{"pid": number}`` and, at the child's end, by ``{"status": number}`` as
-``waitpid`` has it. Whoever closes the connection before has the child killed. The end of standard input ends all.
+A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, ``interpreter`` and the
+``messages`` that each cell gave. A line with ``connection_file``, ``environment``, ``log``, ``code`` and ``source``
+makes a child, an ordinary kernel from then on; it is answered by ``{"pid": number}`` and, at the child's end, by
+``{"status": number}`` as ``waitpid`` has it. Whoever closes the connection before has the child killed. The end of
+standard input ends all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import ctypes
 import gc
+import io
 import json
 import os
 import selectors
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe
 from jupyter_mlops.execution.fork.shell import TemplateApp
@@ -47,6 +52,7 @@ def main() -> None:
         work = json.loads(lines.readline())
     app: Any = TemplateApp.instance()
     app.begin([*sys.argv[3:], "--HistoryManager.hist_file=:memory:"])
+    interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
     seeds, surroundings = Seeds(), Surroundings()
     try:
         messages = loop.run_until_complete(_execute(app, work, status))
@@ -57,13 +63,19 @@ def main() -> None:
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
-    asked = Server(folder, control, status, {"about": work["about"], "messages": messages}).serve()
+    asked = Server(
+        folder, control, status, {"about": work["about"], "interpreter": interpreter, "messages": messages}
+    ).serve()
     if asked is None:
         # What was registered for the end is for the children's.
         os._exit(0)
     surroundings.reopen()
     _become(app, loop, seeds, asked, work)
-    app.start()
+    shared = dict(app.kernel.shell.user_ns)
+    try:
+        app.start()
+    finally:
+        _finish(app.kernel.shell.user_ns, shared)
 
 
 async def _execute(app: Any, work: dict[str, Any], status: int) -> dict[str, Any]:
@@ -230,6 +242,21 @@ def _use_cores(count: str) -> None:
         except ImportError:
             return
         threadpool_limits(int(count))
+
+
+def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
+    """End as Python does, but for taking apart what was there before the fork: that would copy the memory that is
+    shared."""
+    cast("Any", threading)._shutdown()
+    atexit._run_exitfuncs()
+    for name in [name for name, value in namespace.items() if value is not shared.get(name)]:
+        del namespace[name]
+    gc.collect()
+    for found in gc.get_objects():
+        if isinstance(found, io.IOBase) and not found.closed:
+            with contextlib.suppress(Exception):  # as with files that are dropped
+                found.flush()
+    os._exit(0)
 
 
 def _tell(status: int, document: dict[str, Any]) -> None:
