@@ -358,3 +358,11 @@ def test_files_that_were_changed_or_lost_are_found(mlops: Mlops, team: Team) -> 
     assert "churn 1: weights.bin" in said
     found = document(mlops("artifacts", "verify", "--json", code=1))["damaged"]
     assert sorted(each["why"].partition(" ")[0] for each in found) == ["its", "the"]
+
+
+def test_the_doctor_looks_at_what_is_used(mlops: Mlops, team: Team) -> None:
+    found = {each["what"]: each["state"] for each in document(mlops("doctor", "--json"))}
+    assert (found["database"], found["files"], found["spool"]) == ("good", "good", "good")
+    said = mlops("--url", "http://127.0.0.1:1", "doctor", code=1).stdout
+    assert said.startswith("problem  service")
+    assert "see whether it runs" in said
