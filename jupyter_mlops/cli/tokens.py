@@ -11,6 +11,7 @@ from jupyter_mlops.cli.options import confirm, json_option, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
+    from jupyter_mlops.cli.tables import Cell
     from jupyter_mlops.service.tokens import Grant
 
 SHOWN = 12
@@ -45,21 +46,27 @@ def token() -> None:
 @click.option(
     "--acts-for", metavar="PERSON", help="Who answers for USER where that is no person (CI): they count as asking."
 )
+@click.option("--expires", metavar="TIME", help="How long it counts, such as 12h or 90d. Default: until it is revoked.")
 @json_option
-def create(user: str, *, file: Path, groups: str, scopes: str, acts_for: str | None, as_json: bool) -> None:
+def create(
+    user: str, *, file: Path, groups: str, scopes: str, acts_for: str | None, expires: str | None, as_json: bool
+) -> None:
     """Make a token with which USER is known, and print it: this once, since the file has its hash only. The file is
     made when there is none."""
     from jupyter_mlops.core import formats
     from jupyter_mlops.service.tokens import Grant, create_token, digest
 
     names = tuple(dict.fromkeys(name.strip() for name in groups.split(",") if name.strip()))
-    grant = Grant(user=user, groups=names, scope=scopes, acts_for=acts_for, created=formats.now())
+    now = formats.now()
+    until = None if expires is None else now + round(formats.parse_duration(expires) * 1000)
+    grant = Grant(user=user, groups=names, scope=scopes, acts_for=acts_for, created=now, expires=until)
     made = create_token(file, grant)
     if as_json:
-        emit_json({"token": made, "id": digest(made)[:SHOWN], "user": user, "groups": names, "scope": scopes})
+        emit_json({"token": made, **_as_dict(digest(made), grant)})
         return
     click.echo(made)
-    note(f"Shown only now. It lets whoever has it act as {user}: MLOPS_TRACKING_TOKEN is where clients look for it.")
+    counts = "" if until is None else f" It counts until {formats.moment(until)}."
+    note(f"Shown only now.{counts} It lets whoever has it act as {user}; clients look for it in MLOPS_TRACKING_TOKEN.")
 
 
 @token.command(name="list")
@@ -86,6 +93,7 @@ def list_(*, file: Path, as_json: bool) -> None:
             Column(header="groups", cells=cells([", ".join(grant.groups) for _, grant in grants])),
             Column(header="scope", cells=cells([grant.scope for _, grant in grants])),
             Column(header="created", cells=cells([formats.moment(grant.created) for _, grant in grants]), rank=1),
+            Column(header="expires", cells=[_expiry(grant) for _, grant in grants]),
         ]
     )
 
@@ -112,6 +120,16 @@ def revoke(ids: tuple[str, ...], *, file: Path, user: str | None, yes: bool, as_
         click.echo(f"Revoked {len(found)} token{'' if len(found) == 1 else 's'}.")
 
 
+def _expiry(grant: Grant) -> Cell:
+    from jupyter_mlops.cli.tables import Cell
+    from jupyter_mlops.core import formats
+
+    if grant.expires is None:
+        return Cell("")
+    expired = grant.expires <= formats.now()
+    return Cell(formats.moment(grant.expires), "bad" if expired else "")
+
+
 def _as_dict(name: str, grant: Grant) -> dict[str, object]:
     return {
         "id": name[:SHOWN],
@@ -119,4 +137,5 @@ def _as_dict(name: str, grant: Grant) -> dict[str, object]:
         "groups": grant.groups,
         "scope": grant.scope,
         "created": grant.created,
+        "expires": grant.expires,
     }

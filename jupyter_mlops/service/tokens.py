@@ -16,6 +16,7 @@ from tornado.web import RequestHandler
 
 from jupyter_mlops.core.access import Principal, Scope, group_name, owner_name, user_name
 from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
+from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.records import Record
 
 TOKEN_PREFIX = "mlops_"
@@ -37,6 +38,8 @@ class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who answers for a token that no person uses; see :class:`jupyter_mlops.core.access.Principal`."""
     created: int = 0
     """Milliseconds since the epoch."""
+    expires: int | None = None
+    """From when on it counts no more, as ``created``; None for never."""
 
     def principal(self) -> Principal:
         return Principal(
@@ -163,6 +166,8 @@ class TokenFile:
         grant = self._current().get(digest(token))
         if grant is None:
             raise Unauthenticated("this token is not known here; it may have been revoked")
+        if grant.expires is not None and grant.expires <= now():
+            raise Unauthenticated("this token has expired; ask for another")
         return grant.principal()
 
     def members(self, group: str) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -117,6 +118,27 @@ def test_tokens_come_and_go_while_it_runs(tmp_path: Path) -> None:
         with RemoteTracker(url, first) as tracker, pytest.raises(Unauthenticated):
             tracker.experiments.find("x")
         assert requests.get(f"{url}api/v1/principal", headers=authorization(second), timeout=30).ok
+
+
+def test_a_token_counts_for_as_long_as_it_was_made_for(tmp_path: Path) -> None:
+    short, long = token(tmp_path, "ann", "--expires", "2s"), token(tmp_path, "bea", "--expires", "90d")
+    with started(tmp_path, "--tokens", "tokens.json") as (_, url):
+
+        def ask(credential: str) -> requests.Response:
+            return requests.get(f"{url}api/v1/principal", headers=authorization(credential), timeout=30)
+
+        until(lambda: ask(short).status_code == 401, "it expires")
+        assert "expired" in ask(short).json()["message"]
+        assert ask(long).ok
+    listed = json.loads(
+        CliRunner().invoke(root, ["token", "list", "-f", str(tmp_path / "tokens.json"), "--json"]).stdout
+    )
+    kept = {grant["user"]: grant["expires"] - grant["created"] for grant in listed}
+    assert kept == {"ann": 2000, "bea": 90 * 86_400_000}
+    wrong = CliRunner().invoke(
+        root, ["token", "create", "eve", "-f", str(tmp_path / "tokens.json"), "--expires", "soon"]
+    )
+    assert wrong.exit_code == 2
 
 
 def test_many_cookies_are_no_reason_to_refuse(tmp_path: Path) -> None:
