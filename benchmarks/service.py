@@ -67,7 +67,7 @@ class Connection:
 
     def send(self, method: str, path: str, body: Any) -> bytes:
         """The body of the answer to a JSON request."""
-        content = json.dumps(body)
+        content = "" if body is None else json.dumps(body)
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{self._head}{len(content)}\r\n\r\n{content}".encode())
         # The kernel forgets it after a while.
         if sys.platform == "linux":

@@ -72,6 +72,12 @@ def test_the_reference_is_what_the_commands_say() -> None:
         assert f"### `jupyter mlops {words}`" in page
 
 
+def test_the_table_of_who_may_call_what_is_what_is_enforced() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    written = runpy.run_path(str(ROOT / "docs" / "access_reference.py"))["updated"](page)
+    assert page == written, "docs/security.md is out of date: run python docs/access_reference.py"
+
+
 def test_every_command_explains_itself_and_speaks_json() -> None:
     for words, command in commands():
         assert command.help, words

@@ -8,6 +8,7 @@ is code of whoever installed it beside the worker, and is trusted as that; what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -62,13 +63,23 @@ class Subject:
         The worker's own; never reachable by what runs in the sandbox.
     token
         Of the job, for code that may read from the service; None where there is no service.
+    repositories
+        Places of git repositories that may be fetched; see :mod:`jupyter_mlops.checks.checkout`.
     """
 
-    def __init__(self, tracker: Tracker, job: CheckJob, sandbox: Sandbox, token: str | None = None) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        job: CheckJob,
+        sandbox: Sandbox,
+        token: str | None = None,
+        repositories: Sequence[str] = (),
+    ) -> None:
         self.tracker = tracker
         self.job = job
         self.sandbox = sandbox
         self.token = token
+        self.repositories = repositories
 
     def settings(self, kind: type[S]) -> S:
         """What the policy says, as ``kind``; ``InvalidValue`` when it makes no sense."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from jupyter_mlops.checks.runcopy import read_run, write_run
 from jupyter_mlops.checks.sandbox import Enclosed, Sandbox
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Json, Run
 from jupyter_mlops.tracker.location import TRACKING_TOKEN
@@ -35,7 +35,7 @@ def run_notebook(
     experiment_id: str,
     source: str,
     kernel: str | None = None,
-    beside: Mapping[str, bytes] | None = None,
+    fill: Callable[[Path], None] | None = None,
     cwd: str = "",
     tags: Mapping[str, str] | None = None,
     shown: Mapping[str, Json] | None = None,
@@ -53,8 +53,8 @@ def run_notebook(
         What the record names as its source.
     kernel
         The kernel's name, where the worker has it; else its Python.
-    beside
-        Files by their paths relative to the working folder.
+    fill
+        Puts files into the working folder, which it is given empty.
     cwd
         The working directory, relative to the working folder.
     tags
@@ -65,17 +65,20 @@ def run_notebook(
         Of the job, with which code may read from the service; the process has a network with it or without it.
     """
     base = sandbox.work / "run"
-    (base / cwd).mkdir(parents=True)
-    for path, content in (beside or {}).items():
-        place = base / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+    base.mkdir()
+    if fill is not None:
+        fill(base)
+    place = base / cwd
+    # What was put there may hold links that lead elsewhere.
+    if not place.resolve().is_relative_to(base.resolve()):
+        raise InvalidValue(f"the folder {cwd!r} of the run leads out of its repository")
+    place.mkdir(parents=True, exist_ok=True)
     ended = sandbox.run(
         f"{__name__}:record",
         {
             "notebook": str(notebook),
             "parameters": dict(parameters),
-            "cwd": str(base / cwd),
+            "cwd": str(place),
             "kernel": kernel,
             "copy": str(sandbox.work / _COPY),
         },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from jupyter_mlops.checks.check import Finding, Subject, failed, passed, with_process
+from jupyter_mlops.checks.checkout import check_out, is_named
 from jupyter_mlops.checks.notebook import SERVICE
 from jupyter_mlops.checks.notebookrun import file_of, run_notebook
 from jupyter_mlops.core.checks import ReproducesSettings, Verdict
@@ -16,12 +18,13 @@ from jupyter_mlops.core.reproduction import comparable_metrics
 from jupyter_mlops.recording.recorder import ENVIRONMENT
 from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again
 from jupyter_mlops.recording.source import parse_source
-from jupyter_mlops.tracker.evidence import MODULES, NOTEBOOK, reproduction
+from jupyter_mlops.tracker.download import save_file
+from jupyter_mlops.tracker.evidence import MODULES, NOTEBOOK, UNCOMMITTED, reproduction
 
 
 class ReproducesCheck:
-    """The repetition has what was recorded: the notebook, its parameters, and imported modules that git does not keep.
-    What else it reads, it must reach from the worker."""
+    """The repetition has what was recorded: the notebook, its parameters, imported modules that git does not keep, and
+    the rest of its repository where the worker may fetch it. What else it reads, it must reach from the worker."""
 
     def __call__(self, subject: Subject) -> Finding:
         settings = subject.settings(ReproducesSettings)
@@ -48,7 +51,7 @@ class ReproducesCheck:
             experiment_id=subject.experiment_id(),
             source=run.source,
             kernel=where.kernel or source.kernel,
-            beside=where.modules,
+            fill=where.fill,
             cwd=where.cwd,
             tags={RERUN_TAG: run.run_id},
             shown=shown,
@@ -59,7 +62,7 @@ class ReproducesCheck:
             return with_process(failed(f"it could not be run again: {ended.process.error}"), ended.process)
         if again.status is not RunStatus.FINISHED:
             why = f": {brief(again.reason)}" if again.reason is not None else ""
-            lacking = _lacking(again, content, where.commit)
+            lacking = _lacking(again, content, where)
             told = Finding(
                 verdict=Verdict.ERROR if lacking else Verdict.FAILED,
                 summary=". ".join((f"it could not be run again{why}", *lacking)),
@@ -71,15 +74,16 @@ class ReproducesCheck:
         return with_process((passed if found.reproduced else failed)(found.summary, detail), ended.process)
 
 
-def _lacking(again: Run, content: bytes, commit: str | None) -> list[str]:
+def _lacking(again: Run, content: bytes, where: _Where) -> list[str]:
     """What of its surroundings a notebook may have failed for want of, a sentence each: what the worker does not have
     says nothing of the candidate."""
     reason = "" if again.reason is None else f"{again.reason.message} {again.reason.traceback or ''}"
     found = []
-    if commit is not None and any(name in reason for name in _MISSING_FILES):
+    if where.commit is not None and where.absent is not None and any(name in reason for name in _MISSING_FILES):
         found.append(
-            f"Its run was in a git repository at commit {commit[:12]}, which a worker does not check out: of that it "
-            "has the notebook and the modules that git does not keep, and no other file"
+            f"Its run was in a git repository at commit {where.commit[:12]}, which was not checked out "
+            f"({where.absent}): of that there were the notebook and the modules that git does not keep, and no other "
+            "file"
         )
     if any(uri in content for uri in _SHARED):
         found.append(
@@ -97,24 +101,30 @@ class _Place(msgspec.Struct, frozen=True):
     cwd: str | None = None
     root: str | None = None
     commit: str | None = None
+    remote: str | None = None
     kernel: dict[str, object] = {}
 
 
 class _Where(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a notebook ran, and which modules lay there."""
+    """Where a notebook ran, and what lay there."""
 
     kernel: str | None
     cwd: str
     """Relative to the working tree that it was in."""
     modules: dict[str, bytes]
     commit: str | None
+    remote: str
+    """Where the commit is fetched from; empty where it is not."""
+    absent: str | None
+    """Why it is not."""
+    uncommitted: bytes
 
     @classmethod
     def of(cls, subject: Subject, run: Run) -> _Where:
         tracker = subject.tracker
         environment = _decoded(file_of(tracker, run.run_id, ENVIRONMENT))
         git = _decoded(file_of(tracker, run.run_id, "environment/git.json"))
-        root = git.root
+        root, remote = git.root, git.remote or ""
         cwd = ""
         if root is not None and environment.cwd is not None:
             inside = Path(environment.cwd)
@@ -124,12 +134,28 @@ class _Where(msgspec.Struct, frozen=True, kw_only=True):
             for file in tracker.artifacts.walk(run.run_id, MODULES)
         }
         kernel = environment.kernel.get("name")
+        absent = None
+        if not remote:
+            absent = "its repository has no remote"
+        elif not is_named(remote, subject.repositories):
+            absent = f"the worker was started without --repository for {remote}"
         return cls(
             kernel=kernel if isinstance(kernel, str) else None,
             cwd=cwd if ".." not in PurePosixPath(cwd).parts else "",
             modules=modules,
             commit=git.commit,
+            remote="" if git.commit is None or absent is not None else remote,
+            absent=absent,
+            uncommitted=file_of(tracker, run.run_id, UNCOMMITTED) or b"",
         )
+
+    def fill(self, folder: Path) -> None:
+        """Put what lay there into the working folder; ``InvalidValue`` when the commit cannot be had."""
+        if self.commit is not None and self.remote:
+            check_out(self.remote, self.commit, self.uncommitted, folder)
+        for path, content in self.modules.items():
+            # What was checked out may hold links that lead elsewhere.
+            save_file(folder, path, partial(iter, (content,)))
 
 
 def _decoded(content: bytes | None) -> _Place:

@@ -194,6 +194,8 @@ class Sandbox:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            # It refuses to work where it may not read that.
+            "GIT_CONFIG_NOSYSTEM": "1",
         }
 
 

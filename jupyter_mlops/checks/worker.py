@@ -58,6 +58,8 @@ class Worker:
         The checks to do; all that are installed when empty.
     limits, user
         Of each enclosed process; see :class:`~jupyter_mlops.checks.sandbox.Sandbox`.
+    repositories
+        Places of git repositories that may be fetched; see :mod:`jupyter_mlops.checks.checkout`.
     lease_seconds
         How long a claim holds without being renewed.
     """
@@ -70,6 +72,7 @@ class Worker:
         names: Sequence[str] = (),
         limits: Limits | None = None,
         user: str | None = DEFAULT_USER,
+        repositories: Sequence[str] = (),
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         for name in names:
@@ -79,6 +82,7 @@ class Worker:
         self.names = tuple(names) or tuple(sorted(installed_checks(), key=lambda name: (cost(name), name)))
         self._limits = limits or Limits()
         self._user = user
+        self._repositories = tuple(repositories)
         self._lease_seconds = lease_seconds
         self._stopped = threading.Event()
 
@@ -117,7 +121,7 @@ class Worker:
             return None
         logger.info("%s of %s version %d", job.name, job.model, job.version)
         with Sandbox(self._limits, self._user) as sandbox, self._held(job, sandbox) as is_held:
-            result = perform(Subject(self._tracker, job, sandbox, token))
+            result = perform(Subject(self._tracker, job, sandbox, token, self._repositories))
             if is_held() and self._report(job, result):
                 return job, result
         logger.warning("the job %s is not this worker's any more", job.job_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from jupyter_mlops.cli.backup import verify
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.terminal import emit_json, note
@@ -19,6 +20,9 @@ from jupyter_mlops.core.records import Artifact
 @click.group()
 def artifacts() -> None:
     """The files of runs."""
+
+
+artifacts.add_command(verify)
 
 
 @artifacts.command("list")

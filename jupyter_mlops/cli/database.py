@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jupyter_mlops.cli.backup import digest, dump, load
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import confirm, json_option, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
@@ -30,6 +31,10 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 @click.group()
 def db() -> None:
     """The database."""
+
+
+for _command in (dump, load, digest):
+    db.add_command(_command)
 
 
 @db.command()

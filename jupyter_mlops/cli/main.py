@@ -65,7 +65,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "import": Entry("jupyter_mlops.cli.importing:import_", "Bring here what MLflow keeps."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
         "spool": Entry("jupyter_mlops.cli.spool:spool", "What was logged and is not stored yet; store it now."),
-        "db": Entry("jupyter_mlops.cli.database:db", "Status of the store, upgrade of its database."),
+        "doctor": Entry("jupyter_mlops.cli.doctor:doctor", "What does not work here, and what to change."),
+        "db": Entry("jupyter_mlops.cli.database:db", "The database: status, upgrade, dump and load."),
         "completion": Entry("jupyter_mlops.cli.completion:completion", "Print a shell's completion script."),
     },
 }

@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="The operating-system user that it gets where the worker is root.",
 )
+@click.option(
+    "--repository",
+    "repositories",
+    multiple=True,
+    metavar="URL",
+    help="A git repository, or what the URLs of several begin with, from which a run's commit may be fetched to run it "
+    "again; repeatable.",
+)
 @click.option("--once", is_flag=True, help="End when there is no check to do.")
 @json_option
 @click.pass_obj
@@ -49,6 +57,7 @@ def worker(
     timeout: float,
     memory: float,
     user: str,
+    repositories: tuple[str, ...],
     once: bool,
     as_json: bool,
 ) -> None:
@@ -68,6 +77,7 @@ def worker(
             names=names,
             limits=Limits(seconds=timeout, memory=round(memory * 2**30)),
             user=user,
+            repositories=repositories,
         )
         _tell_isolation(doing.isolation())
         doing.run(once=once, on_result=lambda job, result: _tell(job, result, as_json))

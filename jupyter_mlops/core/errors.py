@@ -6,6 +6,8 @@ wrong, where, and what would be right, and never carry a secret: they are shown 
 
 from __future__ import annotations
 
+import errno
+
 
 class MLOpsError(Exception):
     """Base of all errors this project raises on purpose."""
@@ -104,6 +106,10 @@ class Unavailable(MLOpsError):
 
     http_status = 503
     error_code = "TEMPORARILY_UNAVAILABLE"
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of the system that mean :class:`StorageFull`."""
 
 
 class StorageFull(MLOpsError):

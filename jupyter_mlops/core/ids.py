@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 
 _ADJECTIVES = (
@@ -20,6 +21,8 @@ _ANIMALS = (
     "sloth snail stork swan tiger toad trout vole wasp whale wolf wren yak zebra "
 ).split()
 
+_WHOLE = re.compile("[0-9a-f]{32}").fullmatch
+
 
 def new_id() -> str:
     """A new identifier: 48 bits of milliseconds, 12 bits of their fraction (the RFC's method 3), then random bits; so
@@ -32,7 +35,7 @@ def new_id() -> str:
 
 def is_id(text: object) -> bool:
     """Whether ``text`` has the form of a whole identifier (32 lower-case hex digits)."""
-    return isinstance(text, str) and len(text) == 32 and all(c in "0123456789abcdef" for c in text)
+    return isinstance(text, str) and _WHOLE(text) is not None
 
 
 def new_run_name() -> str:

@@ -7,8 +7,9 @@ waiting for it to be weakened helps a request that is open.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 import msgspec
 
@@ -319,21 +320,31 @@ def stale(promotion: Promotion, current: int | None) -> str:
     )
 
 
-def nobody_could(promotion: Promotion, policies: Sequence[Policy]) -> str | None:
+def nobody_could(
+    promotion: Promotion, policies: Sequence[Policy], members: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> str | None:
     """Why nobody could approve the request, with what would help; None when somebody might.
 
-    Who belongs to a group is the hub's business, so that only what names decide is known.
+    Parameters
+    ----------
+    members
+        Who belongs to groups, by ``group:NAME``; of others it is not known, so that they may have anybody.
     """
     for policy in policies:
-        if not policy.approvers or any(name.startswith(GROUP_PREFIX) for name in policy.approvers):
+        groups = [name for name in policy.approvers if name.startswith(GROUP_PREFIX)]
+        if not policy.approvers or any(group not in members for group in groups):
             continue
-        left = [name for name in policy.approvers if may_not_approve(promotion, policies, (name,)) is None]
+        people: dict[str, tuple[str, ...]] = {name: (name,) for name in policy.approvers if name not in groups}
+        for group in groups:
+            people |= {name: (*people.get(name, (name,)), group) for name in members[group]}
+        left = sorted(name for name, owners in people.items() if may_not_approve(promotion, policies, owners) is None)
         if len(left) < policy.approvals_needed:
             able = f"only {', '.join(left)} could" if left else "none of them could"
             return (
                 f"nobody could approve this: the policy asks for {policy.approvals} of {', '.join(policy.approvers)}, "
                 f"and {able}, since who asks and the author of the run do not count. Let somebody else ask, or have an "
                 "administrator name further approvers: jupyter mlops policy set"
+                + (" (or put somebody into the group)" if groups else "")
             )
     return None
 

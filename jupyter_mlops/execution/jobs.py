@@ -8,7 +8,6 @@ and how it ended (``end.json``). Values of secret parameters are in none of thes
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, NotFound, StorageFull, Unavailable
+from jupyter_mlops.core.errors import NO_ROOM, Conflict, NotFound, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Json, Reason, Record, Runner, RunStatus
 from jupyter_mlops.execution.sweep import Place
@@ -31,7 +30,6 @@ S = TypeVar("S")
 _NEW = ".new-"
 _MAKING_SECONDS = 300.0
 """How long making a job may take; what is older was cut short."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SweepWork(Record, frozen=True, kw_only=True):
@@ -184,7 +182,7 @@ def writing(path: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise Conflict(f"there is a job in {error.filename} already") from error
     except OSError as error:
-        kind = StorageFull if error.errno in _FULL else Unavailable
+        kind = StorageFull if error.errno in NO_ROOM else Unavailable
         raise kind(f"the job cannot be kept in {error.filename or path}: {error.strerror}") from error
 
 

@@ -26,6 +26,8 @@ MOST_JOBS = 8
 """Notebooks at once unless told; memory is rarely enough for more."""
 CANCEL_SECONDS = 20.0
 """How long workers may take to end their runs as KILLED before they are killed themselves."""
+LEAST_MEMORY = 256 << 20
+"""Bytes that have to be free before one more notebook is started beside others."""
 STDERR_LINES = 5
 """How much of what a dead worker last said goes into the reason of its run."""
 THREAD_VARIABLES = (
@@ -53,6 +55,22 @@ def default_jobs() -> int:
     return min(available_cpus(), MOST_JOBS)
 
 
+def free_memory() -> int:
+    """Bytes that this machine, or container, can still give."""
+    import psutil
+
+    free: int = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+        taken = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        # Files that are kept in memory are given up when somebody needs it.
+        for line in Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines():
+            if line.startswith("inactive_file "):
+                taken -= int(line.split()[1])
+        free = min(free, limit - taken)
+    return free
+
+
 class LocalEngine:
     """At most ``jobs`` worker processes, each in a session of its own, doing one task after another.
 
@@ -63,71 +81,99 @@ class LocalEngine:
     def run(
         self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
     ) -> Generator[TaskEvent | Remark, None, None]:
-        if jobs < 1:
-            raise InvalidValue(f"jobs must be at least 1, not {jobs}")
+        check_jobs(jobs)
         return _run(iter(tasks), jobs, stops)
 
 
+def check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise InvalidValue(f"jobs must be at least 1, not {jobs}")
+
+
 def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[TaskEvent | Remark, None, None]:
-    environment = _environment(jobs)
-    workers: set[_Worker] = set()
-    more = True
-    next_stops = time.monotonic() + STOPS_SECONDS
-    with selectors.DefaultSelector() as selector:
-        try:
-            while True:
-                while more and sum(worker.task is not None for worker in workers) < jobs:
-                    task = next(tasks, None)
-                    if task is None:
-                        more = False
-                    else:
-                        _idle(workers, environment, selector).start(task)
-                if not any(worker.task for worker in workers):
-                    return
-                ready = selector.select(max(0.0, next_stops - time.monotonic()))
-                if time.monotonic() >= next_stops:
-                    _stop(workers, stops())
-                    next_stops = time.monotonic() + STOPS_SECONDS
-                for key, _ in ready:
-                    worker = key.data
-                    line = worker.events.readline()
-                    if line.endswith(b"\n"):
-                        event = decode(line, TaskEvent)
-                        if event.status.ended:
-                            worker.task = None
-                        yield event
-                        continue
-                    # End of file, perhaps in the middle of a line: the process is gone.
-                    selector.unregister(worker.events)
-                    workers.remove(worker)
-                    if worker.task is not None:
-                        yield _lost(worker.task, worker.epitaph())
-                    worker.close()
-        finally:
-            _end(workers)
+    with Workers(environment(jobs)) as workers:
+        yield from workers.run(tasks, jobs, stops)
 
 
-def _idle(workers: set[_Worker], environment: dict[str, str], selector: selectors.BaseSelector) -> _Worker:
-    """A worker that has nothing to do; a new one when all have."""
-    for worker in workers:
-        if worker.task is None:
-            return worker
-    worker = _Worker(environment)
-    workers.add(worker)
-    selector.register(worker.events, selectors.EVENT_READ, worker)
-    return worker
+class Workers:
+    """Worker processes, started as they are needed. Leaving the context ends them."""
 
+    def __init__(self, environment: dict[str, str], fork: Path | None = None) -> None:
+        """``fork`` is the folder where they may find a template to fork kernels off."""
+        self._environment = environment
+        self._fork = fork
+        self._workers: set[_Worker] = set()
+        self._selector = selectors.DefaultSelector()
 
-def _stop(workers: set[_Worker], asked: Mapping[str, Reason]) -> None:
-    for worker in workers:
-        if worker.task is not None and worker.task.run_id in asked:
-            worker.stop(asked[worker.task.run_id])
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self._workers)
+        self._selector.close()
+
+    def add(self) -> _Worker:
+        """Start one more."""
+        worker = _Worker(self._environment, self._fork)
+        self._workers.add(worker)
+        self._selector.register(worker.events, selectors.EVENT_READ, worker)
+        return worker
+
+    def run(self, tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[TaskEvent | Remark, None, None]:
+        """As :meth:`Engine.run` has it."""
+        more = True
+        next_stops = time.monotonic() + STOPS_SECONDS
+        while True:
+            while more and self._busy() < jobs and self._has_room():
+                task = next(tasks, None)
+                if task is None:
+                    more = False
+                else:
+                    self._idle().start(task)
+            if not self._busy():
+                return
+            ready = self._selector.select(max(0.0, next_stops - time.monotonic()))
+            if time.monotonic() >= next_stops:
+                self._stop(stops())
+                next_stops = time.monotonic() + STOPS_SECONDS
+            for key, _ in ready:
+                worker: _Worker = key.data
+                line = worker.events.readline()
+                if line.endswith(b"\n"):
+                    event = decode(line, TaskEvent)
+                    if event.status.ended:
+                        worker.task = None
+                    yield event
+                    continue
+                # End of file, perhaps in the middle of a line: the process is gone.
+                self._selector.unregister(worker.events)
+                self._workers.remove(worker)
+                if worker.task is not None:
+                    yield _lost(worker.task, worker.epitaph())
+                worker.close()
+
+    def _busy(self) -> int:
+        return sum(worker.task is not None for worker in self._workers)
+
+    def _has_room(self) -> bool:
+        """Whether one more kernel finds memory: what was left when the last one began is looked at anew each time, so
+        that the number at once follows what the others take. One may always run."""
+        return not self._busy() or free_memory() >= LEAST_MEMORY
+
+    def _idle(self) -> _Worker:
+        """A worker that has nothing to do; a new one when all have."""
+        return next((worker for worker in self._workers if worker.task is None), None) or self.add()
+
+    def _stop(self, asked: Mapping[str, Reason]) -> None:
+        for worker in self._workers:
+            if worker.task is not None and worker.task.run_id in asked:
+                worker.stop(asked[worker.task.run_id])
 
 
 class _Worker:
     """A worker process and the task it is doing."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], fork: Path | None) -> None:
         self.task: NotebookTask | None = None
         self._stopping = False
         read, write = os.pipe()
@@ -135,7 +181,13 @@ class _Worker:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - kept open
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyter_mlops.execution.worker", str(write)],
+                [
+                    sys.executable,
+                    "-m",
+                    "jupyter_mlops.execution.worker",
+                    str(write),
+                    *([] if fork is None else [str(fork)]),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -222,6 +274,7 @@ def _found(tracker: Tracker, run_id: str) -> Run | None:
         return None
 
 
-def _environment(jobs: int) -> dict[str, str]:
+def environment(jobs: int) -> dict[str, str]:
+    """That of workers and kernels of which ``jobs`` run at once."""
     threads = str(max(1, available_cpus() // jobs))
     return {**dict.fromkeys(THREAD_VARIABLES, threads), **os.environ}

@@ -1,9 +1,9 @@
 """The process that does notebook tasks one after another, so that imports are paid once for many of them.
 
-``python -m jupyter_mlops.execution.worker FD`` reads tasks from standard input, one JSON document a line, and writes
-:class:`TaskEvent` documents to the file descriptor FD. The parent sends a task only while none is in progress, and a
-:class:`StopTask` to have that one end early; it closes standard input to end the worker, which cancels a task in
-progress. So a parent that dies, however it dies, ends
+``python -m jupyter_mlops.execution.worker FD [FOLDER]`` reads tasks from standard input, one JSON document a line, and
+writes :class:`TaskEvent` documents to the file descriptor FD. Where a template listens in FOLDER, kernels are forked
+off it. The parent sends a task only while none is in progress, and a :class:`StopTask` to have that one end early; it
+closes standard input to end the worker, which cancels a task in progress. So a parent that dies, however it dies, ends
 its workers too.
 """
 
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -39,6 +40,7 @@ from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
 from jupyter_mlops.recording.cancellation import Stop
 
 if TYPE_CHECKING:
+    from jupyter_mlops.execution.fork.kernel import Template
     from jupyter_mlops.tracker.protocol import Tracker
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -80,9 +82,16 @@ class StopTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def perform(
-    task: NotebookTask, trackers: Trackers, emit: Callable[[TaskEvent], None], *, stop: Stop | None = None
+    task: NotebookTask,
+    trackers: Trackers,
+    emit: Callable[[TaskEvent], None],
+    *,
+    stop: Stop | None = None,
+    template: Template | None = None,
 ) -> None:
-    """Do one task and emit its events; the last one has an ended status, also when the task cannot even begin."""
+    """Do one task and emit its events; the last one has an ended status, also when the task cannot even begin. Where
+    the task goes on from what ``template`` has executed, it does so."""
+    from jupyter_mlops.recording.kernel import Kernel
     from jupyter_mlops.recording.notebook import record_notebook
 
     def on_progress(progress: Progress) -> None:
@@ -90,7 +99,8 @@ def perform(
 
     tracker = trackers.get(task)
     try:
-        run = record_notebook(tracker, task, on_progress=on_progress, stop=stop)
+        start = Kernel if template is None else template.starter(task)
+        run = record_notebook(tracker, task, on_progress=on_progress, stop=stop, start=start)
     except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
         reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"{type(error).__name__}: {error}"))
         run = record_failure(tracker, task, reason)
@@ -117,8 +127,18 @@ def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:
     return tracker.runs.change(task.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
 
 
-def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
-    """Do the tasks of ``lines`` in order until they end; their end cancels the task in progress."""
+def find_template(folder: Path) -> Template | None:
+    from jupyter_mlops.execution.fork.kernel import Template
+
+    try:
+        return Template(folder) if Template.listens(folder) else None
+    except OSError:  # it ended in between; each point gets a kernel of its own
+        return None
+
+
+def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | None = None) -> None:
+    """Do the tasks of ``lines`` in order until they end; their end cancels the task in progress. The folder ``fork`` is
+    where a template may be found by the time of the first task."""
     tasks: queue.SimpleQueue[tuple[NotebookTask, Stop] | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -144,8 +164,16 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any]) -> None:
 
     threading.Thread(target=read, name="tasks", daemon=True).start()
     trackers = Trackers()
+    if fork is not None:
+        from jupyter_mlops.execution.fork.kernel import warm
+
+        # While the template executes what comes first.
+        warm()
+    template = None
     for task, stop in iter(tasks.get, None):
-        perform(task, trackers, emit, stop=stop)
+        if fork is not None and template is None:
+            template = find_template(fork)
+        perform(task, trackers, emit, stop=stop, template=template)
     trackers.close()
 
 
@@ -154,4 +182,4 @@ if __name__ == "__main__":
 
     skip_format_checks()
     with open(int(sys.argv[1]), "wb", buffering=0) as events:  # noqa: PTH123 - a descriptor, not a path
-        serve(sys.stdin.buffer, events.write)
+        serve(sys.stdin.buffer, events.write, Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -25,6 +25,8 @@ CLUSTER_URL = "http://mlops:10380"
 POD_LABELS = {"app": "jupyter-mlops"}
 """Of the service's pods, for the network policy of users' pods."""
 
+GROUPS_SCOPE = "read:groups"
+"""With which the service asks who belongs to a group."""
 _LOGIN_SCOPES = "oauth_client_allowed_scopes"
 _LINE = 88
 _SCOPES = {
@@ -89,7 +91,10 @@ def hub_config(
             "custom_scopes": custom,
             "services": [service],
             # A hub tells nobody what its roles give: the service learns it by having this one itself.
-            "load_roles": [{"name": "user", "services": [name], "scopes": ["self", access, scope_name(Scope.WRITE)]}],
+            "load_roles": [
+                {"name": "user", "services": [name], "scopes": ["self", access, scope_name(Scope.WRITE)]},
+                {"name": f"{name}-service", "services": [name], "scopes": [GROUPS_SCOPE]},
+            ],
         },
         "Spawner": {
             "server_token_scopes": server_scopes,
@@ -136,7 +141,10 @@ def configure(
     _add_service(c, hub["services"][0])
     _add_missing(c.JupyterHub, "custom_scopes", hub["custom_scopes"])
     _warn_of_gaps(c, hub["custom_scopes"])
-    _add_user_scopes(c, hub["load_roles"][0])
+    users, own = hub["load_roles"]
+    _add_user_scopes(c, users)
+    if _named(c, "load_roles", own["name"]) is None:
+        _append(c, "load_roles", own)
     # A setting of a spawner's own class hides that of all spawners.
     for section in ["Spawner", *(key for key in c if key.endswith("Spawner") and key != "Spawner")]:
         if section == "Spawner" or "environment" in c[section]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.hub.configuration import hub_config
+from jupyter_mlops.hub.configuration import GROUPS_SCOPE, hub_config
 from jupyter_mlops.hub.scopes import granted, scope_name
 
 
@@ -33,7 +33,7 @@ def missing(own: Mapping[str, Any], service: str) -> Iterator[str]:
         )
         return
     scopes = frozenset(map(str, own.get("scopes") or ()))
-    (role,) = hub_config(name=service)["JupyterHub"]["load_roles"]
+    role, own_role = hub_config(name=service)["JupyterHub"]["load_roles"]
     where = (
         f"in JupyterHub.load_roles, give it to those who use the service, and list the service there too, which else "
         f"cannot see it: {json.dumps(role)}"
@@ -51,3 +51,8 @@ def missing(own: Mapping[str, Any], service: str) -> Iterator[str]:
                 f"{included} among the subscopes of {held}, without which logins are given none of them; in "
                 f'JupyterHub.custom_scopes, write "subscopes": ["{included}"] there'
             )
+    if GROUPS_SCOPE not in scopes:
+        yield (
+            f"{GROUPS_SCOPE}, without which requests that no member of a group could approve are not refused at once; "
+            f"in JupyterHub.load_roles, add {json.dumps(own_role)}"
+        )

@@ -16,6 +16,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import PermissionDenied, Unauthenticated, Unavailable
 from jupyter_mlops.hub.diagnosis import missing
+from jupyter_mlops.hub.groups import HubGroups
 from jupyter_mlops.hub.oauth import StatelessHubOAuth, kept_cookie_secret
 from jupyter_mlops.hub.scopes import SCOPE_PREFIX, principal_of
 from jupyter_mlops.service.handlers import DiscreetHandler
@@ -73,6 +74,7 @@ class HubIdentity(LoggingConfigurable):
             cache_max_age=self.cache_seconds,
             allow_token_in_url=False,
         )
+        self.members = HubGroups(self.hub_auth)
         own = {"hub_auth": self.hub_auth}
         self.handler_class: type[RequestHandler] = type("HubHandler", (HubOAuthenticated, RequestHandler), own)
         self.callback_handler = type("CallbackHandler", (DiscreetHandler, HubOAuthCallbackHandler), own)

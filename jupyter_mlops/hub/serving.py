@@ -21,7 +21,6 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
@@ -66,6 +65,7 @@ class Serving:
         self._networks = networks(settings.webhook_networks)
         self._mail = self._make_mail()
         self._tracker = self._open_tracker()
+        self._tracker.ask_members(self._identity.members)
 
     def run(self, sockets: Sequence[socket.socket], ready: Callable[[], None]) -> None:
         """Answer at the sockets until SIGINT or SIGTERM; ``ready`` is called as soon as it does."""
@@ -74,7 +74,7 @@ class Serving:
         finally:
             self._tracker.close()
 
-    def _make_identity(self) -> Identity:
+    def _make_identity(self) -> TokenFile | HubIdentity:
         if self._settings.tokens_file:
             return TokenFile(Path(self._settings.tokens_file).expanduser())
         missing = [name for name in ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL") if not os.environ.get(name)]

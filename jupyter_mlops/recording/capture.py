@@ -14,6 +14,7 @@ import msgspec
 from jupyter_mlops.core.records import Tag
 from jupyter_mlops.recording import git
 from jupyter_mlops.recording.environment import Interpreter, conda_packages, lock, machine
+from jupyter_mlops.recording.kernel import Shared
 from jupyter_mlops.recording.recorder import ENVIRONMENT, Recorder
 from jupyter_mlops.recording.redactor import Redactor
 
@@ -29,10 +30,11 @@ class Capture:
         self._checkout: git.Checkout | None = None
         self._thread = threading.Thread(target=self._describe, name="mlops-capture", daemon=True)
 
-    def start(self, interpreter: Interpreter | None, kernel: dict[str, Any]) -> None:
-        """Begin. ``interpreter`` is None where the kernel runs no Python."""
+    def start(self, interpreter: Interpreter | None, kernel: dict[str, Any], shared: Shared) -> None:
+        """Begin. ``interpreter`` is None where the kernel runs no Python. What is ``shared`` is found out once."""
         self._interpreter = interpreter
         self._kernel = kernel
+        self._shared = shared
         self._thread.start()
 
     def modules(self, files: Iterable[str]) -> None:
@@ -53,35 +55,57 @@ class Capture:
             self._thread.join()
 
     def _describe(self) -> None:
-        interpreter = self._interpreter
-        facts = {"kernel": self._kernel, "cwd": str(self._cwd), "machine": machine()}
-        tags = {"mlops.kernel": str(self._kernel["name"])}
-        if interpreter is not None:
-            facts["python"] = {
-                "version": interpreter.version,
-                "implementation": interpreter.implementation,
-                "executable": interpreter.executable,
-                "prefix": interpreter.prefix,
-            }
-            tags["mlops.python"] = interpreter.version
-            self._recorder.put("environment/requirements.txt", lock(interpreter).encode())
-            conda = conda_packages(interpreter)
-            if conda is not None:
-                self._recorder.put("environment/conda.txt", conda.encode())
-        self._recorder.put(ENVIRONMENT, _json(facts))
-        checkout = self._checkout = git.checkout(self._cwd)
-        if checkout is not None:
-            known = msgspec.to_builtins(checkout)
-            diff = known.pop("diff")
-            self._recorder.put("environment/git.json", _json(known))
-            if diff:
-                self._recorder.put("environment/git.diff", self._redactor.text(diff).encode())
-            tags["mlops.git.dirty"] = str(checkout.dirty).lower()
-            if checkout.commit:
-                tags["mlops.git.commit"] = checkout.commit
-            if checkout.branch:
-                tags["mlops.git.branch"] = checkout.branch
-        self._recorder.log(tags=[Tag(key, value) for key, value in tags.items()])
+        description = self._shared.description
+        if description is None:
+            description = describe(self._interpreter, self._kernel, self._cwd, self._redactor)
+            if self._shared.interpreter is not None:
+                self._shared.description = description
+        self._checkout = description.checkout
+        for path, content in description.files.items():
+            self._recorder.put(path, content)
+        self._recorder.log(tags=[Tag(key, value) for key, value in description.tags.items()])
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a kernel executes in, as it is recorded."""
+
+    files: dict[str, bytes]
+    """By artifact path."""
+    tags: dict[str, str]
+    checkout: git.Checkout | None
+
+
+def describe(interpreter: Interpreter | None, kernel: dict[str, Any], cwd: Path, redactor: Redactor) -> Description:
+    """Describe the environment of a kernel that works in ``cwd``, without secrets."""
+    facts = {"kernel": kernel, "cwd": str(cwd), "machine": machine()}
+    tags = {"mlops.kernel": str(kernel["name"])}
+    files: dict[str, bytes] = {}
+    if interpreter is not None:
+        facts["python"] = {
+            "version": interpreter.version,
+            "implementation": interpreter.implementation,
+            "executable": interpreter.executable,
+            "prefix": interpreter.prefix,
+        }
+        tags["mlops.python"] = interpreter.version
+        files["environment/requirements.txt"] = lock(interpreter).encode()
+        conda = conda_packages(interpreter)
+        if conda is not None:
+            files["environment/conda.txt"] = conda.encode()
+    files[ENVIRONMENT] = _json(facts)
+    checkout = git.checkout(cwd)
+    if checkout is not None:
+        known = msgspec.to_builtins(checkout)
+        diff = known.pop("diff")
+        files["environment/git.json"] = _json(known)
+        if diff:
+            files["environment/git.diff"] = redactor.text(diff).encode()
+        tags["mlops.git.dirty"] = str(checkout.dirty).lower()
+        if checkout.commit:
+            tags["mlops.git.commit"] = checkout.commit
+        if checkout.branch:
+            tags["mlops.git.branch"] = checkout.branch
+    return Description(files, tags, checkout)
 
 
 def _json(value: Any) -> bytes:

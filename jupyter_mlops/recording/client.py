@@ -15,7 +15,8 @@ from typing import Any
 
 import zmq
 from jupyter_core.utils import ensure_event_loop, run_sync
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.client import timestamp
+from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellTimeoutError, DeadKernelError
 from nbclient.util import ensure_async
 from nbformat import from_dict
 from nbformat.v4 import new_output
@@ -291,11 +292,34 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
 
     async def async_execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
         try:
+            if cell_index in self._kernel.replayed:
+                return await self._replay(cell, cell_index)
             return await super().async_execute_cell(cell, cell_index, *arguments, **options)
         finally:
             self._give_out(cell.get("outputs", []), cell_index)
 
     execute_cell = run_sync(async_execute_cell)
+
+    async def _replay(self, cell: Any, cell_index: int) -> Any:
+        """Take what the kernel's messages told of a cell that it executed before."""
+        self.code_cells_executed += 1
+        if self.record_timing:
+            cell["metadata"]["execution"] = {}
+        cell.outputs = []
+        self.clear_before_next_output = False
+        reply = None
+        for kept in self._kernel.replayed[cell_index]:
+            # Processing changes its text.
+            message = {**kept, "content": dict(kept["content"])}
+            if message["channel"] == "shell":
+                reply = message
+                if self.record_timing:
+                    cell["metadata"]["execution"]["shell.execute_reply"] = timestamp(message)
+                continue
+            with contextlib.suppress(CellExecutionComplete):
+                self.process_message(message, cell, cell_index)
+        await self._check_raise_for_error(cell, cell_index, reply)
+        return cell
 
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
         if self.clear_before_next_output:

@@ -196,7 +196,9 @@ class Execution:
 
     def _describe(self) -> None:
         """Ask the kernel what it is, have that recorded, and say what is missing in it."""
-        if self._kernel.language == "python":
+        if self._kernel.shared.interpreter is not None:
+            self._interpreter = self._kernel.shared.interpreter
+        elif self._kernel.language == "python":
             answer = self._ask(PROBE)
             with contextlib.suppress(msgspec.ValidationError):  # another answer than ours is as good as none
                 self._interpreter = msgspec.convert(answer, Interpreter)
@@ -206,7 +208,7 @@ class Execution:
             "language": self._kernel.language,
             "command": self._kernel.spec.argv,
         }
-        self._capture.start(self._interpreter, kernel)
+        self._capture.start(self._interpreter, kernel, self._kernel.shared)
         if self._interpreter is None:
             self.recorder.notice(
                 f"the kernel {self._kernel.name!r} ({self._kernel.language}) is recorded from outside; to log from "

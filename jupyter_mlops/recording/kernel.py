@@ -9,9 +9,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Reason, ReasonKind
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import KernelManager
 
+    from jupyter_mlops.recording.capture import Description
     from jupyter_mlops.recording.companions import Companion
+    from jupyter_mlops.recording.environment import Interpreter
 
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
@@ -53,6 +56,24 @@ def _kernel_specs() -> KernelSpecManager:
     return KernelSpecManager(kernel_dirs=[*jupyter_path("kernels"), str(legacy)])
 
 
+class Process(Protocol):
+    """What of :class:`subprocess.Popen` is asked of a kernel's process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+@dataclass
+class Shared:
+    """What is known of a kernel beforehand, because kernels that were forked off the same process have it in common;
+    nothing of one that was started by itself."""
+
+    interpreter: Interpreter | None = None
+    description: Description | None = None
+
+
 class Kernel:
     """A kernel process and its manager. Starting it returns at once; nobody has spoken with it yet."""
 
@@ -78,6 +99,9 @@ class Kernel:
         self.run_id = run_id
         self.log = log
         self.companions = companions
+        self.replayed: Mapping[int, Sequence[Any]] = {}
+        """Cells that it has executed before it began, by their place, each with the messages that this gave."""
+        self.shared = Shared()
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
@@ -94,7 +118,11 @@ class Kernel:
             # not all know how such an address is written.
             transport="ipc" if self.is_ipykernel else "tcp",
         )
-        with log.open("ab") as output:
+        self.process = self._start(cwd, environment)
+        """None for a kernel that a provisioner runs elsewhere."""
+
+    def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process | None:
+        with self.log.open("ab") as output:
             try:
                 self.manager.start_kernel(
                     cwd=str(cwd),
@@ -105,9 +133,9 @@ class Kernel:
                     stderr=output,
                 )
             except OSError as error:
-                raise NotebookError(f"the kernel {name!r} cannot be started: {error}") from error
-        self.process: subprocess.Popen[bytes] | None = getattr(self.manager.provisioner, "process", None)
-        """None for a kernel that a provisioner runs elsewhere."""
+                raise NotebookError(f"the kernel {self.name!r} cannot be started: {error}") from error
+        process: Process | None = getattr(self.manager.provisioner, "process", None)
+        return process
 
     @property
     def pid(self) -> int | None:
@@ -188,12 +216,28 @@ def kill_tree(pid: int, run_id: str) -> None:
 def kill_stragglers(run_id: str) -> None:
     """Kill the processes that carry the run's id in their environment, whoever their parent is by now. Who wants one to
     outlive its run takes that variable from it."""
-    import psutil
+    for pid in _with_variable(RUN_ID, run_id):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(RUN_ID) == run_id:
-                process.kill()
+
+def _with_variable(name: str, value: str) -> Iterator[int]:
+    """Other processes whose environment has the variable."""
+    proc, own = Path("/proc"), str(os.getpid())
+    if not (proc / "self" / "environ").exists():
+        import psutil
+
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and process.environ().get(name) == value:
+                    yield process.pid
+        return
+    entry = f"{name}={value}".encode()
+    # As psutil does it, but for making objects of hundreds of processes and their variables after each run.
+    for pid in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208 - names are all that is needed
+        with contextlib.suppress(OSError), open(f"{proc}/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123
+            if pid != own and entry in (content := file.read()) and entry in content.split(b"\0"):
+                yield int(pid)
 
 
 def kill_group(pid: int) -> None:

@@ -21,6 +21,8 @@ from jupyter_mlops.recording.variables import RUN_DIR, RUN_ID, RUN_NAME, SPOOL_D
 from jupyter_mlops.tracker.location import ARTIFACTS_URL, HOME, TRACKING_URL, absolute, home
 from jupyter_mlops.tracker.protocol import Tracker
 
+StartKernel = Callable[..., Kernel]
+"""What takes the arguments of :class:`Kernel`."""
 _IOPUB_SECONDS = 60
 """How long outputs may lag behind a cell's end; the client's own 4 s fail cells on a busy machine."""
 _quiet = logging.getLogger("jupyter_mlops.nbclient")
@@ -35,11 +37,12 @@ def record_notebook(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
+    start: StartKernel = Kernel,
 ) -> Run:
     """Run ``task`` and return its finished record, whatever its status.
 
     SIGINT and SIGTERM, when this is the main thread, end the run as KILLED, and so does a request of ``stop``.
-    The source notebook is only read.
+    The source notebook is only read. ``start`` starts the kernel, as :class:`Kernel` does.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def record_notebook(
     Conflict
         The run was done before, or is being done.
     """
-    with Launch(task) as launch:
+    with Launch(task, start=start) as launch:
         return launch.record(tracker, on_progress=on_progress, stop=stop)
 
 
@@ -59,7 +62,7 @@ class Launch:
     at once. Use it as a context manager, so that no kernel is left when something fails in between.
     """
 
-    def __init__(self, task: NotebookTask) -> None:
+    def __init__(self, task: NotebookTask, *, start: StartKernel = Kernel) -> None:
         """Read, check, start the kernel; the errors are those of :func:`record_notebook`."""
         self.task = task
         self.source = read_source(task.notebook)
@@ -82,6 +85,7 @@ class Launch:
                 cwd=self.cwd,
                 tracking_url=task.tracking_url,
                 artifacts_url=task.artifacts_url,
+                start=start,
             )
         except BaseException:
             self.folder.remove()
@@ -156,6 +160,7 @@ def start_kernel(
     cwd: Path,
     tracking_url: str,
     artifacts_url: str | None,
+    start: StartKernel = Kernel,
 ) -> Kernel:
     """Start a kernel that knows which run it belongs to; a minimal installation in it can log with that. A
     ``name_of_run`` is one that was chosen, so that the notebook does not rename its run."""
@@ -174,7 +179,7 @@ def start_kernel(
         environment[ARTIFACTS_URL] = absolute(artifacts)
     beside = companions(run_id, named=name_of_run is not None, tracking_url=environment[TRACKING_URL])
     try:
-        return Kernel(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log, companions=beside)
+        return start(name, cwd=cwd, environment=environment, run_id=run_id, log=folder.kernel_log, companions=beside)
     except BaseException:
         # Perhaps a signal's, which comes before or after the process began.
         kill_unrecorded(run_id)

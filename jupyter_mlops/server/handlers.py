@@ -26,7 +26,7 @@ class EndpointHandler(OperationHandler):
         self.endpoints = endpoints
         self.desk = desk
 
-    async def _operate(self, method: str, parts: dict[str, str]) -> None:
+    async def operate(self, method: str, parts: dict[str, str]) -> None:
         endpoint = self.endpoints[method]
         given = self._arguments(self.operations[method], parts)
         in_path = {name: given.pop(name) for name in parts}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tarfile
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
@@ -11,15 +10,11 @@ from urllib.parse import quote
 from tornado.iostream import StreamClosedError
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.core.errors import MLOpsError
-from jupyter_mlops.core.formats import abridged
-from jupyter_mlops.core.model_card import LONGEST_PURPOSE
 from jupyter_mlops.core.records import Artifact, ModelVersion
 from jupyter_mlops.service.handlers import ApiHandler
+from jupyter_mlops.service.loads import note_load
 from jupyter_mlops.tracker.download import require_whole
 from jupyter_mlops.tracker.protocol import Models
-
-logger = logging.getLogger("jupyter_mlops.service")
 
 VERSION_HEADER = "X-Model-Version"
 DIGEST_HEADER = "X-Model-Digest"
@@ -75,12 +70,7 @@ class ArchiveHandler(ApiHandler):
     def _note_load(self, models: Models, version: ModelVersion, reference: str) -> None:
         purpose = self.query().get("consumer") or self.request.headers.get("User-Agent", "")
         alias = reference if reference.startswith("@") else ""
-        try:
-            told = abridged(purpose, LONGEST_PURPOSE)
-            models.consume(version.model, version.version, reference=alias, purpose=told)
-        except MLOpsError as error:
-            # A deployment gets its model also when nothing can be written.
-            logger.warning("a load of %s could not be noted: %s", version.model, error.message)
+        note_load(models, version.model, version.version, reference=alias, purpose=purpose)
 
 
 def archive(models: Models, version: ModelVersion, files: Sequence[Artifact]) -> Iterator[bytes]:

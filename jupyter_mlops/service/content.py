@@ -15,6 +15,7 @@ from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Artifact, StreamPosition
 from jupyter_mlops.service.handlers import ApiHandler
+from jupyter_mlops.service.loads import note_load
 from jupyter_mlops.service.receiving import ReceivingHandler
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
@@ -154,7 +155,7 @@ class UploadContentHandler(ReceivingHandler):
 
 
 class VersionContentHandler(DownloadHandler):
-    """The files of a model version."""
+    """The files of a model version: ``path`` in the query says which, ``consumer`` what loads it."""
 
     scopes = MappingProxyType({"GET": Scope.READ})
 
@@ -165,9 +166,12 @@ class VersionContentHandler(DownloadHandler):
         await self.get(name, version)
 
     async def _get(self, name: str, version: str) -> None:
-        path = self.asked("path")
+        path, digest = self.asked("path"), self.query().get("digest")
         models = self.tracker.models
         if re.fullmatch("-?[0-9]{1,19}", version) is None:
             raise InvalidValue(f"a version is a number, not {version[:50]!r}")
         number = int(version)
-        await self._send(lambda: models.found(name, number, path))
+        consumer = self.query().get("consumer")
+        if consumer is not None:
+            await self.call(lambda: note_load(models, name, number, purpose=consumer))
+        await self._send(lambda: models.found(name, number, path, digest))

@@ -155,11 +155,13 @@ def _content(artifact: Schema, part_record: Schema) -> dict[str, Schema]:
     reference = _query("reference", {"type": "string", "description": "A number, @ALIAS or latest."}, required=True)
     consumer = _query("consumer", {"type": "string", "description": "What loads it, for those who change it."})
     whole["parameters"] = [*parameters(MODEL_ARCHIVE), reference, consumer]
+    one_file = download("models.open", VERSION_CONTENT)
+    one_file["parameters"].append(consumer)
     return {
         f"/{MODEL_ARCHIVE}": {"get": whole},
         f"/{RUN_CONTENT}": {"get": download("artifacts.open", RUN_CONTENT), "put": upload},
         f"/{UPLOAD_CONTENT}": {"put": part_of},
-        f"/{VERSION_CONTENT}": {"get": download("models.open", VERSION_CONTENT)},
+        f"/{VERSION_CONTENT}": {"get": one_file},
     }
 
 

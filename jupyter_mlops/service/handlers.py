@@ -245,7 +245,27 @@ def _known(error: Exception) -> MLOpsError:
     return MLOpsError("the service failed; its log tells more under this request's id")
 
 
-class OperationHandler(ApiHandler):
+class MethodsHandler(ApiHandler):
+    """Base of handlers that do at one path what a table has for each HTTP method."""
+
+    async def get(self, **parts: str) -> None:
+        await self.answered(self.operate("GET", parts))
+
+    async def post(self, **parts: str) -> None:
+        await self.answered(self.operate("POST", parts))
+
+    async def patch(self, **parts: str) -> None:
+        await self.answered(self.operate("PATCH", parts))
+
+    async def delete(self, **parts: str) -> None:
+        await self.answered(self.operate("DELETE", parts))
+
+    async def operate(self, method: str, parts: dict[str, str]) -> None:
+        """Answer; ``parts`` are what the path names."""
+        raise NotImplementedError
+
+
+class OperationHandler(MethodsHandler):
     """The operations at one path, by HTTP method."""
 
     def initialize(self, service: Service, operations: dict[str, Operation]) -> None:  # type: ignore[override]
@@ -263,19 +283,7 @@ class OperationHandler(ApiHandler):
         found = self.operations.get(str(self.request.method))
         return found is not None and found.decides
 
-    async def get(self, **parts: str) -> None:
-        await self.answered(self._operate("GET", parts))
-
-    async def post(self, **parts: str) -> None:
-        await self.answered(self._operate("POST", parts))
-
-    async def patch(self, **parts: str) -> None:
-        await self.answered(self._operate("PATCH", parts))
-
-    async def delete(self, **parts: str) -> None:
-        await self.answered(self._operate("DELETE", parts))
-
-    async def _operate(self, method: str, parts: dict[str, str]) -> None:
+    async def operate(self, method: str, parts: dict[str, str]) -> None:
         operation = self.operations[method]
         if operation.noun == "runs" and hasattr(RunCalls, operation.name):
             await self._write_run(operation, parts)

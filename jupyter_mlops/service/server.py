@@ -14,7 +14,16 @@ from weakref import WeakSet
 import tornado.web
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    ParseBodyConfig,
+    ParseUrlEncodedConfig,
+    ResponseStartLine,
+    set_parse_body_config,
+)
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream
 
@@ -27,6 +36,8 @@ logger = logging.getLogger("jupyter_mlops.service")
 
 LARGEST_HEADER = 256 << 10
 """Bytes of a request's headers: a hub's users carry many cookies."""
+MOST_WORDS = 5000
+"""Of a URL's query; what is wrong with so many is said by whom they are for."""
 REQUEST_SECONDS = 75.0
 """How long a request is awaited. Proxies keep connections for a minute, and should be the ones that end them."""
 MOST_CONNECTIONS = 4096
@@ -119,6 +130,7 @@ class Server(HTTPServer):
         request_seconds: float = REQUEST_SECONDS,
         max_connections: int = MOST_CONNECTIONS,
     ) -> None:
+        set_parse_body_config(ParseBodyConfig(urlencoded=ParseUrlEncodedConfig(max_arguments=MOST_WORDS)))
         super().initialize(app, xheaders=behind_proxy, max_header_size=LARGEST_HEADER, max_body_size=LARGEST_BODY)
         # Tornado's own would be a timer for each request.
         self.conn_params.header_timeout = None

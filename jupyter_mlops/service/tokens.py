@@ -165,6 +165,13 @@ class TokenFile:
             raise Unauthenticated("this token is not known here; it may have been revoked")
         return grant.principal()
 
+    def members(self, group: str) -> frozenset[str] | None:
+        """Who has a token as one of the group; None while the file cannot be read."""
+        try:
+            return frozenset(grant.user for grant in self._current().values() if group in grant.groups)
+        except Unavailable:
+            return None
+
     def _current(self) -> Grants:
         try:
             stamp = self._stat()

@@ -17,7 +17,8 @@ from jupyter_mlops.core.values import decode_json
 from jupyter_mlops.store import schema, schema_logged
 from jupyter_mlops.store.metrics import bits_value, float_bits
 from jupyter_mlops.store.parameters import among
-from jupyter_mlops.store.shares import Reach, reached_model, within
+from jupyter_mlops.store.rows import fetch
+from jupyter_mlops.store.shares import Reach, reached_experiment, reached_model
 from jupyter_mlops.store.upsert import Upsert
 
 _model = schema_logged.logged_model.c
@@ -70,6 +71,14 @@ def _upserts(insert: Any) -> dict[str, Any]:
 
 
 _UPSERT = Upsert(_upserts)
+
+_USES = (
+    sa.select(_use.c.run_id, _use.c.model_id, _use.c.role, _use.c.step)
+    .join(schema_logged.logged_model, _model.id == _use.c.model_id)
+    .where(among(_use.c.run_id, "run_ids"), _model.lifecycle == Lifecycle.ACTIVE.value)
+    .order_by(_model.created, _model.id)
+)
+_USES_REACHED = _USES.join(schema.run, _run.id == _use.c.run_id).where(reached_experiment(_run.experiment_id))
 
 
 def insert(connection: Connection, model: LoggedModel, params: Sequence[Mapping[str, Any]]) -> None:
@@ -225,18 +234,12 @@ def use(connection: Connection, uses: Iterable[ModelUse]) -> None:
 def uses(connection: Connection, run_ids: Sequence[str], reach: Reach | None) -> list[ModelUse]:
     """Which models that are not deleted those of the runs use that are within ``reach`` (anywhere when None), in the
     order these were made."""
-    query = (
-        sa.select(_use.c.run_id, _use.c.model_id, _use.c.role, _use.c.step)
-        .join(schema_logged.logged_model, _model.id == _use.c.model_id)
-        .where(among(_use.c.run_id, "run_ids", run_ids), _model.lifecycle == Lifecycle.ACTIVE.value)
-        .order_by(_model.created, _model.id)
-    )
-    if reach is not None:
-        query = within(query.join(schema.run, _run.id == _use.c.run_id), _run.experiment_id, reach)
-    return [
-        ModelUse(run_id=row[0], model_id=row[1], role=ModelRole(row[2]), step=row[3])
-        for row in connection.execute(query)
-    ]
+    if not run_ids:
+        return []
+    # Of each search by MLflow's clients, in which few runs use any.
+    statement, bound = (_USES, {}) if reach is None else (_USES_REACHED, reach.experiments())
+    [rows] = fetch(connection, [statement], {**bound, "run_ids": run_ids})
+    return [ModelUse(run_id=row[0], model_id=row[1], role=ModelRole(row[2]), step=row[3]) for row in rows]
 
 
 def _of(table: sa.Table) -> sa.Select[Any]:

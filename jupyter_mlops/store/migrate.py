@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -42,7 +43,7 @@ logger = logging.getLogger("jupyter_mlops")
 def current(database: Database) -> str | None:
     """The revision of the database; None when there is no schema of ours in it."""
     with database.read() as connection:
-        return _current(connection)
+        return revision_of(connection)
 
 
 def ensure_current(database: Database, upgrade: bool) -> None:
@@ -60,7 +61,7 @@ def ensure_current(database: Database, upgrade: bool) -> None:
         found = _create(database)
     if found == HEAD:
         return
-    _refuse_newer(database, found)
+    refuse_newer(database.url, found)
     if not upgrade:
         raise SchemaOutdated(
             f"{database.url} has schema {found}, this version of jupyter-mlops needs {HEAD}: "
@@ -76,22 +77,40 @@ def upgrade(database: Database) -> None:
     if found is None:
         _create(database)
     elif found != HEAD:
-        _refuse_newer(database, found)
+        refuse_newer(database.url, found)
         run_migrations(database)
 
 
-def _refuse_newer(database: Database, found: str) -> None:
+def refuse_newer(what: str, found: str) -> None:
+    """Raise ``SchemaTooNew`` when ``what`` has a schema that this version does not know."""
     if found > HEAD:
         raise SchemaTooNew(
-            f"{database.url} has schema {found}, made by a newer jupyter-mlops; this one knows schemas up to {HEAD}: "
+            f"{what} has schema {found}, made by a newer jupyter-mlops; this one knows schemas up to {HEAD}: "
             "upgrade the package (pip install --upgrade jupyter-mlops)"
         )
 
 
-def _current(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """As :func:`current`."""
     if not sa.inspect(connection).has_table(_version.name):
         return None
     return connection.execute(sa.select(_version.c.version_num)).scalar()
+
+
+@contextmanager
+def created_at(database: Database, revision: str) -> Iterator[Connection]:
+    """A transaction in which an empty database has got the schema of ``revision``; ``InvalidValue`` when it is not
+    empty."""
+    with database.write() as connection:
+        _exclusive(connection)
+        if revision_of(connection) is not None:
+            raise InvalidValue(f"{database.url} is not empty: give a database that nothing has been stored in")
+        _refuse_foreign(database, connection)
+        if revision == HEAD:
+            _create_tables(connection)
+        else:
+            _migrate(connection, revision)
+        yield connection
 
 
 def _exclusive(connection: Connection) -> None:
@@ -103,13 +122,11 @@ def _exclusive(connection: Connection) -> None:
 def _create(database: Database) -> str:
     with database.write() as connection:
         _exclusive(connection)
-        found = _current(connection)
+        found = revision_of(connection)
         if found is not None:
             return found
         _refuse_foreign(database, connection)
-        schema.metadata.create_all(connection, checkfirst=False)
-        _version.create(connection, checkfirst=False)
-        connection.execute(sa.insert(_version), {"version_num": HEAD})
+        _create_tables(connection)
     if database.network is not None:
         logger.warning(
             "%s lies on a network file system (%s): SQLite keeps it in journal mode %s, which is safe there and slower",
@@ -118,6 +135,12 @@ def _create(database: Database) -> str:
             database.journal_mode,
         )
     return HEAD
+
+
+def _create_tables(connection: Connection) -> None:
+    schema.metadata.create_all(connection, checkfirst=False)
+    _version.create(connection, checkfirst=False)
+    connection.execute(sa.insert(_version), {"version_num": HEAD})
 
 
 def _refuse_foreign(database: Database, connection: Connection) -> None:
@@ -134,22 +157,26 @@ def _refuse_foreign(database: Database, connection: Connection) -> None:
 
 def run_migrations(database: Database) -> None:
     """Run the migrations that the database lacks, in one transaction, after a copy of an SQLite file was made."""
-    from alembic import command
-    from alembic.config import Config
-
     with database.write() as connection:
         _exclusive(connection)
-        found = _current(connection)
+        found = revision_of(connection)
         if found == HEAD:
             return
         if database.path is not None:
             copy = _back_up(database, database.path, str(found))
             logger.warning("%s: schema %s becomes %s; a copy is kept in %s", database.url, found, HEAD, copy)
-        config = Config()
-        config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-        config.set_main_option("version_table", _version.name)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        _migrate(connection, "head")
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("version_table", _version.name)
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _back_up(database: Database, path: Path, revision: str) -> Path:

@@ -7,25 +7,29 @@ neither listed nor removed.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import NO_ROOM, InvalidValue, MissingDependency, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.redaction import masked_url
 
+T = TypeVar("T")
+
 PIECE = 1 << 20
 """Bytes that are read and written at a time."""
+ANSWER_SECONDS = 120.0
+"""How long an object store may take for one thing, the sending of a part of a large object included."""
 
 _SHARD = 6
 """Leading hex digits of a key that name its subfolder: 2**24 ms, about 4.7 hours."""
 _UNFINISHED = ".part"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Writer(Protocol):
@@ -187,7 +191,8 @@ class _FolderWriter:
 
 class RemoteObjects:
     """Any fsspec file system. An object that a failed upload leaves half written is removed, and referred to by
-    nothing meanwhile."""
+    nothing meanwhile. One is created only where none is, as far as the store can see to that (S3, GCS and Azure can),
+    and looked for before it counts as written."""
 
     def __init__(self, location: str, namespace: str) -> None:
         import fsspec
@@ -197,27 +202,26 @@ class RemoteObjects:
         try:
             with self._failures(passing=ValueError):
                 # Some drivers connect here.
-                self._fs, root = fsspec.core.url_to_fs(location)
+                self._fs, root = self._answer(fsspec.core.url_to_fs, location)
         except ValueError as error:
             raise InvalidValue(f"the artifact location {self.url!r} cannot be used: {error}") from error
         self._root = f"{root.rstrip('/')}/{namespace}"
 
     def create(self, key: str) -> Writer:
         with self._failures():
-            path = self._path(key)
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            return _RemoteWriter(self, path, self._fs.open(path, "wb"))
+            return _RemoteWriter(self, self._path(key))
 
     def sync(self, keys: list[str]) -> None:
         """Nothing to do: a file system behind a service has stored what it has acknowledged."""
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         with self._failures(passing=FileNotFoundError):
-            return _pieces(self._fs.open(self._path(key), "rb", cache_type="readahead"), start, stop, self._failures)
+            file = self._answer(self._fs.open, self._path(key), "rb", cache_type="readahead")
+            return _pieces(file, start, stop, self._failures, self._answer)
 
     def remove(self, key: str) -> None:
         with suppress(FileNotFoundError), self._failures(passing=FileNotFoundError):
-            self._fs.rm_file(self._path(key))
+            self._answer(self._fs.rm_file, self._path(key))
 
     def listing(self) -> Iterator[tuple[str, int]]:
         with self._failures():
@@ -230,10 +234,42 @@ class RemoteObjects:
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:_SHARD]}/{key}"
 
+    def _open_new(self, path: str) -> Any:
+        try:
+            return self._open_to_write(path)
+        except FileNotFoundError:
+            # Of the stores that have folders.
+            self._answer(self._fs.makedirs, path.rpartition("/")[0], exist_ok=True)
+            return self._open_to_write(path)
+
+    def _open_to_write(self, path: str) -> Any:
+        try:
+            return self._answer(self._fs.open, path, "xb")
+        except (NotImplementedError, ValueError):
+            return self._answer(self._fs.open, path, "wb")
+
+    def _answer(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What ``function`` gives; ``Unavailable`` when it takes too long. The drivers' own limits leave gaps: that of
+        S3 waits for a server's permission to send for ever."""
+        answer: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(function(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001 - raised where it was asked
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="mlops-objects", daemon=True).start()
+        if not wait([answer], ANSWER_SECONDS).done:
+            raise Unavailable(f"the artifact location {self.url} did not answer within {ANSWER_SECONDS:g} s")
+        return answer.result()
+
     @contextmanager
     def _failures(self, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
         try:
             yield
+        except MLOpsError:
+            raise
         except passing:
             raise
         except Exception as error:
@@ -242,21 +278,32 @@ class RemoteObjects:
 
 
 class _RemoteWriter:
-    def __init__(self, objects: RemoteObjects, path: str, file: Any) -> None:
+    def __init__(self, objects: RemoteObjects, path: str) -> None:
         self._objects = objects
         self._path = path
-        self._file = file
+        self._file = objects._open_new(path)
+        self._size = 0
 
     def write(self, piece: bytes) -> None:
         with self._objects._failures():
-            self._file.write(piece)
+            self._objects._answer(self._file.write, piece)
+            self._size += len(piece)
 
     def finish(self) -> None:
         with self._objects._failures():
-            self._file.close()
+            self._objects._answer(self._file.close)
+            # Names what a store acknowledged and does not have.
+            there = self._objects._answer(self._objects._fs.info, self._path)["size"]
+        if there != self._size:
+            raise Unavailable(
+                f"the artifact location {self._objects.url} took {self._size} bytes and has {there} of them"
+            )
 
     def discard(self) -> None:
-        # What made the upload fail is being raised; a leftover is found by a collection.
+        # What made the upload fail is being raised, and nobody waits for this; a leftover is found by a collection.
+        threading.Thread(target=self._discard, name="mlops-objects", daemon=True).start()
+
+    def _discard(self) -> None:
         with suppress(Exception):
             self._file.close()
         with suppress(Exception):
@@ -264,13 +311,21 @@ class _RemoteWriter:
 
 
 def _failure(error: Exception, url: str) -> MLOpsError:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return StorageFull(f"no room left in the artifact location {url}: {error.strerror}")
     return Unavailable(f"the artifact location {url} failed: {error}")
 
 
+def _call(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
+
+
 def _pieces(
-    file: IO[bytes], start: int, stop: int, failures: Callable[[], AbstractContextManager[None]]
+    file: IO[bytes],
+    start: int,
+    stop: int,
+    failures: Callable[[], AbstractContextManager[None]],
+    call: Callable[..., Any] = _call,
 ) -> Iterator[bytes]:
     file.seek(start)
 
@@ -279,7 +334,7 @@ def _pieces(
         with file:
             while left > 0:
                 with failures():
-                    piece = file.read(min(left, PIECE))
+                    piece: bytes = call(file.read, min(left, PIECE))
                 if not piece:
                     return
                 left -= len(piece)

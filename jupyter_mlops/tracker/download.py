@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jupyter_mlops.core.errors import IntegrityError, InvalidValue, StorageFull
+from jupyter_mlops.core.errors import NO_ROOM, IntegrityError, InvalidValue, StorageFull
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact, ModelVersion
 
@@ -108,6 +107,6 @@ def _failures(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_ROOM:
             raise StorageFull(f"no room left to write {place}: {error.strerror}") from error
         raise InvalidValue(f"{place} cannot be written: {error.strerror or error}") from error

@@ -13,7 +13,6 @@ can be removed while it still runs. Files to be stored as artifacts are copied b
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
 import threading
@@ -26,7 +25,7 @@ from zlib import crc32
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import NO_ROOM, InvalidValue, MLOpsError, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, Runner
 from jupyter_mlops.tracker import losses
@@ -458,7 +457,7 @@ class SpoolWriter:
                 self._uncounted.clear()
 
     def _storage_error(self, error: OSError) -> MLOpsError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             return StorageFull(f"no room left for the spool in {self.folder}: {error.strerror}")
         return Unavailable(f"cannot write the spool in {self.folder}: {error}")
 

@@ -83,6 +83,7 @@ def examine(tracker: Tracker) -> Callable[..., CheckResult]:
         *,
         limits: Limits | None = None,
         attempt: int = 1,
+        repositories: tuple[str, ...] = (),
         **settings: Any,
     ) -> CheckResult:
         job = CheckJob(
@@ -97,7 +98,7 @@ def examine(tracker: Tracker) -> Callable[..., CheckResult]:
             attempt=attempt,
         )
         with Sandbox(limits) as sandbox:
-            return perform(Subject(tracker, job, sandbox))
+            return perform(Subject(tracker, job, sandbox, repositories=repositories))
 
     return do
 

@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from jupyter_mlops.checks.check import Subject
+from jupyter_mlops.checks.checkout import check_out, is_named
 from jupyter_mlops.checks.sandbox import Limits, Sandbox
 from jupyter_mlops.checks.worker import perform
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.checks import CheckJob, CheckResult, Verdict, new_token, token_digest
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import ModelVersion, Run, RunStatus
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.tracker.download import save_file
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.checks.conftest import MODEL, Registry
@@ -256,7 +259,72 @@ def test_of_a_run_in_a_repository_it_says_what_was_not_there(
     assert run.status is RunStatus.FINISHED, run.reason
     result = examine("reproduces", tracker.models.register(MODEL, run.run_id, "model"))
     assert result.verdict is Verdict.ERROR
-    assert f"in a git repository at commit {commit[:12]}, which a worker does not check out" in result.summary
+    assert f"in a git repository at commit {commit[:12]}, which was not checked out" in result.summary
+    assert "no remote" in result.summary
+
+
+def test_the_commit_is_fetched_from_a_repository_that_was_named(
+    record: Record, examine: Examine, registry: Registry, tracker: Tracker, repository: Path, tmp_path: Path
+) -> None:
+    server = tmp_path / "server" / "churn.git"
+    server.parent.mkdir()
+    for words in (
+        ("clone", "-q", "--bare", str(repository), str(server)),
+        ("-C", str(repository), "remote", "add", "origin", str(server)),
+    ):
+        subprocess.run(["git", *words], check=True, capture_output=True)
+    # Neither what is not committed is in the repository, nor a module that git does not keep.
+    (repository / "kept.py").write_text("import loose\nSCORE = 0.25 + loose.MORE")
+    (repository / "loose.py").write_text("MORE = 0.5")
+    run = record(LOG + TRAIN.format(module="kept"), parameters="factor = 1.0", given={"factor": 2.0})
+    assert run.status is RunStatus.FINISHED, run.reason
+    version = tracker.models.register(MODEL, run.run_id, "model")
+    result = examine("reproduces", version, repositories=(str(server.parent),))
+    assert result.verdict is Verdict.PASSED, result
+    assert "code is the same," in result.summary
+    other = examine("reproduces", version, repositories=(f"{server.parent}/other", "/server"))
+    assert other.verdict is Verdict.ERROR
+    assert f"without --repository for {server}" in other.summary
+    server.rename(tmp_path / "gone")
+    lost = examine("reproduces", version, repositories=(str(server),))
+    assert lost.verdict is Verdict.ERROR
+    assert "git fetch" in lost.summary
+
+
+@pytest.mark.parametrize(
+    ("remote", "places", "named"),
+    [
+        ("https://git/team/a.git", ("https://git/team",), True),
+        ("https://git/team/a.git", ("https://git/team/",), True),
+        ("https://git/team/a.git", ("https://git/team/a.git",), True),
+        ("https://git/team2/a.git", ("https://git/team",), False),
+        ("https://git/team/../other", ("https://git/team",), False),
+        ("https://git/team/a\n", ("https://git/team",), False),
+        ("ext::sh -c id", (), False),
+        ("--upload-pack=id", ("https://git",), False),
+    ],
+)
+def test_which_repositories_are_named(remote: str, places: tuple[str, ...], named: bool) -> None:
+    assert is_named(remote, places) is named
+
+
+def test_a_repository_with_links_writes_nowhere_else(tmp_path: Path) -> None:
+    """Neither its patch nor its modules follow a link that it holds."""
+    source, outside, folder = tmp_path / "source", tmp_path / "outside", tmp_path / "folder"
+    for each in (source, outside, folder):
+        each.mkdir()
+    (source / "link").symlink_to(outside)
+    identity = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    for words in (("init", "-q"), ("add", "link"), (*identity, "commit", "-qm", "one")):
+        subprocess.run(["git", *words], cwd=source, check=True, capture_output=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=source, check=True, capture_output=True, text=True).stdout
+    patch = b"diff --git a/link/x b/link/x\nnew file mode 100644\n--- /dev/null\n+++ b/link/x\n@@ -0,0 +1 @@\n+x\n"
+    with pytest.raises(InvalidValue, match="git apply"):
+        check_out(str(source), commit.strip(), patch, folder)
+    assert (folder / "link").is_symlink()
+    with pytest.raises(InvalidValue, match="symbolic link"):
+        save_file(folder, "link/module.py", lambda: iter([b"x"]))
+    assert list(outside.iterdir()) == []
 
 
 def test_a_notebook_reads_from_the_service_with_the_jobs_token(

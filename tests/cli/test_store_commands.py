@@ -323,3 +323,46 @@ def test_what_was_logged_but_not_stored_is_told(mlops: Mlops, team: Team, home: 
     assert refused["error"] in result.stdout
     assert refused["file"] in result.stderr
     assert "the store refused 1 of the entries" in mlops("runs", "show", run.run_id).stdout
+
+
+def test_the_database_goes_through_a_file(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    mlops("models", "register", "calm-heron-7", "churn")
+    before = document(mlops("db", "digest", "--json"))
+    dumped = document(mlops("db", "dump", "backup", "--json"))
+    assert (dumped["digest"], dumped["rows"]) == (before["digest"], before["rows"])
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    place = document(mlops("artifacts", "verify", "--json"))["artifacts"]
+    folder = str(Path(place).parent)
+    loaded = mlops("--url", other, "--artifacts", folder, "db", "load", "backup").stdout
+    assert f"{before['rows']:,} rows from backup. Its files are expected in {folder}." in loaded
+    again = document(mlops("--url", other, "db", "digest", "--json"))["tables"]
+    assert {name for name in again if again[name] != before["tables"][name]} == {"setting"}
+    mlops("--url", other, "models", "get", "churn/1", "there")
+    assert "not empty" in mlops("--url", other, "db", "load", "backup", code=2).stderr
+    nowhere = f"sqlite:///{tmp_path / 'nowhere.db'}"
+    assert "no database" in mlops("--url", nowhere, "db", "dump", "backup2", code=1).stderr
+    assert before["digest"] in mlops("db", "digest").stdout
+
+
+def test_files_that_were_changed_or_lost_are_found(mlops: Mlops, team: Team) -> None:
+    mlops("models", "register", "calm-heron-7", "churn")
+    whole = document(mlops("artifacts", "verify", "--json"))
+    assert (whole["damaged"], "all are what was stored" in mlops("artifacts", "verify").stdout) == ([], True)
+    files = {path.read_bytes(): path for path in Path(whole["artifacts"]).rglob("*") if path.is_file()}
+    files[b"png"].unlink()
+    weights = next(path for content, path in files.items() if len(content) == 1500)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    said = mlops("artifacts", "verify", code=1).stdout
+    assert "2 are damaged" in said
+    assert "run calm-heron-7: figures/roc.png" in said
+    assert "churn 1: weights.bin" in said
+    found = document(mlops("artifacts", "verify", "--json", code=1))["damaged"]
+    assert sorted(each["why"].partition(" ")[0] for each in found) == ["its", "the"]
+
+
+def test_the_doctor_looks_at_what_is_used(mlops: Mlops, team: Team) -> None:
+    found = {each["what"]: each["state"] for each in document(mlops("doctor", "--json"))}
+    assert (found["database"], found["files"], found["spool"]) == ("good", "good", "good")
+    said = mlops("--url", "http://127.0.0.1:1", "doctor", code=1).stdout
+    assert said.startswith("problem  service")
+    assert "see whether it runs" in said

@@ -132,6 +132,28 @@ def test_what_nobody_could_approve(approvers: tuple[str, ...], approvals: int, p
     assert (nobody_could(request(policy), [policy]) is None) is possible
 
 
+@pytest.mark.parametrize(
+    ("approvers", "members", "approvals", "possible"),
+    [
+        (("group:x",), {"group:x": ["ada", "bo"]}, 1, False),
+        (("group:x",), {"group:x": []}, 1, False),
+        (("group:x",), {"group:x": ["ada", "cy"]}, 1, True),
+        (("group:x",), {"group:x": ["cy"]}, 2, False),
+        (("cy", "group:x"), {"group:x": ["cy", "bo"]}, 2, False),
+        (("dee", "group:x"), {"group:x": ["cy"]}, 2, True),
+        # Of a group that is not known, anybody may be a member.
+        (("group:x", "group:y"), {"group:x": []}, 1, True),
+        # Who has the right to promote is not said by a group.
+        ((), {"group:red": []}, 1, True),
+    ],
+)
+def test_whom_a_group_leaves(
+    approvers: tuple[str, ...], members: dict[str, list[str]], approvals: int, possible: bool
+) -> None:
+    policy = Policy(approvers=approvers, approvals=approvals)
+    assert (nobody_could(request(policy), [policy], members) is None) is possible
+
+
 def test_mentions() -> None:
     assert mentions("@bo, see @cy-2 and @bo; mail a@b.org. @dee.") == ("bo", "cy-2", "dee")
 

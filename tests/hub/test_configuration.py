@@ -19,6 +19,7 @@ from jupyter_mlops.hub import configure
 
 WRITE = "custom:mlops:write"
 ACCESS = "access:services!service=mlops"
+OWN_ROLE = {"name": "mlops-service", "services": ["mlops"], "scopes": ["read:groups"]}
 
 
 def printed(*arguments: str) -> str:
@@ -54,7 +55,7 @@ def test_the_block_in_the_docs_is_what_the_shortcut_does() -> None:
     wanted.JupyterHub.services[0]["environment"]["MLOPS_HOME"] = "/srv/mlops"
     assert c == wanted
     exec(roles, {"c": c})
-    assert len(c.JupyterHub.load_roles) == 4
+    assert len(c.JupyterHub.load_roles) == 5
 
 
 def test_the_same_as_values_of_the_chart() -> None:
@@ -64,7 +65,8 @@ def test_the_same_as_values_of_the_chart() -> None:
     assert values["hub"]["config"]["JupyterHub"]["custom_scopes"] == c.JupyterHub.custom_scopes
     assert values["hub"]["config"]["Spawner"]["server_token_scopes"] == c.Spawner.server_token_scopes
     assert values["hub"]["loadRoles"] == {
-        "user": {"services": ["mlops"], "scopes": c.JupyterHub.load_roles[0]["scopes"]}
+        "user": {"services": ["mlops"], "scopes": c.JupyterHub.load_roles[0]["scopes"]},
+        "mlops-service": {"services": ["mlops"], "scopes": ["read:groups"]},
     }
     service = values["hub"]["services"]["mlops"]
     # It runs in pods of its own: the hub starts nothing, and makes the token itself.
@@ -101,7 +103,7 @@ def test_nothing_the_administrator_set_is_touched(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING, "jupyter_mlops"):
         configured(c)
     assert c.JupyterHub.services == before.JupyterHub.services
-    assert c.JupyterHub.load_roles == before.JupyterHub.load_roles
+    assert c.JupyterHub.load_roles == [*before.JupyterHub.load_roles, OWN_ROLE]
     assert c.Spawner == before.Spawner
     assert c.JupyterHub.custom_scopes[WRITE] == {"description": "mine"}
     assert "custom:mlops:admin" in c.JupyterHub.custom_scopes
@@ -128,6 +130,7 @@ def test_what_is_missing_is_added_beside_the_administrators() -> None:
     assert c.JupyterHub.load_roles.get_value([]) == [
         {"name": "other", "scopes": []},
         {"name": "user", "services": ["mlops"], "scopes": ["self", ACCESS, WRITE]},
+        OWN_ROLE,
     ]
     assert {"custom:x", WRITE} < set(c.JupyterHub.custom_scopes.get_value({}))
     # The environment of a spawner's own class hides that of all spawners.
@@ -140,7 +143,7 @@ def test_extra_scopes_of_users_are_not_hidden_by_a_role() -> None:
     c.JupyterHub.extra_user_scopes = {"access:services!service=other"}
     configured(c)
     assert c.JupyterHub.extra_user_scopes == {"access:services!service=other", ACCESS, WRITE}
-    assert c.JupyterHub.load_roles == [{"name": "user", "services": ["mlops"]}]
+    assert c.JupyterHub.load_roles == [{"name": "user", "services": ["mlops"]}, OWN_ROLE]
 
 
 def test_twice_is_once() -> None:

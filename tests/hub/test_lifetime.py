@@ -99,7 +99,9 @@ def says_what_is_missing(hub: realhub.Hub) -> None:
         for scope in ("access:services!service=bare", "custom:mlops:write"):
             (line,) = until(lambda: re.findall(rf"missing: {scope}\b.*", log.read_text()), f"{scope} is missing")  # noqa: B023
             assert '{"name": "user", "services": ["bare"], "scopes": ["self", "access' in line
-        assert log.read_text().count("missing: ") == 2
+        (line,) = until(lambda: re.findall(r"missing: read:groups\b.*", log.read_text()), "read:groups is missing")
+        assert '{"name": "bare-service", "services": ["bare"], "scopes": ["read:groups"]}' in line
+        assert log.read_text().count("missing: ") == 3
         assert requests.get(f"{url}health", timeout=30).status_code == 200
     with realhub.replica(hub, JUPYTERHUB_API_TOKEN=hub.ci_token) as url:
         until(lambda: "missing: JUPYTERHUB_API_TOKEN is one of the service 'ci'" in log.read_text(), "another's token")

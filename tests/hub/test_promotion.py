@@ -13,7 +13,8 @@ import requests
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from jupyter_mlops.core.errors import PermissionDenied
+from jupyter_mlops.core.errors import Conflict, PermissionDenied
+from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.promotion import PromotionState
 from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.recording import model_formats
@@ -98,3 +99,18 @@ def test_a_model_is_asked_for_checked_approved_loaded_and_rolled_back(hub: realh
         assert consumer.models.resolve("iris", "@production").version == 1
         moves = [period.move.version for period in consumer.promotions.history("iris", "production")]
         assert moves == [1, 2, 1]
+
+
+def test_whom_a_policys_groups_leave_is_asked_of_the_hub(hub: realhub.Hub, tmp_path: Path) -> None:
+    """``red`` has ann, who asks, and bea; ``blue`` has cyn; the hub has no group ``gone``."""
+    scientist = RemoteTracker(hub.service_url, hub.token(MEMBER, *KERNEL))
+    admin = RemoteTracker(hub.service_url, hub.token(ADMIN, ACCESS, "custom:mlops:admin"))
+    with scientist, admin:
+        assert add_version(scientist, "asked", tmp_path / "model", 1.0) == 1
+        for approvers, approvals in ((("group:gone",), 1), (("group:red",), 2)):
+            admin.policies.set(Policy(checks=(), approvers=approvers, approvals=approvals), model="asked")
+            assert "nobody could" in scientist.promotions.standing("asked", version=1).refused["request"]
+            with pytest.raises(Conflict, match=r"nobody could approve this.*into the group"):
+                scientist.promotions.request("asked", 1, reason="x")
+        admin.policies.set(Policy(checks=(), approvers=("group:red", "group:gone")), model="asked")
+        assert scientist.promotions.request("asked", 1, reason="x").state is PromotionState.OPEN

@@ -70,12 +70,13 @@ def test_what_is_missing_is_said_with_what_to_write() -> None:
     def told(*scopes: str, name: str = "mlops", kind: str = "service") -> list[str]:
         return list(missing({"kind": kind, "name": name, "scopes": scopes}, "mlops"))
 
-    access = "access:services!service=mlops"
-    assert told(access, "custom:mlops:write", "custom:mlops:read") == []
-    assert told("access:services", "custom:mlops:read!group=red") == []
-    assert [one.partition(",")[0] for one in told()] == [access, "custom:mlops:write (or custom:mlops:read)"]
-    assert [one.partition(",")[0] for one in told("custom:mlops:read", "access:services!service=other")] == [access]
-    (gap,) = told(access, "custom:mlops:write")
+    access, groups = "access:services!service=mlops", "read:groups"
+    assert told(access, "custom:mlops:write", "custom:mlops:read", groups) == []
+    assert told("access:services", "custom:mlops:read!group=red", groups) == []
+    assert [one.partition(",")[0] for one in told()] == [access, "custom:mlops:write (or custom:mlops:read)", groups]
+    found = told("custom:mlops:read", "access:services!service=other", groups)
+    assert [one.partition(",")[0] for one in found] == [access]
+    (gap,) = told(access, "custom:mlops:write", groups)
     assert gap.startswith("custom:mlops:read among the subscopes of custom:mlops:write")
     assert '"subscopes": ["custom:mlops:read"]' in gap
     (other,) = told(access, "custom:mlops:write", "custom:mlops:read", name="ann", kind="user")

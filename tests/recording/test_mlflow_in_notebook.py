@@ -175,6 +175,78 @@ def test_autologged_and_logged_models(store: Tracker, tmp_path: Path) -> None:
     assert len(store.runs.search().items) == 3
 
 
+FRAMEWORKS = {
+    "xgboost": """
+import mlflow
+import xgboost
+from sklearn.datasets import load_iris
+X, y = load_iris(return_X_y=True, as_frame=True)
+mlflow.xgboost.autolog(log_input_examples=True)
+data = xgboost.DMatrix(X, label=y)
+params = {"max_depth": 3, "objective": "multi:softprob", "num_class": 3, "eval_metric": "mlogloss"}
+booster = xgboost.train(params, data, num_boost_round=5, evals=[(data, "train")], verbose_eval=False)
+expected, given = booster.predict(data), X
+""",
+    "lightning": """
+import lightning, mlflow, numpy, torch
+from lightning.pytorch.utilities import disable_possible_user_warnings
+disable_possible_user_warnings()
+class Line(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+    def forward(self, x):
+        return self.layer(x)
+    def training_step(self, batch, _):
+        loss = torch.nn.functional.mse_loss(self(batch[0]), batch[1])
+        self.log("loss", loss, on_epoch=True, on_step=False)
+        return loss
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.05)
+x = torch.rand(64, 2)
+loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True)), batch_size=16)
+mlflow.pytorch.autolog(log_every_n_epoch=1)
+model = Line()
+trainer = lightning.Trainer(
+    max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    enable_model_summary=False,
+)
+trainer.fit(model, loader)
+given = x.numpy()
+expected = model(x).detach().numpy()
+""",
+}
+READ_BACK = """
+import numpy
+(model,) = mlflow.search_logged_models(output_format="list")
+loaded = mlflow.pyfunc.load_model(model.model_uri)
+assert numpy.allclose(loaded.predict(given), expected)
+print("signature:", loaded.metadata.signature is not None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("framework", "params", "history", "points"),
+    [
+        ("xgboost", {"max_depth": "3", "num_boost_round": "5"}, "train-mlogloss", 5),
+        ("lightning", {"epochs": "3", "optimizer_name": "Adam", "lr": "0.05"}, "loss", 3),
+    ],
+    ids=["xgboost", "lightning"],
+)
+def test_frameworks_autolog(
+    store: Tracker, tmp_path: Path, framework: str, params: dict[str, str], history: str, points: int
+) -> None:
+    run = run_notebook(store, tmp_path, FRAMEWORKS[framework], READ_BACK)
+    assert run.reason is None, run.reason
+    logged = {param.key: param.text for param in run.params}
+    assert {key: logged.get(key) for key in params} == params
+    assert len(store.runs.history(run.run_id, history).items) == points
+    (model,) = store.logged_models.search().items
+    assert (model.run_id, model.name) == (run.run_id, "model")
+    assert "signature: True" in executed(store, run)
+    assert len(store.runs.search().items) == 1
+
+
 def test_papermills_own_command(home: Path, tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "paper.ipynb", CODE)
     command = [sys.executable, "-m", "papermill", "--engine", "mlops", str(source), str(tmp_path / "out.ipynb")]

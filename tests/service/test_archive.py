@@ -43,13 +43,16 @@ class Site:
     def ask(
         self, reference: str, method: str = "GET", *, user: str = "ann", more: str = "", **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
+        return self.send(f"archive?reference={quote(reference)}{more}", method, user=user, **headers)
+
+    def send(
+        self, path: str, method: str = "GET", *, user: str = "ann", **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         parts = urlsplit(self.service.url)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         given["Authorization"] = f"token {self.service.token(user, scope='read')}"
         with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 0), timeout=60)) as connection:
-            connection.request(
-                method, f"/api/v1/models/churn/archive?reference={quote(reference)}{more}", headers=given
-            )
+            connection.request(method, f"/api/v1/models/churn/{path}", headers=given)
             answer = connection.getresponse()
             return answer, answer.read()
 
@@ -129,6 +132,9 @@ def test_bytes_that_were_changed_do_not_arrive_whole(site: Site) -> None:
 
 def test_other_files_than_were_registered_are_not_sent(site: Site, sqlite_url: str) -> None:
     """Somebody with access to the database puts another whole file in the place of the registered."""
+    content = "versions/1/content?path=weights"
+    assert site.send(content)[1] == b"w" * 1000
+    digest = hashlib.sha256(b"w" * 1000).hexdigest()
     database = Database(sqlite_url)
     with database.write() as connection:
         files = schema.artifact.c
@@ -136,7 +142,17 @@ def test_other_files_than_were_registered_are_not_sent(site: Site, sqlite_url: s
         changed = connection.execute(sa.update(schema.artifact).where(files.path == "weights").values(blob_id=other))
         assert changed.rowcount == 1
     database.close()
-    answer, content = site.ask("@production")
-    assert answer.status >= 500
-    assert b"other files" in content
-    assert answer.headers["ETag"] is None
+    for path in ("archive?reference=@production", content):
+        answer, told = site.send(path)
+        assert answer.status >= 500
+        assert b"other files" in told
+        assert answer.headers["ETag"] is None
+    assert site.send(f"{content}&digest={digest}")[0].status == 404
+
+
+def test_who_downloads_a_file_is_a_consumer_if_they_say_what_for(site: Site) -> None:
+    assert site.send("versions/1/content?path=weights", user="ann")[0].status == 200
+    assert site.send("versions/1/content?path=weights&consumer=edge", user="deployer")[0].status == 200
+    assert [(each.user, each.version, each.purpose) for each in site.tracker.models.consumers("churn")] == [
+        ("deployer", 1, "edge")
+    ]

@@ -24,6 +24,10 @@ from jupyter_mlops.service.receiving import ReceivingHandler
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
 
+LARGEST_POSTED = 10 << 20
+"""Bytes of a file that is no upload, but the body of a request."""
+
+_OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _MODEL = re.compile(rf"[^/]+/{LOGGED}/({MODEL_PREFIX}[^/]+)/artifacts(?:/(.*))?", re.DOTALL)
 _RUN = re.compile(r"[^/]+/([^/]+)/artifacts(?:/(.*))?", re.DOTALL)
 _VERSION = re.compile(rf"{VERSIONS}/([^/]+)/([0-9]{{1,10}})(?:/(.*))?", re.DOTALL)
@@ -245,6 +249,35 @@ class NamedArtifactHandler(DownloadHandler, DialectHandler):
             return files.found(safe_path(path))
 
         await self._send(find)
+
+
+class UploadHandler(DialectHandler):
+    """A small file of a run, by ``run_uuid`` and ``path`` in the query: how MLflow's pages store one."""
+
+    scopes = MappingProxyType({"POST": Scope.WRITE})
+
+    async def post(self, **parts: str) -> None:
+        await self.answered(self._post(parts))
+
+    async def _post(self, parts: dict[str, str]) -> None:
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind in _OF_FORMS:
+            raise InvalidValue(f"Bad Request. Content-Type cannot be {kind}, which a form of another site can send.")
+        asked = messages.convert({**self.query(), **parts}, ListInRun)
+        run_id, content = asked.run_id or asked.run_uuid, self.request.body
+        for given, what in ((run_id, "run_uuid"), (safe_path(asked.path), "path"), (content, "data")):
+            if not given:
+                raise InvalidValue(f"Request must specify {what}.")
+        if len(content) > LARGEST_POSTED:
+            raise InvalidValue("Artifact size is too large. Max size is 10MB.")
+
+        def store() -> None:
+            receiving = RunFiles(self.tracker, run_id).receive(asked.path)
+            receiving.write(content)
+            receiving.finish(None)
+
+        await self.call(store)
+        self.answer(messages.NOTHING)
 
 
 def in_run(tracker: EmbeddedTracker, given: dict[str, str]) -> tuple[Files, str]:

@@ -12,7 +12,7 @@ import msgspec
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.records import Run
-from jupyter_mlops.service.handlers import QUICKLY_READ, ApiHandler, Service
+from jupyter_mlops.service.handlers import QUICKLY_READ, ApiHandler, MethodsHandler, Service
 from jupyter_mlops.service.mlflow import messages
 from jupyter_mlops.service.mlflow.messages import Message
 from jupyter_mlops.service.mlflow.words import in_workspace
@@ -98,7 +98,7 @@ class DialectHandler(ApiHandler):
         self.finish(content)
 
 
-class RouteHandler(DialectHandler):
+class RouteHandler(MethodsHandler, DialectHandler):
     """The routes at one path, by HTTP method; ``adapted`` gives what is answered inside a notebook run instead."""
 
     def initialize(  # type: ignore[override]
@@ -114,19 +114,7 @@ class RouteHandler(DialectHandler):
         found = self.routes.get(str(self.request.method))
         return "mlflow.unknown" if found is None else f"mlflow.{found.path.replace('/', '.')}"
 
-    async def get(self, **parts: str) -> None:
-        await self.answered(self._operate("GET", parts))
-
-    async def post(self, **parts: str) -> None:
-        await self.answered(self._operate("POST", parts))
-
-    async def patch(self, **parts: str) -> None:
-        await self.answered(self._operate("PATCH", parts))
-
-    async def delete(self, **parts: str) -> None:
-        await self.answered(self._operate("DELETE", parts))
-
-    async def _operate(self, method: str, parts: dict[str, str]) -> None:
+    async def operate(self, method: str, parts: dict[str, str]) -> None:
         route = self.routes[method]
         if self.within is not None:
             route = self._adapted(self.within, self.named, route)

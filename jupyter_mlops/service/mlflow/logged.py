@@ -1,15 +1,19 @@
-"""Logged models. To MLflow their ids begin with ``m-``, and their files have a root of their own."""
+"""Logged models. To MLflow their ids begin with ``m-``, and their files have a root of their own. Clients before 3 know
+none: they note in a tag of the run what they logged to it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelMetric, ModelRole, ModelUse
-from jupyter_mlops.core.records import DEFAULT_PAGE
+from jupyter_mlops.core.records import DEFAULT_PAGE, Batch
 from jupyter_mlops.service.mlflow.messages import Answer, Message, invalid, limited, missing, named, number
 from jupyter_mlops.service.mlflow.runs import MetricAnswer, OfRun
 from jupyter_mlops.service.mlflow.words import (
@@ -27,6 +31,9 @@ from jupyter_mlops.service.mlflow.words import (
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 
 _VERSIONS_TAG = "mlflow.modelVersions"
+_HISTORY_TAG = "mlflow.log-model.history"
+_NEEDED = ("artifact_path", "flavors", "run_id", "utc_time_created")
+_NOTED = ("artifact_path", "model_uuid", "run_id", "utc_time_created")
 _STATUSES: dict[int | str, LoggedModelStatus] = {
     1: LoggedModelStatus.PENDING,
     2: LoggedModelStatus.READY,
@@ -141,6 +148,10 @@ class LogOutputs(OfRun, frozen=True, kw_only=True):
     models: tuple[Output, ...] = ()
 
 
+class LogModel(OfRun, frozen=True, kw_only=True):
+    model_json: str
+
+
 def create(tracker: EmbeddedTracker, asked: Create) -> Found:
     run_id, origin = asked.source_run_id or None, ""
     if run_id is not None:
@@ -224,6 +235,26 @@ def log_outputs(tracker: EmbeddedTracker, asked: LogOutputs) -> None:
     tracker.logged_models.use(run_id, uses)
 
 
+def log_model(tracker: EmbeddedTracker, asked: LogModel) -> None:
+    try:
+        model = msgspec.json.decode(asked.model_json)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidValue(f"Malformed model info. \n {asked.model_json[:200]} \n is not a valid JSON.") from error
+    if not isinstance(model, dict) or not isinstance(model.get("flavors", {}), dict):
+        raise invalid(model, "model_json", "It is a JSON object, and so are its flavors.")
+    lacking = sorted(set(_NEEDED) - set(model))
+    if lacking:
+        raise InvalidValue(f"Model json is missing mandatory fields: {', '.join(lacking)}")
+    flavors = {
+        name: {key: value for key, value in flavor.items() if key != "config"} if isinstance(flavor, dict) else flavor
+        for name, flavor in model["flavors"].items()
+    }
+    noted = {**{key: model[key] for key in _NOTED if key in model}, "flavors": flavors}
+    before = {tag.key: tag.value for tag in tracker.runs.get(asked.run).tags}.get(_HISTORY_TAG, "[]")
+    history = json.dumps([*_noted(before), noted])
+    tracker.runs.log(asked.run, Batch(tags=(values.tag(_HISTORY_TAG, history),)))
+
+
 def note_inputs(tracker: EmbeddedTracker, run_id: str, models: Sequence[ModelSent]) -> None:
     """Note the models that a run took."""
     if models:
@@ -232,6 +263,17 @@ def note_inputs(tracker: EmbeddedTracker, run_id: str, models: Sequence[ModelSen
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _noted(history: str) -> list[Any]:
+    """The models of a run's tag, which may have been set to anything."""
+    try:
+        found = msgspec.json.decode(history)
+    except (msgspec.DecodeError, RecursionError):
+        found = None
+    if not isinstance(found, list):
+        raise InvalidValue(f"the run's tag {_HISTORY_TAG!r} was set to what is no list of models: delete it first")
+    return found
 
 
 def id_of(model_id: str) -> str:

@@ -20,7 +20,7 @@ MLFLOW_VERSION = "3.17.2"
 """The latest one whose API is spoken."""
 _NOT_OFFERED = re.compile(
     r"(?:unified-)?traces|get-online-trace|get-trace|assessments|issues|label-schemas|scorers?|gateway|prompt|"
-    r"review-queues|datasets|webhooks|workspaces|jobs|demo|genai|graphql|runs/create-promptlab"
+    r"review-queues|v1/traces|datasets|webhooks|workspaces|jobs|demo|genai|graphql|runs/create-promptlab"
 )
 
 Mounted = tuple[str, type[ApiHandler], dict[str, Any]]
@@ -62,9 +62,9 @@ class OtherHandler(DialectHandler):
     """What MLflow has and the dialect does not, and what nobody has."""
 
     async def prepare(self) -> None:
-        path = re.sub(rf".*?{API}mlflow/", "", self.request.path)
+        path = re.sub(rf".*?(?:{API}mlflow/|/(?=(?:graphql|v1/traces)$))", "", self.request.path)
         if _NOT_OFFERED.match(path):
-            self.refuse(NotSupported(f"{path.partition('/')[0]!r} of MLflow's API is not offered here"))
+            self.refuse(NotSupported(f"{path[:100]!r} of MLflow's API is not offered here"))
         else:
             self.refuse(EndpointNotFound(f"MLflow's API has nothing at {self.request.path[:200]!r}"))
 
@@ -94,7 +94,9 @@ def mounted() -> list[Mounted]:
         (r"/?model-versions/get-artifact", artifacts.NamedArtifactHandler, {"find": artifacts.in_version}),
         (rf"{API}mlflow/server-info", InfoHandler, {}),
         (within.PREFIX + "version", VersionHandler, {}),
+        (rf"{API}mlflow/upload-artifact", artifacts.UploadHandler, {}),
         (rf"{API}mlflow.*", OtherHandler, {}),
+        (within.PREFIX + "(?:graphql|v1/traces)", OtherHandler, {}),
     ]
     return found
 

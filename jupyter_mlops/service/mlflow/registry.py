@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from jupyter_mlops.core.errors import AlreadyExists
 from jupyter_mlops.core.filters import Entity
 from jupyter_mlops.core.records import DEFAULT_PAGE, LARGEST_PAGE, ModelVersion, RegisteredModel
+from jupyter_mlops.service.loads import note_load
 from jupyter_mlops.service.mlflow import stages
 from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, named
 from jupyter_mlops.service.mlflow.prompts import refuse_prompt, without_prompts
+from jupyter_mlops.service.mlflow.versions import CLIENT, VersionAnswer, number_of
 from jupyter_mlops.service.mlflow.versions import Found as FoundVersion
-from jupyter_mlops.service.mlflow.versions import VersionAnswer, number_of
 from jupyter_mlops.service.mlflow.versions import answer as version_answer
 from jupyter_mlops.service.mlflow.words import KeyValue, Pair, pairs_of, quoted, tags_of
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
@@ -162,7 +163,9 @@ def delete_alias(tracker: EmbeddedTracker, asked: OfAlias) -> None:
 
 def get_by_alias(tracker: EmbeddedTracker, asked: OfAlias) -> FoundVersion:
     with named(f"Registered model alias {asked.alias}"):
-        return FoundVersion(model_version=version_answer(tracker.models.resolve(asked.name, f"@{asked.alias}")))
+        version = tracker.models.resolve(asked.name, f"@{asked.alias}")
+    note_load(tracker.models, version.model, version.version, reference=f"@{asked.alias}", purpose=CLIENT)
+    return FoundVersion(model_version=version_answer(version))
 
 
 def named_model(asked: ByName) -> AbstractContextManager[None]:

@@ -3,7 +3,7 @@ both ways, and may be set in MLflow's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from jupyter_mlops.core import values
@@ -14,7 +14,6 @@ from jupyter_mlops.core.records import (
     LARGEST_PAGE,
     Batch,
     Input,
-    MetricSummary,
     NewRun,
     Run,
     RunChange,
@@ -41,7 +40,7 @@ CONTEXT = "mlflow.data.context"
 _UNKNOWN = "unknown"
 
 
-class MetricAnswer(Answer, frozen=True, kw_only=True):
+class MetricAnswer(Answer, frozen=True, kw_only=True, gc=False):
     key: str
     value: float | str
     timestamp: int
@@ -84,7 +83,7 @@ class Outputs(Answer, frozen=True, kw_only=True):
     model_outputs: tuple[ModelOutput, ...] = ()
 
 
-class Info(Answer, frozen=True, kw_only=True):
+class Info(Answer, frozen=True, kw_only=True, gc=False):
     run_id: str
     run_uuid: str
     run_name: str
@@ -98,9 +97,12 @@ class Info(Answer, frozen=True, kw_only=True):
 
 
 class Data(Answer, frozen=True, kw_only=True):
-    metrics: tuple[MetricAnswer, ...] = ()
-    params: tuple[Pair, ...] = ()
-    tags: tuple[Pair, ...] = ()
+    metrics: Sequence[MetricAnswer] = ()
+    params: Sequence[Pair] = ()
+    tags: Sequence[Pair] = ()
+
+
+_NO_INPUTS, _NO_OUTPUTS = Inputs(), Outputs()
 
 
 class RunAnswer(Answer, frozen=True, kw_only=True):
@@ -283,23 +285,16 @@ def answer(run: Run, uses: Sequence[ModelUse] = ()) -> RunAnswer:
     return RunAnswer(
         info=info(run, tags.get(USER)),
         data=Data(
-            metrics=tuple(map(_metric, run.metrics)),
-            params=tuple(Pair(param.key, param.text) for param in run.params),
-            tags=tuple(_tags(run, tags)),
+            metrics=[
+                MetricAnswer(key=each.key, value=number(each.value), timestamp=each.timestamp, step=each.step)
+                for each in run.metrics
+            ]
+            or (),
+            params=[Pair(param.key, param.text) for param in run.params] or (),
+            tags=_tags(run, tags),
         ),
-        inputs=Inputs(
-            dataset_inputs=tuple(map(_input, run.inputs)),
-            model_inputs=tuple(
-                ModelInput(model_id=MODEL_PREFIX + use.model_id) for use in uses if use.role is ModelRole.INPUT
-            ),
-        ),
-        outputs=Outputs(
-            model_outputs=tuple(
-                ModelOutput(model_id=MODEL_PREFIX + use.model_id, step=use.step)
-                for use in uses
-                if use.role is ModelRole.OUTPUT
-            )
-        ),
+        inputs=_inputs(run, uses) if run.inputs or uses else _NO_INPUTS,
+        outputs=_outputs(uses) if uses else _NO_OUTPUTS,
     )
 
 
@@ -318,14 +313,28 @@ def info(run: Run, user: str | None = None) -> Info:
     )
 
 
-def _tags(run: Run, tags: Mapping[str, str]) -> Iterable[Pair]:
-    fields = {RUN_NAME: run.name, USER: run.user, SOURCE: run.source, PARENT: run.parent_run_id}
-    told = {key: value for key, value in fields.items() if value}
-    return (Pair(key, value) for key, value in sorted({**told, **tags, RUN_NAME: run.name}.items()))
+def _inputs(run: Run, uses: Sequence[ModelUse]) -> Inputs:
+    models = (use.model_id for use in uses if use.role is ModelRole.INPUT)
+    return Inputs(
+        dataset_inputs=tuple(map(_input, run.inputs)),
+        model_inputs=tuple(ModelInput(model_id=MODEL_PREFIX + model_id) for model_id in models),
+    )
 
 
-def _metric(metric: MetricSummary) -> MetricAnswer:
-    return MetricAnswer(key=metric.key, value=number(metric.value), timestamp=metric.timestamp, step=metric.step)
+def _outputs(uses: Sequence[ModelUse]) -> Outputs:
+    made = (use for use in uses if use.role is ModelRole.OUTPUT)
+    return Outputs(
+        model_outputs=tuple(ModelOutput(model_id=MODEL_PREFIX + use.model_id, step=use.step) for use in made)
+    )
+
+
+def _tags(run: Run, tags: Mapping[str, str]) -> Sequence[Pair]:
+    told = {USER: run.user, **tags, RUN_NAME: run.name}
+    if run.source:
+        told.setdefault(SOURCE, run.source)
+    if run.parent_run_id:
+        told.setdefault(PARENT, run.parent_run_id)
+    return [Pair(key, value) for key, value in sorted(told.items())]
 
 
 def _input(used: Input) -> InputAnswer:

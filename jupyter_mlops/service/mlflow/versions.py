@@ -8,15 +8,20 @@ from urllib.parse import unquote, urlsplit
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.filters import Entity
+from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import LARGEST_PAGE, ModelVersion
 from jupyter_mlops.core.values import short
+from jupyter_mlops.service.loads import note_load
 from jupyter_mlops.service.mlflow import logged, stages
 from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, named
 from jupyter_mlops.service.mlflow.prompts import without_prompts
 from jupyter_mlops.service.mlflow.words import MODEL_PREFIX, KeyValue, Pair, tags_of, version_uri
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 
+CLIENT = "mlflow"
+"""What loads a version, of a client of MLflow's."""
+_SAME_LOAD_MS = 10_000
 _MOST = 200_000
 _MOST_STEPS = 10
 """Copies of copies that are followed."""
@@ -167,6 +172,7 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
 
 def download_uri(tracker: EmbeddedTracker, asked: OfVersion) -> Where:
     version = tracker.models.version(asked.name, number_of(asked.version))
+    _note_load(tracker, version)
     for _ in range(_MOST_STEPS):
         if version.digest:
             return Where(artifact_uri=version_uri(version.model, version.version))
@@ -175,6 +181,17 @@ def download_uri(tracker: EmbeddedTracker, asked: OfVersion) -> Where:
             break
         version = tracker.models.version(other[1], int(other[2]))
     return Where(artifact_uri=version.source)
+
+
+def _note_load(tracker: EmbeddedTracker, version: ModelVersion) -> None:
+    """A client asks where a version's files are when it loads them; just before, by which version an alias points at,
+    if it loads by one: then that was noted."""
+    since = now() - _SAME_LOAD_MS
+    for known in tracker.models.consumers(version.model):
+        is_this = (known.user, known.version) == (tracker.principal.name, version.version)
+        if is_this and known.reference and known.purpose == CLIENT and known.last >= since:
+            return
+    note_load(tracker.models, version.model, version.version, purpose=CLIENT)
 
 
 def set_tag(tracker: EmbeddedTracker, asked: SetTag) -> None:

@@ -50,7 +50,7 @@ class KeyValue(Message, frozen=True, kw_only=True):
     value: str = ""
 
 
-class Pair(msgspec.Struct, frozen=True):
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """A tag or a parameter that is answered."""
 
     key: str

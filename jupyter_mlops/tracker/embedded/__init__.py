@@ -13,7 +13,7 @@ from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events, heartbeats
-from jupyter_mlops.tracker.embedded._context import Context, OpenStore
+from jupyter_mlops.tracker.embedded._context import Context, Members, OpenStore
 from jupyter_mlops.tracker.embedded.datasets import EmbeddedDatasets
 from jupyter_mlops.tracker.embedded.experiments import EmbeddedExperiments
 from jupyter_mlops.tracker.embedded.runcalls import RunCalls
@@ -122,6 +122,11 @@ class EmbeddedTracker:
         Takes microseconds. Closing the view leaves the store open; closing this tracker ends its views.
         """
         return EmbeddedTracker(self._store, principal, is_view=True)
+
+    def ask_members(self, members: Members) -> None:
+        """Let this store's trackers know who belongs to groups: a request that none of a group's members could approve
+        is refused at once then. It may be called from any thread."""
+        self._store.members = members
 
     def page(self) -> ServicePage | None:
         """None: see :meth:`jupyter_mlops.tracker.protocol.Tracker.page`. A service that serves this store has one."""

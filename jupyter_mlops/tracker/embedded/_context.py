@@ -38,6 +38,10 @@ def run_changed(run_id: str, run: runs.Facts, at: int) -> Event:
     return Event("run.changed", run.owner, run_id, at, experiment_id=run.experiment_id)
 
 
+Members = Callable[[str], "frozenset[str] | None"]
+"""Who belongs to the group of that name; None where that is not known."""
+
+
 class OpenStore:
     """A store that is open in this process: its database, its files, and the one writer of its runs, which all views
     share. ``clock`` gives milliseconds since the epoch."""
@@ -46,6 +50,7 @@ class OpenStore:
         self.database = database
         self.artifacts_url = artifacts_url
         self.clock = clock
+        self.members: Members = lambda _: None
         # Two threads that come at once must find the same writer: it alone knows what it has not told yet.
         self._lock = threading.Lock()
         self._blobs: BlobStore | None = None

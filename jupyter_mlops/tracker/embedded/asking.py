@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.access import SERVICE_PREFIX, Principal
+from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, Principal, Scope
 from jupyter_mlops.core.errors import Conflict, PermissionDenied, UnsafeModel
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.policy import DAY_MS
@@ -72,14 +74,26 @@ def require_another(new: Promotion) -> None:
         raise Conflict(f"{new.model}@{new.alias} {state} already")
 
 
-def require_possible(new: Promotion) -> None:
+def approving_groups(context: Context, model: str) -> dict[str, frozenset[str]]:
+    """The members of the groups that the model's policy lets approve, by ``group:NAME``, as far as they are known. Who
+    asks is in no transaction: a hub takes its time."""
+    with context.read() as connection:
+        policy = aliases.policy_of(connection, context.model_allowed(connection, model, Scope.READ))
+    found = {}
+    for owner in policy.approvers:
+        if owner.startswith(GROUP_PREFIX) and (known := context.store.members(owner[len(GROUP_PREFIX) :])) is not None:
+            found[owner] = known
+    return found
+
+
+def require_possible(new: Promotion, members: Mapping[str, Collection[str]]) -> None:
     """Raise unless a request for a protected alias could be granted: ``UnsafeModel`` for a format that the policy bars,
-    ``Conflict`` when nobody could approve it, with what would help."""
+    ``Conflict`` when nobody could approve it, with what would help. ``members`` is of :func:`approving_groups`."""
     require_another(new)
     if not new.safe and new.policy.safe_formats:
         raise UnsafeModel(
             f"{aliases.named(new.model, new.version)}: its format can run code when it is loaded, which the policy "
             "bars; log the model in a safe format (skops, ONNX, safetensors) and ask for that version"
         )
-    if (impossible := nobody_could(new, [new.policy])) is not None:
+    if (impossible := nobody_could(new, [new.policy], members)) is not None:
         raise Conflict(impossible)

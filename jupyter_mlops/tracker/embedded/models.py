@@ -287,8 +287,11 @@ class EmbeddedModels(EmbeddedReferences):
     def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._read(name, version, self._file(name, version, path), start, stop)
 
-    def found(self, name: str, version: int, path: str) -> tuple[Artifact, Reader]:
-        """A version's file, and its bytes."""
+    def found(self, name: str, version: int, path: str, digest: str | None = None) -> tuple[Artifact, Reader]:
+        """A version's file, and its bytes. Who does not know the file's ``digest`` cannot see whether it is the one
+        that was registered; for them all files are compared with the version's (``IntegrityError``)."""
+        if digest is None:
+            require_whole(self.version(name, version), self.files(name, version))
         file = self._file(name, version, path)
         return file.record(), partial(self._read, name, version, file)
 

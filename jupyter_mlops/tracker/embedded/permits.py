@@ -118,6 +118,7 @@ def standing(context: Context, model: str, alias: str, version: int | None) -> A
 
     values.alias_name(alias)
     back_to: list[int] = []
+    members = {} if version is None else asking.approving_groups(context, model)
     with context.read() as connection:
         found = context.model_allowed(connection, model, Scope.READ)
         policy = aliases.policy_of(connection, found)
@@ -128,8 +129,10 @@ def standing(context: Context, model: str, alias: str, version: int | None) -> A
         def request() -> None:
             context.model_allowed(connection, model, Scope.WRITE)
             asking.require_person(context.principal)
-            if wanted is not None:
-                (asking.require_possible if is_protected else asking.require_another)(wanted)
+            if wanted is not None and is_protected:
+                asking.require_possible(wanted, members)
+            elif wanted is not None:
+                asking.require_another(wanted)
 
         def rollback() -> None:
             back_to.append(version_before(connection, found, alias))

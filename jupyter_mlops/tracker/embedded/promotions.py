@@ -53,6 +53,7 @@ class EmbeddedPromotions:
     def request(self, model: str, version: int, *, alias: str = "production", reason: str = "") -> Promotion:
         values.alias_name(alias)
         values.reason(reason)
+        members = asking.approving_groups(self._context, model)
         with self._context.write() as connection:
             target = self._context.model_allowed(connection, model, Scope.WRITE, lock=True)
             asking.require_person(self._context.principal)
@@ -62,7 +63,7 @@ class EmbeddedPromotions:
                 return self._unprotected(connection, target, new, candidate_id)
             if (same := self._standing(connection, target, new)) is not None:
                 return deciding.with_missing(connection, target, same, new.created)
-            asking.require_possible(new)
+            asking.require_possible(new, members)
             promotions.insert(connection, target.id, new)
             checkjobs.enqueue(connection, new.request_id, new.round, new.policy.checks)
             deciding.tell(self._context, connection, target, new, "promotion.requested", version=version)

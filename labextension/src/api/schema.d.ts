@@ -4524,6 +4524,7 @@ export interface operations {
     "models.open": {
         parameters: {
             query: {
+                consumer?: string;
                 digest?: string;
                 path: string;
                 start?: number;

@@ -116,6 +116,89 @@ def test_old_clients_encode_twice(ask: Ask, run_id: str) -> None:
     assert ask("POST", "api/2.0/mlflow/runs/set-tag", body).status_code == 200
 
 
+def test_models_of_clients_before_3_are_noted(ask: Ask, run_id: str) -> None:
+    def log(model: Any) -> requests.Response:
+        body = {"run_id": run_id, "model_json": model if isinstance(model, str) else json.dumps(model)}
+        return ask("POST", "api/2.0/mlflow/runs/log-model", body)
+
+    model = {
+        "artifact_path": "m",
+        "run_id": run_id,
+        "utc_time_created": "2026-01-01",
+        "model_uuid": "1",
+        "signature": {},
+    }
+    for path in ("m", "n"):
+        flavors = {"sklearn": {"code": None, "config": {"a": 1}}, "python_function": {"env": "x"}}
+        assert log({**model, "artifact_path": path, "flavors": flavors}).status_code == 200
+    tags = ask("GET", "api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]["data"]["tags"]
+    (history,) = [json.loads(tag["value"]) for tag in tags if tag["key"] == "mlflow.log-model.history"]
+    assert [noted["artifact_path"] for noted in history] == ["m", "n"]
+    assert history[0]["flavors"] == {"sklearn": {"code": None}, "python_function": {"env": "x"}}
+    assert "signature" not in history[0]
+    for wrong, told in (
+        ("{", "Malformed model info"),
+        (model, "missing mandatory fields: flavors"),
+        ([], "model_json"),
+        ({**model, "flavors": [1]}, "model_json"),
+    ):
+        answer = log(wrong)
+        assert answer.status_code == 400
+        assert told in answer.json()["message"]
+    # Whoever sets the tag to something else keeps it.
+    tag = {"run_id": run_id, "key": "mlflow.log-model.history", "value": "mine"}
+    assert ask("POST", "api/2.0/mlflow/runs/set-tag", tag).status_code == 200
+    assert log({**model, "flavors": {}}).status_code == 400
+
+
+def test_a_small_file_is_the_body_of_a_request(ask: Ask, run_id: str, tracking: Running) -> None:
+    path = "ajax-api/2.0/mlflow/upload-artifact"
+    headers = {"Authorization": f"Bearer {tracking.token('ann')}"}
+
+    def post(content: bytes, kind: str = "", **query: str) -> requests.Response:
+        more = {"Content-Type": kind} if kind else {}
+        return requests.post(
+            f"{tracking.url}/{path}", params=query, data=content, headers={**headers, **more}, timeout=30
+        )
+
+    assert post(b"hello", run_uuid=run_id, path="a/b.txt").status_code == 200
+    assert ask("GET", "get-artifact", params={"run_id": run_id, "path": "a/b.txt"}).content == b"hello"
+    for query, content, told in (
+        ({}, b"x", "run_uuid"),
+        ({"run_uuid": run_id}, b"x", "path"),
+        ({"run_uuid": run_id, "path": "../x"}, b"x", "Invalid path"),
+        ({"run_uuid": run_id, "path": "x"}, b"", "data"),
+        ({"run_uuid": run_id, "path": "x"}, b"x" * (10 << 20) + b"x", "too large"),
+    ):
+        answer = post(content, **query)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert told in answer.json()["message"]
+    assert post(b"x", "text/plain;charset=UTF-8", run_uuid=run_id, path="y").status_code == 400
+    assert post(b"x", run_uuid="0" * 32, path="y").status_code == 404
+    listed = ask("GET", "api/2.0/mlflow/artifacts/list", params={"run_id": run_id}).json()["files"]
+    assert [file["path"] for file in listed] == ["a"]
+
+
+def test_too_many_words_are_told_of_by_whom_they_are_for(ask: Ask) -> None:
+    many = {"run_id": [f"id_{number}" for number in range(1000)], "metric_key": "m"}
+    answer = ask("GET", "ajax-api/2.0/mlflow/metrics/get-history-bulk", params=many)
+    assert answer.status_code == 400
+    assert "cannot specify more than 100 run_ids" in answer.json()["message"]
+
+
+def test_what_is_not_offered_says_so(ask: Ask) -> None:
+    for method, path in (
+        ("POST", "graphql"),
+        ("POST", "v1/traces"),
+        ("POST", "api/3.0/mlflow/traces/search"),
+        ("POST", "ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+        ("GET", "api/3.0/mlflow/scorers/list"),
+    ):
+        answer = ask(method, path, {} if method == "POST" else None)
+        assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED"), path
+    assert ask("GET", "api/2.0/mlflow/nothing/here").json()["error_code"] == "ENDPOINT_NOT_FOUND"
+
+
 def test_a_form_of_another_site_is_refused(ask: Ask, run_id: str, tracking: Running) -> None:
     answer = requests.post(
         f"{tracking.url}/api/2.0/mlflow/runs/delete",

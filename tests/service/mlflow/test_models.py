@@ -75,6 +75,22 @@ def test_a_version_outlives_its_run_and_is_read_by_colleagues(
     assert mlflow.sklearn.load_model("models:/shared/1").predict(X).tolist() == fitted.predict(X).tolist()
 
 
+def test_who_loads_with_the_client_is_a_consumer_once(
+    client: MlflowClient, tracking: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow.start_run():
+        fitted = LogisticRegression().fit(X, Y)
+        mlflow.sklearn.log_model(fitted, name="model", registered_model_name="used", pip_requirements=[])
+    client.set_registered_model_alias("used", "live", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", tracking.token("bob", scope="read"))
+    mlflow.pyfunc.load_model("models:/used@live")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", tracking.token("cid", scope="read"))
+    mlflow.pyfunc.load_model("models:/used/1")
+    with RemoteTracker(tracking.url, tracking.token("ann")) as tracker:
+        seen = {(each.user, each.reference, each.purpose) for each in tracker.models.consumers("used")}
+    assert seen == {("bob", "@live", "mlflow"), ("cid", "", "mlflow")}
+
+
 def test_autologging_of_scikit_learn_arrives(client: MlflowClient) -> None:
     mlflow.sklearn.autolog(log_models=True, extra_tags={"auto": "yes"})
     try:

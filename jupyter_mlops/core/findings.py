@@ -1,0 +1,37 @@
+"""What an examination of a store or a service comes to."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from jupyter_mlops.core.records import Record
+
+
+class State(str, Enum):
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    """It works, and may not for long, or not for everybody."""
+    BAD = "bad"
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    told: str
+    """What was found, one sentence."""
+    advice: str = ""
+    """What to change; empty where all is well."""
+
+
+def good(what: str, told: str) -> Finding:
+    return Finding(what=what, state=State.GOOD, told=told)
+
+
+def doubtful(what: str, told: str, advice: str) -> Finding:
+    return Finding(what=what, state=State.DOUBTFUL, told=told, advice=advice)
+
+
+def bad(what: str, told: str, advice: str) -> Finding:
+    return Finding(what=what, state=State.BAD, told=told, advice=advice)

@@ -1,0 +1,234 @@
+"""A kernel that is forked off a template, and the template as those see it that record its children."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.recording.environment import Interpreter
+from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder
+
+if TYPE_CHECKING:
+    from jupyter_mlops.recording.companions import Companion
+    from jupyter_mlops.recording.task import NotebookTask
+
+SOCKET = "fork.sock"
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of a template."""
+
+    key: str
+    """Of the tasks that go on from what it has executed."""
+    injects: bool
+    """Whether the cell of injected parameters is part of that."""
+    template: int
+    """Its process."""
+    threads: dict[str, str]
+    """The variables by which a point is told how many cores it may use."""
+
+
+def fixed(task: NotebookTask) -> dict[str, Json]:
+    """The parameters that all points share."""
+    return {name: value for name, value in task.parameters.items() if name not in task.swept}
+
+
+def key_of(task: NotebookTask) -> str:
+    """The same for tasks that differ in what is swept only."""
+    same = [task.notebook, task.kernel_name, task.cwd, fixed(task), sorted(task.swept)]
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+
+
+class Template:
+    """A running template, as workers see it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Ask the template that listens in ``folder`` what it has executed; ``OSError`` when it is gone."""
+        self.folder = folder
+        # Not by a file: outputs may show secrets.
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(folder / SOCKET))
+            connection.sendall(b'{"tell": true}\n')
+            with connection.makefile("rb") as reading:
+                told = json.loads(reading.read())
+        self.about = msgspec.convert(told["about"], About)
+        self.messages = _messages(told["messages"])
+        self.shared = Shared(interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter))
+
+    @staticmethod
+    def listens(folder: Path) -> bool:
+        """Whether children can be forked, or could."""
+        return (folder / SOCKET).exists()
+
+    def starter(self, task: NotebookTask) -> Callable[..., Kernel]:
+        """What starts the kernel of a task's run, as :class:`Kernel` does: afresh when it is none of this template."""
+        if self.about.key != key_of(task):
+            return Kernel
+        code, source = _injection(task) if self.about.injects else (None, None)
+
+        def start(name: str, **options: Any) -> Kernel:
+            try:
+                return ForkedKernel(name, template=self, code=code, source=source, **options)
+            except TemplateGone:
+                shutil.rmtree(connection_folder(options["run_id"]), ignore_errors=True)
+                return Kernel(name, **options)
+
+        return start
+
+
+class TemplateGone(Exception):
+    """Nothing can be forked any more."""
+
+
+class ForkedKernel(Kernel):
+    """A kernel that has executed the first cells already."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        template: Template,
+        code: str | None,
+        source: str | None,
+        cwd: Path,
+        environment: Mapping[str, str],
+        run_id: str,
+        log: Path,
+        companions: Sequence[Companion] = (),
+    ) -> None:
+        self._template = template
+        self._code, self._source = code, source
+        super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
+        self.replayed, self.shared = template.messages, template.shared
+
+    def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process:  # noqa: ARG002 - it is the template's
+        self.log.touch(mode=0o600)
+        self.manager.write_connection_file()
+        try:
+            process = ForkedProcess(
+                self._template.folder / SOCKET,
+                {
+                    "template": self._template.about.template,
+                    "connection_file": self.manager.connection_file,
+                    "environment": {**self._template.about.threads, **environment},
+                    "log": str(self.log),
+                    "code": self._code,
+                    "source": self._source,
+                },
+            )
+        except OSError as error:
+            raise TemplateGone(str(error)) from error
+        self.manager.provisioner = provisioner(process, self.manager)
+        return process
+
+
+class ForkedProcess:
+    """A child of the template's, with the part of :class:`subprocess.Popen` that is needed. Any thread may call."""
+
+    def __init__(self, address: Path, request: Mapping[str, Json]) -> None:
+        """Have it forked; ``OSError`` when the template is gone."""
+        self._lock = threading.Lock()
+        self._rest = b""
+        self.returncode: int | None = None
+        """As :mod:`subprocess` has it."""
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self._connection.connect(str(address))
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            told = self._line(None)
+            if told is None:
+                raise ConnectionError("the process that executed the first cells is gone")
+        except BaseException:
+            self._connection.close()
+            raise
+        self.pid: int = told["pid"]
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        return self._await(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._await(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("kernel", timeout or 0)
+        return code
+
+    def _await(self, timeout: float | None) -> int | None:
+        with self._lock:
+            if self.returncode is None:
+                try:
+                    told = self._line(timeout)
+                except TimeoutError:
+                    return None
+                # Children do not outlive the template.
+                status = 9 if told is None else int(told["status"])
+                self.returncode = os.waitstatus_to_exitcode(status)
+                self._connection.close()
+            return self.returncode
+
+    def _line(self, timeout: float | None) -> dict[str, Any] | None:
+        """The next that the template says; None when it is gone."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while b"\n" not in self._rest:
+            self._connection.settimeout(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            try:
+                more = self._connection.recv(4096)
+            except BlockingIOError:
+                raise TimeoutError from None
+            except ConnectionError:
+                more = b""
+            if not more:
+                return None
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return dict(json.loads(line))
+
+
+def provisioner(process: ForkedProcess, manager: Any) -> Any:
+    """What Jupyter's kernel manager asks about the process."""
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    # It asks its process for what ours has.
+    made: Any = LocalProvisioner(kernel_id=manager.kernel_id or "", kernel_spec=manager.kernel_spec, parent=manager)
+    made.process, made.pid, made.pgid = process, process.pid, process.pid
+    return made
+
+
+def _messages(document: Mapping[str, list[dict[str, Any]]]) -> dict[int, list[dict[str, Any]]]:
+    from jupyter_client.jsonutil import extract_dates
+
+    for messages in document.values():
+        for message in messages:
+            message["header"] = extract_dates(message["header"])
+            message["parent_header"] = extract_dates(message["parent_header"])
+            message["buffers"] = [base64.b64decode(buffer) for buffer in message["buffers"]]
+    return {int(index): messages for index, messages in document.items()}
+
+
+def _injection(task: NotebookTask) -> tuple[str, str]:
+    """The code that sets what is swept, and what the notebook's cell of parameters says."""
+    from papermill.translators import PythonTranslator
+
+    swept = {name: value for name, value in task.parameters.items() if name in task.swept}
+    return PythonTranslator.codify(swept), PythonTranslator.codify(task.parameters).rstrip("\n")
+
+
+def warm() -> None:
+    """Import what recording a run needs."""
+    from jupyter_mlops.recording import execution, source  # noqa: F401
+    from jupyter_mlops.tracker import connect, embedded  # noqa: F401

@@ -1,0 +1,143 @@
+"""What a process must not have when others are forked off it, and what these must not share. It needs nothing that is
+not Python's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import random
+import sqlite3
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+_HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
+_FROM_ENTROPY = 1 << 64
+"""A seed of at least so much was drawn by NumPy, unless the code has that number."""
+_LOGGING = ("jupyter_mlops.recording.session", "jupyter_mlops.recording.fluent")
+_TASKS = Path("/proc/self/task")
+
+
+class Unsafe(Exception):
+    """Why no process can be forked off this one."""
+
+
+class Surroundings:
+    """What was open before cells were executed."""
+
+    def __init__(self) -> None:
+        self._files = set(_open_files())
+        self._databases = {id(found) for found in _databases()}
+        self._read: set[tuple[int, str]] = set()
+        """Files that the cells opened to read."""
+
+    def check(self, loop: asyncio.AbstractEventLoop) -> None:
+        """``Unsafe`` when a process that is forked now would not be what a fresh one is."""
+        if asyncio.all_tasks(loop):
+            raise Unsafe("an asynchronous task goes on when the points part")
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            raise Unsafe("CUDA is initialised when the points part")
+        if any(name in sys.modules for name in _LOGGING):
+            raise Unsafe("code that the cells call logs to a run before the points part")
+        if any(id(found) not in self._databases for found in _databases()):
+            raise Unsafe("a database is open when the points part")
+        for number, target in _open_files():
+            if (number, target) not in self._files and target not in _HARMLESS_FILES:
+                if not _is_read_only(number):
+                    raise Unsafe(f"{_what_is_open(target)} when the points part")
+                self._read.add((number, target))
+        running = len(list(_TASKS.iterdir()))
+        if running > 1:
+            own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+            of = f" ({', '.join(own)})" if own else " of a library"
+            raise Unsafe(f"{running - 1} more thread{'s'[: running - 2]}{of} when the points part")
+        if children():
+            raise Unsafe("a process that the cells started is running when the points part")
+
+    def reopen(self) -> None:
+        """Give a forked process places of its own in the files that it reads."""
+        # Some are closed already, by libraries that look out for forks.
+        for number, _ in self._read.intersection(_open_files()):
+            own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)
+            os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
+            os.dup2(own, number, os.get_inheritable(number))
+            os.close(own)
+
+
+class Seeds:
+    """Whether the notebook seeds what is random; what it does not is seeded anew in each child."""
+
+    def __init__(self) -> None:
+        self._seeded = False
+        self._seed = random.seed
+        self._state = random.getstate()
+        random.seed = self._noted
+
+    def hold(self) -> None:
+        """Note how far the cells have come."""
+        self._state = random.getstate()
+
+    def _noted(self, *arguments: Any, **options: Any) -> None:
+        self._seeded = any(given is not None for given in (*arguments[:1], options.get("a")))
+        self._seed(*arguments, **options)
+
+    def renew(self, namespace: dict[str, Any], source: str) -> None:
+        """Seed what the cells, whose text is ``source``, have not seeded."""
+        if random.seed == self._noted:
+            random.seed = self._seed
+        # Python itself seeds it anew in each child.
+        if self._seeded:
+            random.setstate(self._state)
+        numpy = sys.modules.get("numpy.random")
+        if numpy is None:
+            return
+        # Seeding it forgets the sequence that it was made with.
+        if getattr(numpy.mtrand._rand._bit_generator, "_seed_seq", None) is not None:
+            numpy.seed()
+        for value in list(namespace.values()):
+            if isinstance(value, numpy.Generator):
+                made = value.bit_generator
+                entropy = getattr(getattr(made, "seed_seq", None), "entropy", None)
+                if isinstance(entropy, int) and entropy >= _FROM_ENTROPY and str(entropy) not in source:
+                    made.state = type(made)().state
+
+
+def _databases() -> list[Any]:
+    return [found for found in gc.get_objects() if isinstance(found, sqlite3.Connection)]
+
+
+def _open_files() -> list[tuple[int, str]]:
+    found = []
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one of the listing itself
+            found.append((int(file.name), str(file.readlink())))
+    return found
+
+
+def _is_read_only(number: int) -> bool:
+    """Whether it is an ordinary file that is only read."""
+    flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    return stat.S_ISREG(os.fstat(number).st_mode) and flags & os.O_ACCMODE == os.O_RDONLY
+
+
+def _what_is_open(target: str) -> str:
+    if target.startswith("socket:"):
+        return "a socket is open"
+    if target.startswith("/dev/nvidia"):
+        return "CUDA is initialised"
+    return f"{os.path.relpath(target) if target.startswith('/') else target} is open"
+
+
+def children() -> list[int]:
+    """The processes that this one has started and that are there."""
+    found: list[int] = []
+    for task in _TASKS.iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found

@@ -1,0 +1,280 @@
+"""The process that points of a sweep are forked off: an IPython shell without channels that has executed the prefix.
+
+It is run by the kernel's own Python, which need not have jupyter_mlops, with the arguments FOLDER and STATUS_FD and
+ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
+fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``probe``: an expression for a text that
+tells of the interpreter; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each
+cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
+
+A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, ``interpreter`` and the
+``messages`` that each cell gave. A line with ``connection_file``, ``environment``, ``log``, ``code`` and ``source``
+makes a child, an ordinary kernel from then on; it is answered by ``{"pid": number}`` and, at the child's end, by
+``{"status": number}`` as ``waitpid`` has it. Whoever closes the connection before has the child killed. The end of
+standard input ends all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import gc
+import io
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe
+from jupyter_mlops.execution.fork.shell import TemplateApp
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Be a template, or in a child what it was forked for."""
+    folder, status = Path(sys.argv[1]), int(sys.argv[2])
+    # The cells find the jupyter_mlops of their own environment, or none.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "jupyter_mlops"]:
+        del sys.modules[name]
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    # Cells find nothing to read, as in a kernel.
+    control = os.dup(0)
+    _replace(0, os.open(os.devnull, os.O_RDONLY))
+    with open(control, "rb", closefd=False) as lines:
+        work = json.loads(lines.readline())
+    app: Any = TemplateApp.instance()
+    app.begin([*sys.argv[3:], "--HistoryManager.hist_file=:memory:"])
+    interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
+    seeds, surroundings = Seeds(), Surroundings()
+    try:
+        messages = loop.run_until_complete(_execute(app, work, status))
+        # What is open may only wait for this.
+        gc.collect()
+        surroundings.check(loop)
+        seeds.hold()
+    except Unsafe as error:
+        _tell(status, {"unsafe": str(error)})
+        os._exit(0)
+    asked = Server(
+        folder, control, status, {"about": work["about"], "interpreter": interpreter, "messages": messages}
+    ).serve()
+    if asked is None:
+        # What was registered for the end is for the children's.
+        os._exit(0)
+    surroundings.reopen()
+    _become(app, loop, seeds, asked, work)
+    shared = dict(app.kernel.shell.user_ns)
+    try:
+        app.start()
+    finally:
+        _finish(app.kernel.shell.user_ns, shared)
+
+
+async def _execute(app: Any, work: dict[str, Any], status: int) -> dict[str, Any]:
+    """Execute the prefix; the messages that each cell gave, by its index. ``Unsafe`` when a cell fails."""
+    namespace = app.kernel.shell.user_ns
+    messages: dict[str, Any] = {}
+    for index, source, may_fail in work["cells"]:
+        _tell(status, {"begun": index})
+        messages[str(index)] = given = await app.kernel.execute(source)
+        reply = next(message["content"] for message in given if message["channel"] == "shell")
+        if reply["status"] != "ok" and not may_fail:
+            raise Unsafe(f"cell {index + 1} fails before the points part: {reply['ename']}: {reply['evalue']}")
+        if app.kernel.shell.exit_now:
+            raise Unsafe(f"cell {index + 1} ends the notebook")
+        if app.kernel.eventloop is not None:
+            raise Unsafe(f"cell {index + 1} starts the event loop of a user interface")
+        if index == work["injected"]:
+            for name in work["swept"]:
+                # What reads it now, though the code does not say so, shall not find the default.
+                namespace.pop(name, None)
+    return messages
+
+
+class Server:
+    """Forks children for those who ask, and tells them how they ended."""
+
+    def __init__(self, folder: Path, control: int, status: int, executed: dict[str, Any]) -> None:
+        self._address = str(folder / "fork.sock")
+        self._executed = executed
+        self._control, self._status = control, status
+        self._living: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self._address)
+        self._listener.listen()
+        for source in self._listener, control, self._woken:
+            self._selector.register(source, selectors.EVENT_READ)
+        # What there is now stays where it is, in memory that children share.
+        gc.freeze()
+        _tell(status, {"ready": os.getpid()})
+
+    def serve(self) -> dict[str, Any] | None:
+        """Fork a child for each request. In a child, what was asked for; in this process None, when it is to end."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj == self._control:
+                    self._end()
+                    return None
+                if key.fileobj is self._listener:
+                    asked = self._accept()
+                    if asked is not None:
+                        return asked
+                elif key.fileobj == self._woken:
+                    os.read(self._woken, 4096)
+                    self._reap()
+                else:
+                    # Whoever asked for the child is gone; its end is noticed by its signal.
+                    self._selector.unregister(key.fileobj)
+                    _kill_group(key.data)
+
+    def _accept(self) -> dict[str, Any] | None:
+        connection, _ = self._listener.accept()
+        with connection.makefile("rb") as lines:
+            line = lines.readline()
+        if not line.endswith(b"\n"):
+            connection.close()
+            return None
+        asked: dict[str, Any] = json.loads(line)
+        if "tell" in asked:
+            _say(connection, self._executed)
+            connection.close()
+            return None
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            self._leave()
+            return asked
+        self._living[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        _say(connection, {"pid": pid})
+        return None
+
+    def _reap(self) -> None:
+        for pid in list(self._living):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                connection = self._living.pop(pid)
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(connection)
+                _say(connection, {"status": status})
+                connection.close()
+
+    def _leave(self) -> None:
+        """Have nothing of this any more, in a child."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        self._listener.close()
+        for connection in self._living.values():
+            connection.close()
+        for number in self._control, self._status, self._woken, self._wake:
+            os.close(number)
+
+    def _end(self) -> None:
+        for pid in self._living:
+            _kill_group(pid)
+        with contextlib.suppress(OSError):
+            Path(self._address).unlink()
+
+
+def _become(
+    app: Any, loop: asyncio.AbstractEventLoop, seeds: Seeds, asked: dict[str, Any], work: dict[str, Any]
+) -> None:
+    """Make the forked process a kernel of its own."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != asked["template"]:
+        os._exit(1)
+    log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 1)
+    _replace(2, log)
+    os.environ.update(asked["environment"])
+    _renew(loop)
+    shell = app.kernel.shell
+    if asked["code"] is not None:
+        exec(compile(asked["code"], "<parameters>", "exec"), shell.user_ns)  # as the cell of parameters would
+        _remember(shell, asked["source"], work)
+    _use_cores(asked["environment"].get("OMP_NUM_THREADS", "1"))
+    # Not before, because opening channels draws random numbers, too.
+    source = "\n".join(source for _, source, _ in work["cells"])
+    app.kernel.before_cells = lambda: seeds.renew(shell.user_ns, source)
+    app.go_on(asked["connection_file"])
+
+
+def _renew(loop: Any) -> None:
+    """Give the event loop, which code may have kept, files of its own."""
+    loop._selector.close()
+    loop._selector = selectors.DefaultSelector()
+    loop._ssock.close()
+    loop._csock.close()
+    loop._internal_fds -= 1
+    loop._make_self_pipe()
+
+
+def _remember(shell: Any, source: str, work: dict[str, Any]) -> None:
+    """Have the history say what the cell of parameters says at this point."""
+    count = 1 + [index for index, _, _ in work["cells"]].index(work["injected"])
+    for inputs in shell.history_manager.input_hist_raw, shell.history_manager.input_hist_parsed:
+        if count < len(inputs):
+            inputs[count] = source
+    if f"_i{count}" in shell.user_ns:
+        shell.user_ns[f"_i{count}"] = source
+
+
+def _use_cores(count: str) -> None:
+    """Let numeric libraries that are loaded use as many cores as are meant for one point."""
+    if count != "1" and count.isdecimal():
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            return
+        threadpool_limits(int(count))
+
+
+def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
+    """End as Python does, but for taking apart what was there before the fork: that would copy the memory that is
+    shared."""
+    cast("Any", threading)._shutdown()
+    atexit._run_exitfuncs()
+    for name in [name for name, value in namespace.items() if value is not shared.get(name)]:
+        del namespace[name]
+    gc.collect()
+    for found in gc.get_objects():
+        if isinstance(found, io.IOBase) and not found.closed:
+            with contextlib.suppress(Exception):  # as with files that are dropped
+                found.flush()
+    os._exit(0)
+
+
+def _tell(status: int, document: dict[str, Any]) -> None:
+    os.write(status, json.dumps(document).encode() + b"\n")
+
+
+def _say(connection: socket.socket, document: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps(document).encode() + b"\n")
+
+
+def _replace(number: int, by: int) -> None:
+    os.dup2(by, number)
+    os.close(by)
+
+
+def _kill_group(pid: int) -> None:
+    # One that has not yet made its group is killed alone.
+    for kill in os.killpg, os.kill:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
