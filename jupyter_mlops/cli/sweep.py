@@ -59,7 +59,7 @@ BESIDE_RESUME = frozenset(
     metavar="N",
     help=f"Points that --optimize tries.  [default: {DEFAULT_TRIALS}]",
 )
-@click.option("--sampler", type=click.Choice(SAMPLERS), help="How --optimize proposes points.  [default: tpe]")
+@click.option("--sampler", type=click.Choice(list(SAMPLERS)), help="How --optimize proposes points.  [default: tpe]")
 @click.option("--seed", type=int, metavar="N", help="Makes --sample and --sampler repeatable.")
 @parameter_options
 @click.option("--metric", "-m", metavar="NAME", help="What runs are compared by, while going on and at the end.")

@@ -6,7 +6,7 @@
     nan:loss          that of this metric is
     loss>100          the latest value is above; auc<0.5: below
     idle:10m          no cell ended and no metric was logged for so long
-    median            worse than the median of the other runs at the same step (of the metric that is optimized)
+    median            the best value so far of the optimized metric is worse than the others' median at this step
     halving           not among the best quarter that go on to the next rung (asynchronous successive halving)
     hyperband         the same in several brackets
 """

@@ -107,6 +107,18 @@ class Axis(msgspec.Struct, frozen=True):
     name: str
     values: tuple[Json, ...] | Interval
 
+    def has(self, value: Json) -> bool:
+        """Whether the value is one of them."""
+        if not isinstance(self.values, Interval):
+            return any(repr(value) == repr(other) for other in self.values)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not self.values.low <= value <= self.values.high
+        ):
+            return False
+        return self.values.step is None or (value - self.values.low) % self.values.step == 0
+
     @property
     def examples(self) -> tuple[Json, ...]:
         """Values that tell whether a parameter takes all of them."""

@@ -48,7 +48,7 @@ class Course:
         self._study: Study | None = None
         if plan.trials is not None:
             pruner = next((rule.name for rule in rules if isinstance(rule, Pruner)), None)
-            check_search_possible()
+            check_search_possible(plan.sampler)
             from jupyter_mlops.execution.study import Study
 
             known = [(run, self._history(run) if pruner else ()) for run in past if run.status.ended]

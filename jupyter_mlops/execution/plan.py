@@ -21,7 +21,7 @@ from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Batch, Json, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.spaces import MOST_POINTS, Axis, parse_grid, points
-from jupyter_mlops.core.values import param
+from jupyter_mlops.core.values import param, short
 from jupyter_mlops.tracker.process import this_runner
 
 if TYPE_CHECKING:
@@ -35,8 +35,15 @@ BEST_TAG = "mlops.sweep.best"
 """On the parent: the id of the best child by the plan's metric."""
 GRID_TAG = "mlops.sweep.grid"
 """On the parent: the space as it was written."""
-SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
-"""How a search proposes points: Optuna's samplers."""
+SAMPLERS: Mapping[str, tuple[str, ...]] = {
+    "tpe": (),
+    "gp": ("scipy", "torch"),
+    "cmaes": ("cmaes",),
+    "qmc": ("scipy",),
+    "random": (),
+}
+"""How a search proposes points: Optuna's samplers, with the packages that they need besides."""
+DEFAULT_SAMPLER = "tpe"
 DEFAULT_TRIALS = 20
 """Of a search, unless told."""
 
@@ -54,7 +61,7 @@ class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a search proposes points of."""
     trials: int | None = None
     """How many points a search proposes; None for a sweep over ``points``."""
-    sampler: str = "tpe"
+    sampler: str = DEFAULT_SAMPLER
     """How a search proposes them; one of :data:`SAMPLERS`."""
     stop: tuple[str, ...] = ()
     """Rules that stop a child, see :mod:`jupyter_mlops.core.rules`."""
@@ -165,17 +172,19 @@ def plan_points(
     return tuple(points(axes, sample, seed))
 
 
-def check_search(space: Sequence[Axis], trials: int) -> None:
+def check_search(space: Sequence[Axis], trials: int, sampler: str) -> None:
     """Raise unless a search can be made of it.
 
     Raises
     ------
     InvalidValue
-        There are fewer points than ``trials``, or too many trials.
+        There is no such sampler, there are fewer points than ``trials``, or too many trials.
     MissingDependency
-        Optuna is not installed.
+        Optuna, or what the sampler needs besides, is not installed.
     """
-    check_search_possible()
+    if sampler not in SAMPLERS:
+        raise InvalidValue(f"sampler {short(sampler)}: there are {', '.join(SAMPLERS)}")
+    check_search_possible(sampler)
     if not 1 <= trials <= MOST_POINTS:
         raise InvalidValue(f"trials: {trials} are not possible; from 1 to {MOST_POINTS} are")
     size = math.prod(axis.size for axis in space)
@@ -183,10 +192,13 @@ def check_search(space: Sequence[Axis], trials: int) -> None:
         raise InvalidValue(f"trials: {trials} of a space of {size:.0f} points would repeat some; a grid runs each once")
 
 
-def check_search_possible() -> None:
-    """Raise ``MissingDependency`` unless Optuna is installed."""
+def check_search_possible(sampler: str) -> None:
+    """Raise ``MissingDependency`` unless Optuna and what the sampler needs besides are installed."""
     if find_spec("optuna") is None:
         raise MissingDependency("a search needs Optuna: pip install 'jupyter-mlops[optuna]'")
+    lacking = [name for name in SAMPLERS[sampler] if find_spec(name) is None]
+    if lacking:
+        raise MissingDependency(f"the sampler {sampler!r} needs more packages: pip install {' '.join(lacking)}")
 
 
 def check_axis(declared: Sequence[Declared] | None, axis: Axis, fixed: Collection[str]) -> None:

@@ -15,8 +15,8 @@ from jupyter_mlops.core.rules import parse_rules
 from jupyter_mlops.core.spaces import Axis, axis_text, parse_grid, points
 from jupyter_mlops.core.values import check_key, short
 from jupyter_mlops.execution.plan import (
+    DEFAULT_SAMPLER,
     DEFAULT_TRIALS,
-    SAMPLERS,
     SweepPlan,
     check_axis,
     check_search,
@@ -67,9 +67,9 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
         kernel_spec(self.kernel or source.kernel)
         metric, maximize = self._goal()
         axes = self._axes(source.declared, parameters)
-        self._check_search()
+        self._refuse_idle()
         if self.optimize is not None:
-            check_search(axes, self.trials or DEFAULT_TRIALS)
+            check_search(axes, self.trials or DEFAULT_TRIALS, self.sampler or DEFAULT_SAMPLER)
         parse_rules(self.stop, optimizes=self.optimize is not None)
         fixed, secrets = without_secrets(check(source.declared, parameters))
         plan = SweepPlan(
@@ -78,7 +78,7 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             points=() if self.optimize is not None else tuple(points(axes, self.sample, self.seed)),
             space=axes if self.optimize is not None else (),
             trials=None if self.optimize is None else self.trials or DEFAULT_TRIALS,
-            sampler=self.sampler or SAMPLERS[0],
+            sampler=self.sampler or DEFAULT_SAMPLER,
             stop=tuple(self.stop),
             budget=None if self.budget is None else parse_duration(self.budget),
             fixed=fixed,
@@ -119,7 +119,7 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             axes.append(axis)
         return tuple(axes)
 
-    def _check_search(self) -> None:
+    def _refuse_idle(self) -> None:
         """Refuse what would have no effect."""
         if self.optimize is None:
             for name, value in (("trials", self.trials), ("sampler", self.sampler)):
@@ -129,5 +129,3 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidValue("seed: it makes a sample or a search repeatable; without one it does nothing")
         elif self.sample is not None:
             raise InvalidValue("sample: a search chooses its own points; say how many with trials")
-        if self.sampler is not None and self.sampler not in SAMPLERS:
-            raise InvalidValue(f"sampler {short(self.sampler)}: there are {', '.join(SAMPLERS)}")

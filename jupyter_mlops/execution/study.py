@@ -19,7 +19,6 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from jupyter_mlops.core.errors import MissingDependency
 from jupyter_mlops.core.records import Json, MetricPoint, ReasonKind, Run, RunStatus
 from jupyter_mlops.core.spaces import Axis, Interval, Point
 from jupyter_mlops.execution.plan import SweepPlan, was_stopped
@@ -51,11 +50,6 @@ class Study:
         One of :data:`jupyter_mlops.core.rules.PRUNERS`; None when runs are not compared while they go on.
     past
         Earlier runs of the sweep that have ended, in their order, with the points of their metric.
-
-    Raises
-    ------
-    MissingDependency
-        What the sampler needs besides Optuna is not installed.
     """
 
     def __init__(
@@ -103,7 +97,7 @@ class Study:
     def is_hopeless(self, run_id: str) -> bool:
         """Whether the pruner would end the run, by what was reported."""
         with _quiet():
-            return self._trials[run_id].should_prune()
+            return bool(self._trials[run_id].should_prune())
 
     def tell(self, run: Run) -> None:
         """Note how a run ended."""
@@ -113,26 +107,23 @@ class Study:
             self._study.tell(trial, value, state=state)
 
     def save(self, path: Path) -> None:
-        """Write the study, as far as it has come, to a file that ``JournalStorage(JournalFileBackend(path))`` opens."""
+        """Write the trials that have ended to a file that ``JournalStorage(JournalFileBackend(path))`` opens."""
         backend = JournalFileBackend(str(path))
         with _quiet():
             optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=optuna.storages.JournalStorage(backend),
                 direction=self._study.direction,
-            ).add_trials(self._study.get_trials(deepcopy=False))
+            ).add_trials([trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()])
 
     def _recorded(self, run: Run, history: Sequence[MetricPoint]) -> Iterator[optuna.trial.FrozenTrial]:
         """What an earlier run was for the study; nothing when it was cancelled or has parameters outside the space."""
         if not run.status.ended or (run.reason is not None and run.reason.kind in _UNDECIDED):
             return
         given = {param.key: param.value for param in run.params}
-        params = {}
-        for name, distribution in self._distributions.items():
-            value = self._choices[name].keys.get(repr(given.get(name))) if name in self._choices else given.get(name)
-            if name not in given or not distribution._contains(distribution.to_internal_repr(value)):
-                return
-            params[name] = value
+        if not all(axis.name in given and axis.has(given[axis.name]) for axis in self._plan.space):
+            return
+        params = {axis.name: self._key(axis.name, given[axis.name]) for axis in self._plan.space}
         state, value = self._outcome(run)
         reported: dict[int, float] = {}
         for point in history:
@@ -163,6 +154,10 @@ class Study:
             return distributions.IntDistribution(int(values.low), int(values.high), step=values.step)
         return distributions.FloatDistribution(values.low, values.high, log=values.log)
 
+    def _key(self, name: str, value: Json) -> Any:
+        """What stands for a value in the study."""
+        return self._choices[name].keys[repr(value)] if name in self._choices else value
+
     def _value(self, name: str, proposed: Any) -> Json:
         if name in self._choices:
             return self._choices[name].values[proposed]
@@ -172,10 +167,7 @@ class Study:
     def _sampler(self, name: str, seed: int | None) -> optuna.samplers.BaseSampler:
         # Points are proposed while others are in progress; without this, the same ones again and again.
         options = {"constant_liar": True} if name == "tpe" else {}
-        try:
-            sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, _SAMPLERS[name])(seed=seed, **options)
-        except ImportError as error:
-            raise MissingDependency(f"the sampler {name!r} needs another package: {error}") from error
+        sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, _SAMPLERS[name])(seed=seed, **options)
         return sampler
 
     def _pruner(self, name: str | None) -> optuna.pruners.BasePruner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,8 +13,8 @@ import pytest
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.records import Json, ReasonKind, RunStatus
-from jupyter_mlops.execution.engine import NotebookTask, load_engine
+from jupyter_mlops.core.records import Json, Reason, ReasonKind, RunStatus
+from jupyter_mlops.execution.engine import NotebookTask, TaskEvent, load_engine
 from jupyter_mlops.execution.local import LocalEngine
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.waiting import processes_with, until
@@ -119,6 +119,71 @@ def test_a_killed_worker_fails_its_task_only_and_leaves_no_kernel(
     assert "SIGKILL" in lost.reason.message
     assert tracker.runs.get(victim.run_id).reason == lost.reason
     assert processes_with(victim.run_id) == []
+
+
+@pytest.mark.slow
+def test_a_task_is_taken_when_it_can_start_and_what_came_before_was_handled(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("1")
+    handled: list[str] = []
+    known: list[list[str]] = []
+
+    def tasks() -> Iterator[NotebookTask]:
+        for _ in range(3):
+            known.append(list(handled))
+            yield task(path)
+
+    for event in LocalEngine().run(tasks(), jobs=1):
+        if isinstance(event, TaskEvent) and event.status.ended:
+            handled.append(event.run_id)
+    assert known == [[], handled[:1], handled[:2]]
+
+
+@pytest.mark.slow
+def test_an_error_of_those_who_give_tasks_ends_what_runs(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    going = task(notebook(WAIT, parameters="wait = True"))
+
+    def tasks() -> Iterator[NotebookTask]:
+        yield going
+        until(lambda: tracker.runs.search(filter=f"attributes.run_id = '{going.run_id}'").items, "the run")
+        raise RuntimeError("no more proposals")
+
+    with pytest.raises(RuntimeError, match="no more proposals"):
+        list(LocalEngine().run(tasks(), jobs=2))
+    assert tracker.runs.get(going.run_id).status is RunStatus.KILLED
+    assert processes_with(going.run_id) == []
+
+
+@pytest.mark.slow
+def test_a_task_that_is_stopped_ends_killed_for_that_reason_and_its_worker_goes_on(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("print('begun')", WAIT, parameters="wait = False")
+    hopeless, after = task(path, wait=True), task(path)
+    reason = Reason(kind=ReasonKind.STOPPED, message="loss is NaN at step 3")
+    asked = 0
+
+    def stops() -> dict[str, Reason]:
+        """Names the task from the first moment on, before it has even begun, and still when it has ended."""
+        nonlocal asked
+        asked += 1
+        return {hopeless.run_id: reason, "a" * 32: reason}
+
+    events = LocalEngine().run([hopeless, after], jobs=1, stops=stops)
+    ended = {event.run_id: event for event in events if isinstance(event, TaskEvent) and event.status.ended}
+    assert asked
+    stopped = tracker.runs.get(hopeless.run_id)
+    assert stopped.status is RunStatus.KILLED
+    assert stopped.reason is not None
+    assert (stopped.reason.kind, stopped.reason.message) == (reason.kind, reason.message)
+    assert ended[hopeless.run_id].reason == stopped.reason
+    assert tracker.runs.get(after.run_id).status is RunStatus.FINISHED
+    runners = [tracker.runs.get(item.run_id).runner for item in (hopeless, after)]
+    assert len({runner.pid for runner in runners if runner is not None}) == 1
+    assert processes_with(hopeless.run_id) == []
 
 
 @pytest.mark.slow
