@@ -115,8 +115,9 @@ CORPUS: dict[str, list[Any]] = {
     ),
     "comms": cells(
         "from comm import create_comm\nc = create_comm(target_name='t', comm_id='c1', data={'state': {'a': 1}})",
-        "d = create_comm(target_name='jupyter.widget', comm_id='c2', data={'state': {'_model_name': 'M', '_model_module': 'm'}},\n"
-        "    metadata={'version': '2.0.0'}, buffers=[b'12'])",
+        "state = {'_model_name': 'M', '_model_module': 'm'}\n"
+        "d = create_comm(target_name='jupyter.widget', comm_id='c2', data={'state': state}, buffers=[b'12'],\n"
+        "    metadata={'version': '2.0.0'})",
         "c.send({'x': x}, buffers=[b'34'])\nd.send({'method': 'update', 'state': {'v': x}})",
         "c.close()",
     ),

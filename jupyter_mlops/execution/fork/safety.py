@@ -42,6 +42,8 @@ class Surroundings:
         """``Unsafe`` when a process that is forked now would not be what a fresh one is."""
         if asyncio.all_tasks(loop):
             raise Unsafe("an asynchronous task goes on when the points part")
+        if children():
+            raise Unsafe("a process that the cells started is running when the points part")
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             raise Unsafe("CUDA is initialised when the points part")
@@ -58,8 +60,6 @@ class Surroundings:
         if more:
             own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
             raise Unsafe(f"other threads go on ({', '.join(own or more)}) when the points part")
-        if children():
-            raise Unsafe("a process that the cells started is running when the points part")
 
     def reopen(self) -> None:
         """Give a forked process places of its own in the files that it reads."""
