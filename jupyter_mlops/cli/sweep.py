@@ -22,6 +22,7 @@ from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Run, RunStatus
 from jupyter_mlops.execution.engine import DEFAULT_ENGINE, Engine, load_engine
+from jupyter_mlops.execution.fork import prefix
 from jupyter_mlops.execution.local import default_jobs
 from jupyter_mlops.execution.plan import DEFAULT_TRIALS, SAMPLERS, SweepPlan, ranked
 from jupyter_mlops.execution.request import SweepRequest
@@ -74,6 +75,9 @@ BESIDE_RESUME = frozenset(
 @click.option("--budget", metavar="TIME", help="Begin no further point after this time, such as 2h or 30m.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Notebooks at once. Default: one a core.")
 @click.option("--engine", default=DEFAULT_ENGINE, show_default=True, metavar="NAME", help="What runs the notebooks.")
+@click.option(
+    "--explain", is_flag=True, help="Run nothing: say which cells all points share, and why they part where they do."
+)
 @click.option("--resume", type=RunName(), metavar="SWEEP", help="Run what this sweep lacks: missing and failed points.")
 @execution_options
 @json_option
@@ -95,6 +99,7 @@ def sweep(
     budget: str | None,
     jobs: int | None,
     engine: str,
+    explain: bool,
     resume: str | None,
     how: How,
     as_json: bool,
@@ -138,6 +143,10 @@ def sweep(
             tags=how.tags,
         )
         plan, secrets = asked.plan(source, given.resolve(source.declared))
+        if explain:
+            fixed = {**plan.fixed, **secrets}
+            click.echo(prefix.explain(notebook, fixed=fixed, swept=plan.swept, kernel_name=how.kernel))
+            return
         experiment = connection.tracker.experiments.ensure(how.experiment_for(notebook))
         going = Sweep.begin(connection.tracker, experiment.experiment_id, plan, secrets=secrets, name=how.name)
     _execute(going, chosen, connection, jobs or default_jobs())

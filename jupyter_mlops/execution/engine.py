@@ -19,7 +19,7 @@ from jupyter_mlops.recording.task import NotebookTask
 __all__ = ["DEFAULT_ENGINE", "Engine", "NotebookTask", "Remark", "Stops", "TaskEvent", "load_engine", "no_stops"]
 
 GROUP = "jupyter_mlops.engines"
-DEFAULT_ENGINE = "local"
+DEFAULT_ENGINE = "fork"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):

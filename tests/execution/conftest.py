@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import Json
+from jupyter_mlops.execution.engine import NotebookTask
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.notebook_files import write_notebook
@@ -47,6 +50,24 @@ def notebook(tmp_path: Path) -> Callable[..., Path]:
         return write_notebook(path, *cells, parameters=parameters)
 
     return write
+
+
+@pytest.fixture
+def task(tracker: Tracker) -> Callable[..., NotebookTask]:
+    """Make a task of a notebook with parameters, of which some are ``swept``."""
+    experiment = tracker.experiments.ensure("engine")
+
+    def make(notebook: Path, *, swept: tuple[str, ...] = (), **parameters: Json) -> NotebookTask:
+        return NotebookTask(
+            run_id=new_id(),
+            experiment_id=experiment.experiment_id,
+            tracking_url=tracker.url,
+            notebook=str(notebook),
+            parameters=parameters,
+            swept=swept,
+        )
+
+    return make
 
 
 class Command:

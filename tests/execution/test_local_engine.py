@@ -12,30 +12,13 @@ import psutil
 import pytest
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.records import Json, Reason, ReasonKind, RunStatus
+from jupyter_mlops.core.records import Reason, ReasonKind, RunStatus
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent, load_engine
 from jupyter_mlops.execution.local import LocalEngine
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.waiting import processes_with, until
 
 WAIT = "import time\nwhile wait:\n    time.sleep(0.01)"
-
-
-@pytest.fixture
-def task(tracker: Tracker) -> Callable[..., NotebookTask]:
-    experiment = tracker.experiments.ensure("engine")
-
-    def make(notebook: Path, **parameters: Json) -> NotebookTask:
-        return NotebookTask(
-            run_id=new_id(),
-            experiment_id=experiment.experiment_id,
-            tracking_url=tracker.url,
-            notebook=str(notebook),
-            parameters=parameters,
-        )
-
-    return make
 
 
 def printed(tracker: Tracker, run_id: str) -> str:

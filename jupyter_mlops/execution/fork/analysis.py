@@ -34,6 +34,7 @@ _LOGS = frozenset("jupyter_mlops mlflow".split())
 """Packages whose use belongs to one run."""
 _HARMLESS_LINE = re.compile(r"^%(?:matplotlib\s+inline|config\s+InlineBackend\.[^\n]*)\s*$", re.MULTILINE)
 _TIMED_CELL = re.compile(r"\A\s*%%time[ \t]*\n")
+_WORKED_OUT = ("listcomp", "setcomp", "dictcomp")
 _INPUT = re.compile(r"^_i\d+$")
 
 
@@ -116,8 +117,7 @@ class _State:
         now = at_once if defines and not getattr(statement, "decorator_list", ()) else at_once | later
         seen = self._all_reached(now)
         # Before they are injected, parameters have the same defaults at all points; only code may read them later on.
-        direct = self._swept & (at_once | bound)
-        if self.injected and direct:
+        if self.injected and (direct := self._swept & (now | bound)):
             return f"it has {_first(direct)!r}"
         if through := self._swept & (seen - (frozenset() if self.injected else at_once)):
             name = next(name for name in sorted(now) if self._swept & self._all_reached({name}))
@@ -185,14 +185,12 @@ def _names(statement: ast.stmt) -> tuple[frozenset[str], frozenset[str], frozens
         return everything, frozenset(), everything
     at_once, bound = _own(table)
     later: set[str] = set()
-    is_class = isinstance(statement, ast.ClassDef)
-    for inner in _below(table):
+    for inner, waits in _below(table):
         used = {symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global()}
-        # The body of a class is executed at once, and so are what is in brackets: all but functions.
-        if (is_class and inner.get_type() == "class") or inner.get_name() in ("listcomp", "setcomp", "dictcomp"):
-            at_once |= used
-        else:
+        if waits:
             later |= used
+        else:
+            at_once |= used
     return frozenset(at_once), frozenset(later), frozenset(bound)
 
 
@@ -204,10 +202,13 @@ def _own(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
     return {symbol.get_name() for symbol in symbols if symbol.is_referenced()}, bound
 
 
-def _below(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+def _below(table: symtable.SymbolTable, waits: bool = False) -> Iterator[tuple[symtable.SymbolTable, bool]]:
+    """The scopes in a scope, and whether what they do may wait until something is called: not so the bodies of classes,
+    and of brackets that are worked out at once."""
     for child in table.get_children():
-        yield child
-        yield from _below(child)
+        later = waits or not (child.get_type() == "class" or child.get_name() in _WORKED_OUT)
+        yield child, later
+        yield from _below(child, later)
 
 
 def _first(names: Collection[str]) -> str:

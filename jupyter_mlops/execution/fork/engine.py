@@ -5,35 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-import jupyter_mlops
+from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.execution.engine import NotebookTask, Remark, Stops, TaskEvent, no_stops
-from jupyter_mlops.execution.fork.analysis import Cell, ForkPoint, fork_point
 from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
+from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, environment
 from jupyter_mlops.recording.environment import PROBE
-from jupyter_mlops.recording.kernel import kernel_spec
-from jupyter_mlops.recording.source import INJECTED_TAG, executable, read_source
+from jupyter_mlops.recording.source import read_source
 
-_LAUNCHERS = (["-m", "ipykernel_launcher"], ["-m", "ipykernel"])
-_BEGIN = (
-    "import sys; root = sys.argv.pop(1); sys.path[0] = root; "
-    "from jupyter_mlops.execution.fork.template import main; sys.path.remove(root); main()"
-)
-"""The kernel's Python may have no jupyter_mlops, or another one: it takes ours for a moment."""
 _END_SECONDS = 5.0
 
 
@@ -50,90 +40,39 @@ class ForkEngine:
         return _run(iter(tasks), jobs, stops)
 
 
-class Unfit(Exception):
-    """Why a sweep's points get fresh kernels."""
-
-
 def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[TaskEvent | Remark, None, None]:
     first = next(tasks, None)
     if first is None:
         return
-    tasks = chain([first], tasks)
     folder = Path(tempfile.mkdtemp(prefix="mlops-fork-"))
+    variables = environment(jobs)
     try:
-        with Workers(environment(jobs), folder) as workers, TemplateProcess(folder) as process:
+        # Workers end first: they bring their runs to an end.
+        with TemplateProcess(folder) as process, Workers(variables, folder) as workers:
             try:
-                plan = Plan(first)
-                process.start(plan, environment(jobs))
+                prefix = _prefix(first)
+                process.start(first, prefix, variables)
                 # They import what they need while the cells execute.
                 for _ in range(jobs):
                     workers.add()
                 process.await_ready()
-                yield Remark(text=plan.told())
+                yield Remark(text=prefix.told())
             except Unfit as why:
+                process.end()
                 yield Remark(text=f"each point gets a fresh kernel: {why}")
-            yield from workers.run(tasks, jobs, stops)
+            yield from workers.run(chain([first], tasks), jobs, stops)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Plan:
-    """What of a task's notebook is executed once, and where the points part. ``Unfit`` when nothing can be."""
-
-    def __init__(self, task: NotebookTask) -> None:
-        if sys.platform != "linux":
-            raise Unfit("forking needs Linux")
-        self.task = task
+def _prefix(task: NotebookTask) -> Prefix:
+    try:
         source = read_source(task.notebook)
-        if source.parameters_cell is None:
-            raise Unfit("the notebook has no cell tagged parameters")
-        self.variables = kernel_spec(task.kernel_name or source.kernel).env
-        self.command, self.options = _command(task.kernel_name or source.kernel)
-        self.cwd = Path(task.cwd) if task.cwd is not None else Path(task.notebook).parent
-        everything = executable(source, task.parameters, kernel=task.kernel_name)
-        shared = executable(source, fixed(task), kernel=task.kernel_name)
-        cells = [
-            Cell(cell.source, cell.cell_type == "code", tuple(cell.metadata.get("tags", ())))
-            for cell in everything.cells
-        ]
-        self.point: ForkPoint = fork_point(cells, task.swept)
-        injected = next(index for index, cell in enumerate(cells) if INJECTED_TAG in cell.tags)
-        own = next((cell.source for cell in shared.cells if INJECTED_TAG in cell.metadata.get("tags", ())), "")
-        self.work: dict[str, Any] = {
-            "cells": [
-                (index, own or "# Parameters" if index == injected else cell.source, "raises-exception" in cell.tags)
-                for index, cell in enumerate(cells[: self.point.index])
-                if cell.runs
-            ],
-            "injected": injected,
-            "swept": list(task.swept),
-        }
-        self.total = len(cells)
-
-    def told(self) -> str:
-        """Where the points part, and why."""
-        count = len(self.work["cells"])
-        if self.point.index == self.total:
-            return f"all {count} cells are executed once: {self.point.why}"
-        return f"{count} cells are executed once; points part at cell {self.point.index + 1}: {self.point.why}"
-
-
-def _command(kernel: str) -> tuple[list[str], list[str]]:
-    """What starts the template instead of the kernel ``kernel``, but for the template's own arguments."""
-    spec = kernel_spec(kernel)
-    argv = list(spec.argv)
-    for launcher in _LAUNCHERS:
-        for place in range(1, len(argv) - 1):
-            if argv[place : place + 2] == launcher:
-                options = argv[place + 2 :]
-                if "-f" in options:
-                    at = options.index("-f")
-                    options = options[:at] + options[at + 2 :]
-                if not any("{" in option for option in options):
-                    # As Jupyter's kernel manager has it.
-                    python = sys.executable if re.fullmatch(r"python[\d.]*", argv[0]) else argv[0]
-                    return [python, *argv[1:place], "-c", _BEGIN, str(Path(jupyter_mlops.__file__).parents[1])], options
-    raise Unfit(f"the kernel {kernel!r} is not started like ipykernel")
+        source.check(task.parameters)
+        return Prefix(source, fixed=fixed(task), swept=task.swept, kernel_name=task.kernel_name)
+    except MLOpsError as error:
+        # What is wrong with the points, each of them tells.
+        raise Unfit(error.message) from error
 
 
 class TemplateProcess:
@@ -147,17 +86,17 @@ class TemplateProcess:
     def __enter__(self) -> TemplateProcess:
         return self
 
-    def start(self, plan: Plan, variables: Mapping[str, str]) -> None:
-        """Begin to execute the cells; ``variables`` is the environment that the points are to have."""
-        self._plan = plan
+    def start(self, task: NotebookTask, prefix: Prefix, variables: Mapping[str, str]) -> None:
+        """Begin to execute the prefix of a task; ``variables`` is the environment that the points are to have."""
+        self._seconds = task.execution_timeout
         reading, writing = os.pipe()
         self._status = reading
         try:
             self._process = subprocess.Popen(
-                [*plan.command, str(self._folder), str(writing), *plan.options],
-                cwd=plan.cwd,
+                [*prefix.command, str(self._folder), str(writing), *prefix.options],
+                cwd=Path(task.notebook).parent if task.cwd is None else task.cwd,
                 # A pool of threads would not survive the fork: children start theirs.
-                env={**variables, **plan.variables, **dict.fromkeys(THREAD_VARIABLES, "1")},
+                env={**variables, **prefix.variables, **dict.fromkeys(THREAD_VARIABLES, "1")},
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
@@ -165,12 +104,12 @@ class TemplateProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Unfit(f"{plan.command[0]} cannot be started: {error.strerror}") from error
+            raise Unfit(f"{prefix.command[0]} cannot be started: {error.strerror}") from error
         finally:
             os.close(writing)
         threads = {name: variables[name] for name in THREAD_VARIABLES}
-        about = About(key=key_of(plan.task), injects=plan.point.injects, threads=threads, template=self._process.pid)
-        work = {**plan.work, "probe": PROBE, "about": msgspec.to_builtins(about)}
+        about = About(key=key_of(task), injects=prefix.point.injects, threads=threads, template=self._process.pid)
+        work = {**prefix.work, "probe": PROBE, "about": msgspec.to_builtins(about)}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(work).encode() + b"\n")
@@ -181,7 +120,7 @@ class TemplateProcess:
         with open(self._status, "rb", buffering=0) as news:  # noqa: PTH123 - a descriptor
             while True:
                 # Each cell has the time that it has in a run.
-                if not select.select([news], [], [], self._plan.task.execution_timeout)[0]:
+                if not select.select([news], [], [], self._seconds)[0]:
                     raise Unfit("a cell before the points part takes longer than its time")
                 line = news.readline()
                 if not line:
@@ -199,6 +138,11 @@ class TemplateProcess:
         return f": {said[-1]}" if said else ""
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+        self._log.close()
+
+    def end(self) -> None:
+        """End it, and with it all that was forked off it."""
         if self._process is not None:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -208,4 +152,4 @@ class TemplateProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._log.close()
+            self._process = None

@@ -130,6 +130,8 @@ class ForkedKernel(Kernel):
                 },
             )
         except OSError as error:
+            # Not at some later time, when another kernel has a file of that name.
+            self.manager.cleanup_connection_file()
             raise TemplateGone(str(error)) from error
         self.manager.provisioner = provisioner(process, self.manager)
         return process

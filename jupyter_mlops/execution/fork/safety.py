@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 _HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
+_HARMLESS_THREADS = ("jemalloc_bg_thd",)
+"""Threads whose library takes care of forks: here the allocator that comes with Arrow, and so with pandas."""
 _FROM_ENTROPY = 1 << 64
 """A seed of at least so much was drawn by NumPy, unless the code has that number."""
 _LOGGING = ("jupyter_mlops.recording.session", "jupyter_mlops.recording.fluent")
@@ -40,6 +42,8 @@ class Surroundings:
         """``Unsafe`` when a process that is forked now would not be what a fresh one is."""
         if asyncio.all_tasks(loop):
             raise Unsafe("an asynchronous task goes on when the points part")
+        if children():
+            raise Unsafe("a process that the cells started is running when the points part")
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             raise Unsafe("CUDA is initialised when the points part")
@@ -52,13 +56,10 @@ class Surroundings:
                 if not _is_read_only(number):
                     raise Unsafe(f"{_what_is_open(target)} when the points part")
                 self._read.add((number, target))
-        running = len(list(_TASKS.iterdir()))
-        if running > 1:
+        more = [name for name in _threads() if name not in _HARMLESS_THREADS]
+        if more:
             own = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-            of = f" ({', '.join(own)})" if own else " of a library"
-            raise Unsafe(f"{running - 1} more thread{'s'[: running - 2]}{of} when the points part")
-        if children():
-            raise Unsafe("a process that the cells started is running when the points part")
+            raise Unsafe(f"other threads go on ({', '.join(own or more)}) when the points part")
 
     def reopen(self) -> None:
         """Give a forked process places of its own in the files that it reads."""
@@ -106,6 +107,15 @@ class Seeds:
                 entropy = getattr(getattr(made, "seed_seq", None), "entropy", None)
                 if isinstance(entropy, int) and entropy >= _FROM_ENTROPY and str(entropy) not in source:
                     made.state = type(made)().state
+
+
+def _threads() -> list[str]:
+    """The names of all threads but this one, as the system has them."""
+    found = []
+    for task in _TASKS.iterdir():
+        with contextlib.suppress(OSError):  # it ended
+            found.append((int(task.name), (task / "comm").read_text(encoding="utf-8").strip()))
+    return [name for number, name in found if number != threading.get_native_id()]
 
 
 def _databases() -> list[Any]:

@@ -20,6 +20,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import importlib.util
 import io
 import json
 import os
@@ -35,6 +36,8 @@ from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe
 from jupyter_mlops.execution.fork.shell import TemplateApp
 
 _PR_SET_PDEATHSIG = 1
+_FILE = "kernel.json"
+"""Among the arguments, the connection file that each child will have."""
 
 
 def main() -> None:
@@ -51,7 +54,10 @@ def main() -> None:
     with open(control, "rb", closefd=False) as lines:
         work = json.loads(lines.readline())
     app: Any = TemplateApp.instance()
-    app.begin([*sys.argv[3:], "--HistoryManager.hist_file=:memory:"])
+    options = [*sys.argv[3:], "--HistoryManager.hist_file=:memory:"]
+    app.begin(options)
+    launcher = importlib.util.find_spec("ipykernel_launcher")
+    sys.argv = [str(launcher and launcher.origin), "-f", _FILE, *options]
     interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
     seeds, surroundings = Seeds(), Surroundings()
     try:
@@ -202,6 +208,7 @@ def _become(
     os.dup2(log, 1)
     _replace(2, log)
     os.environ.update(asked["environment"])
+    sys.argv[:] = [asked["connection_file"] if word == _FILE else word for word in sys.argv]
     _renew(loop)
     shell = app.kernel.shell
     if asked["code"] is not None:
@@ -245,12 +252,15 @@ def _use_cores(count: str) -> None:
 
 
 def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
-    """End as Python does, but for taking apart what was there before the fork: that would copy the memory that is
-    shared."""
+    """End as Python does, but for taking apart all that was there before the fork, which would copy the memory that is
+    shared: of that, only what wants to know of its end."""
     cast("Any", threading)._shutdown()
     atexit._run_exitfuncs()
-    for name in [name for name, value in namespace.items() if value is not shared.get(name)]:
-        del namespace[name]
+    for name, value in list(namespace.items()):
+        if value is not shared.get(name) or hasattr(type(value), "__del__"):
+            del namespace[name]
+    value = None
+    shared.clear()
     gc.collect()
     for found in gc.get_objects():
         if isinstance(found, io.IOBase) and not found.closed:

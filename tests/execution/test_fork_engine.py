@@ -1,0 +1,302 @@
+"""The engine that forks: when it does not, and what happens when a point, a worker or the template ends badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import Reason, ReasonKind, RunStatus
+from jupyter_mlops.execution.engine import DEFAULT_ENGINE, NotebookTask, Remark, TaskEvent, load_engine
+from jupyter_mlops.execution.fork.engine import ForkEngine
+from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.conftest import Command
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking needs Linux")
+
+
+class Outcome:
+    """What an engine told."""
+
+    def __init__(self, events: Iterator[TaskEvent | Remark]) -> None:
+        self.remarks: list[str] = []
+        self.ended: dict[str, TaskEvent] = {}
+        for event in events:
+            if isinstance(event, Remark):
+                self.remarks.append(event.text)
+            elif event.status.ended:
+                assert event.run_id not in self.ended
+                self.ended[event.run_id] = event
+
+    def reason(self, item: NotebookTask) -> Reason:
+        return _reason(self.ended, item)
+
+
+def printed(tracker: Tracker, run_id: str) -> str:
+    executed = json.loads(b"".join(tracker.artifacts.open(run_id, "notebook/executed.ipynb")))
+    return "".join("".join(output.get("text", "")) for cell in executed["cells"] for output in cell["outputs"])
+
+
+def templates() -> list[psutil.Process]:
+    """The processes that kernels are forked off, and these kernels."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE and "fork.template" in " ".join(process.cmdline())
+    ]
+
+
+def test_it_is_the_default_and_checks_its_arguments() -> None:
+    assert isinstance(load_engine(DEFAULT_ENGINE), ForkEngine)
+    assert list(ForkEngine().run([], jobs=3)) == []
+    with pytest.raises(InvalidValue, match="at least 1, not 0"):
+        ForkEngine().run([], jobs=0)
+
+
+@pytest.mark.slow
+def test_what_comes_before_is_executed_once(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask], tmp_path: Path
+) -> None:
+    path = notebook(
+        f"open({str(tmp_path / 'count')!r}, 'a').write('.') and None\ndata = list(range(k))\nprint('prepared', k)",
+        "import os\nprint(x, sum(data), os.environ['MLOPS_RUN_ID'])",
+        "data.append(x)\nprint(len(data))",
+        "import jupyter_mlops as mlops\nmlops.log_metric('double', 2 * x)\nprint(mlops.run_dir().is_dir())",
+        parameters="x = 0\nk = 1",
+    )
+    tasks = [task(path, swept=("x",), x=x, k=4) for x in range(4)]
+    outcome = Outcome(ForkEngine().run(tasks, jobs=2))
+
+    assert outcome.remarks == ["3 cells are executed once, points part at cell 4: line 2: it has 'x'"]
+    assert {event.status for event in outcome.ended.values()} == {RunStatus.FINISHED}
+    assert (tmp_path / "count").read_text() == "."
+    for x, item in enumerate(tasks):
+        assert printed(tracker, item.run_id).splitlines() == ["prepared 4", f"{x} 6 {item.run_id}", "5", "True"]
+        run = tracker.runs.get(item.run_id)
+        assert {metric.key: metric.value for metric in run.metrics}["double"] == 2 * x
+        assert {param.key: param.value for param in run.params} == {"x": x, "k": 4}
+        assert {artifact.path for artifact in tracker.artifacts.walk(item.run_id)} >= {
+            "environment/environment.json",
+            "environment/requirements.txt",
+            "notebook/cells.json",
+            "notebook/executed.ipynb",
+            "notebook/source.ipynb",
+        }
+    assert templates() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (
+            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True, name='waits').start()",
+            "waits",
+        ),
+        ("import socket\ns = socket.socket()", "a socket is open"),
+        ("import sqlite3\ndb = sqlite3.connect(':memory:')", "a database is open"),
+        ("file = open('written.txt', 'w')", "written.txt is open"),
+        ("import subprocess, sys\np = subprocess.Popen(['sleep', '600'])", "a process that the cells started"),
+        ("import asyncio\nt = asyncio.create_task(asyncio.sleep(600))", "an asynchronous task goes on"),
+        ("raise ValueError('no data')", "cell 3 fails before the points part: ValueError: no data"),
+        ("import os\nos._exit(3)", "has ended"),
+        ("import reads", "cell 3 fails before the points part: AttributeError"),
+    ],
+    ids=["thread", "socket", "database", "file", "process", "task", "error", "exit", "hidden"],
+)
+def test_where_forking_is_not_safe_kernels_are_fresh(
+    code: str, why: str, tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook(code, "print(x)", parameters="x = 0")
+    # What the analysis of names cannot see: the parameter is not there when it should not be read.
+    (path.parent / "reads.py").write_text("import __main__\nprint(__main__.x)")
+    tasks = [task(path, swept=("x",), x=x) for x in (5,)]
+    outcome = Outcome(ForkEngine().run(tasks, jobs=1))
+
+    (remark,) = outcome.remarks
+    assert remark.startswith("each point gets a fresh kernel: ")
+    assert why in remark
+    good = ("fails" not in why and "ended" not in why) or code == "import reads"
+    assert outcome.ended[tasks[0].run_id].status is (RunStatus.FINISHED if good else RunStatus.FAILED)
+    if good:
+        assert "5\n" in printed(tracker, tasks[0].run_id)
+    assert templates() == []
+
+
+@pytest.mark.slow
+def test_without_a_cell_of_parameters_kernels_are_fresh(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    item = task(notebook("1 + 1"))
+    assert Outcome(ForkEngine().run([item], jobs=1)).remarks == [
+        "each point gets a fresh kernel: the notebook has no cell tagged parameters"
+    ]
+    assert tracker.runs.get(item.run_id).status is RunStatus.FINISHED
+
+
+ENDS = """
+import os, signal, time
+if how == "error":
+    raise ValueError("too small")
+if how == "exit":
+    os._exit(4)
+if how == "crash":
+    os.kill(os.getpid(), signal.SIGSEGV)
+while how == "wait":
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.slow
+def test_a_point_that_fails_disturbs_no_other_and_has_its_reason(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("data = 1", ENDS, "print('over', data)", parameters="how = ''")
+    tasks = {how: task(path, swept=("how",), how=how) for how in ("error", "exit", "fine", "crash", "wait", "good")}
+    given = [msgspec.structs.replace(item, execution_timeout=2.0) for item in tasks.values()]
+    outcome = Outcome(ForkEngine().run(given, jobs=2))
+
+    assert len(outcome.remarks) == 1
+    assert len(outcome.ended) == len(tasks)
+    for how in ("fine", "good"):
+        assert outcome.ended[tasks[how].run_id].status is RunStatus.FINISHED
+        assert printed(tracker, tasks[how].run_id) == "over 1\n"
+    error = outcome.reason(tasks["error"])
+    assert (error.kind, error.message, error.cell) == (ReasonKind.CELL_ERROR, "ValueError: too small", 3)
+    ended = outcome.reason(tasks["exit"])
+    assert (ended.kind, ended.message) == (ReasonKind.KERNEL_DIED, "the kernel died with exit code 4")
+    crash = outcome.reason(tasks["crash"])
+    assert crash.kind is ReasonKind.KERNEL_DIED
+    assert "SIGSEGV" in crash.message
+    assert outcome.reason(tasks["wait"]).kind is ReasonKind.TIMEOUT
+    assert templates() == []
+
+
+@pytest.mark.slow
+def test_a_point_that_is_stopped_and_one_whose_worker_dies(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("data = 1", ENDS, parameters="how = ''")
+    stopped, lost, good = (task(path, swept=("how",), how=how) for how in ("wait", "wait", ""))
+    reason = Reason(kind=ReasonKind.STOPPED, message="hopeless")
+    asked: dict[str, Reason] = {}
+    ended: dict[str, TaskEvent] = {}
+    for event in ForkEngine().run([stopped, lost, good], jobs=1, stops=lambda: asked):
+        if isinstance(event, Remark):
+            continue
+        if event.status.ended:
+            ended[event.run_id] = event
+        elif event.progress is not None and event.progress.done == 3:
+            if event.run_id == stopped.run_id:
+                asked[stopped.run_id] = reason
+            elif event.run_id == lost.run_id:
+                runner = until(lambda: tracker.runs.get(lost.run_id).runner, "the run having a runner")
+                os.kill(runner.pid, signal.SIGKILL)
+                kernel = runner.kernel_pid
+                assert kernel is not None
+                until(lambda pid=kernel: not psutil.pid_exists(pid), "the kernel's end")
+    assert ended[stopped.run_id].status is RunStatus.KILLED
+    assert (_reason(ended, stopped).kind, _reason(ended, stopped).message) == (ReasonKind.STOPPED, "hopeless")
+    assert ended[lost.run_id].status is RunStatus.FAILED
+    assert _reason(ended, lost).kind is ReasonKind.RUNNER_LOST
+    assert ended[good.run_id].status is RunStatus.FINISHED
+    assert templates() == []
+
+
+def _reason(ended: dict[str, TaskEvent], item: NotebookTask) -> Reason:
+    reason = ended[item.run_id].reason
+    assert reason is not None
+    return reason
+
+
+@pytest.mark.slow
+def test_closing_ends_what_runs_as_killed(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("data = 1", ENDS, parameters="how = ''")
+    going, waiting = (task(path, swept=("how",), how="wait") for _ in range(2))
+    events = ForkEngine().run([going, waiting], jobs=1)
+    for event in events:
+        if isinstance(event, TaskEvent) and event.progress is not None and event.progress.done == 3:
+            break
+    events.close()
+
+    ended = tracker.runs.get(going.run_id)
+    assert ended.status is RunStatus.KILLED
+    assert ended.reason is not None
+    assert ended.reason.kind is ReasonKind.CANCELLED
+    assert tracker.runs.search(filter=f"attributes.run_id = '{waiting.run_id}'").items == ()
+    assert templates() == []
+
+
+@pytest.mark.slow
+def test_when_the_template_dies_the_other_points_get_fresh_kernels(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("data = 1", ENDS, "print('over', data)", parameters="how = ''")
+    going, later = task(path, swept=("how",), how="wait"), task(path, swept=("how",), how="")
+    ended: dict[str, TaskEvent] = {}
+    for event in ForkEngine().run([going, later], jobs=1):
+        if isinstance(event, Remark):
+            continue
+        if event.status.ended:
+            ended[event.run_id] = event
+        elif event.run_id == going.run_id and event.progress is not None and event.progress.done == 3:
+            (template,) = [process for process in templates() if process.ppid() == os.getpid()]
+            template.kill()
+    assert ended[going.run_id].status is RunStatus.FAILED
+    assert _reason(ended, going).kind is ReasonKind.KERNEL_DIED
+    assert ended[later.run_id].status is RunStatus.FINISHED
+    assert printed(tracker, later.run_id) == "over 1\n"
+
+
+@pytest.mark.slow
+def test_what_is_not_seeded_differs_from_point_to_point(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook(
+        "import random\nimport numpy as np\ngenerator = np.random.default_rng()\nfixed = np.random.default_rng(1)\n"
+        "random.random(), np.random.rand(), generator.random()",
+        "x\nprint(random.random(), np.random.rand(), generator.random(), fixed.random())",
+        parameters="x = 0",
+    )
+    tasks = [task(path, swept=("x",), x=x) for x in range(2)]
+    assert len(Outcome(ForkEngine().run(tasks, jobs=1)).remarks) == 1
+    first, second = (printed(tracker, item.run_id).split() for item in tasks)
+    assert [one == other for one, other in zip(first, second, strict=True)] == [False, False, False, True]
+
+
+@pytest.mark.slow
+def test_points_have_the_cores_that_are_theirs(
+    tracker: Tracker,
+    notebook: Callable[..., Path],
+    task: Callable[..., NotebookTask],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    path = notebook(
+        "import numpy as np\nsquare = np.ones((300, 300)) @ np.ones((300, 300))",
+        "import os\nimport threadpoolctl\nprint(x, os.environ['OMP_NUM_THREADS'], "
+        "{pool['num_threads'] for pool in threadpoolctl.threadpool_info()}, (square @ square).max())",
+        parameters="x = 0",
+    )
+    item = task(path, swept=("x",), x=1)
+    outcome = Outcome(ForkEngine().run([item], jobs=1))
+    assert "executed once" in outcome.remarks[0]
+    assert printed(tracker, item.run_id) == "1 3 {3} 27000000.0\n"
+
+
+def test_explain_says_where_points_part(mlops: Command, notebook: Callable[..., Path]) -> None:
+    path = notebook("import math", "print(x)", parameters="x = 0")
+    said = mlops("sweep", str(path), "--grid", "x=1,2", "--explain")
+    assert said == "3 cells are executed once, points part at cell 4: line 1: it has 'x'\n"
+    assert mlops.json("runs", "list") == []
