@@ -155,10 +155,10 @@ class Peer:
         return run_id
 
     def fill_runs(self, runs: int) -> str:
-        from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun
+        from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 
         experiment_id = str(self.store.create_experiment(f"search-{runs}"))
-        run_rows, param_rows, metric_rows = [], [], []
+        run_rows, param_rows, metric_rows, tag_rows = [], [], [], []
         for index, kind, auc, loss in _rows(runs):
             run_id = uuid.uuid4().hex
             start = _START + index
@@ -175,7 +175,11 @@ class Peer:
                 dict(run_uuid=run_id, key=key, value=value, timestamp=start, step=0, is_nan=False)
                 for key, value in (("auc", auc), ("loss", loss))
             ]
+            # What its clients set of each run, and what is a field of a run of ours.
+            tags = {"mlflow.runName": f"run-{index}", "mlflow.source.name": "train.py", "mlflow.user": "bench"}
+            tag_rows += [dict(run_uuid=run_id, key=key, value=value) for key, value in tags.items()]
         self._insert(SqlRun, run_rows)
+        self._insert(SqlTag, tag_rows)
         self._insert(SqlParam, param_rows)
         self._insert(SqlMetric, metric_rows)
         self._insert(SqlLatestMetric, metric_rows)
