@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service] [mlflow]`` (all by default)."""
+"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service] [mlflow] [sweep]`` (all by default)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import dialect, recording, report, service, store
+from benchmarks import dialect, recording, report, service, store, sweep
 from benchmarks.measure import Comparison
 
 SUITES: dict[str, Callable[[bool], Iterator[Comparison]]] = {
@@ -16,6 +16,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Comparison]]] = {
     "recording": recording.compare,
     "service": service.compare,
     "mlflow": dialect.compare,
+    "sweep": sweep.compare,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 

@@ -91,6 +91,9 @@ def test_a_search_that_was_killed_goes_on_with_what_it_knew(
         "--seed",
         "4",
         "-j1",
+        # Each point is to count itself.
+        "--engine",
+        "local",
     ]
     process = mlops.start("sweep", str(path), *options)
     until(lambda: len(list(path.parent.glob("begun-*"))) == 3, "the beginning of the third point")
@@ -98,7 +101,7 @@ def test_a_search_that_was_killed_goes_on_with_what_it_knew(
     process.wait()
     switch.touch()
     (parent,) = [run for run in tracker.runs.search().items if run.parent_run_id is None]
-    resumed = mlops.json("sweep", "--resume", parent.name)
+    resumed = mlops.json("sweep", "--resume", parent.name, "--engine", "local")
     assert resumed["sweep"]["status"] == "FINISHED"
     finished = [run for run in tracker.runs.children(parent.run_id) if run.status is RunStatus.FINISHED]
     assert len(set(values(finished, "x"))) == 5
@@ -146,7 +149,8 @@ def test_a_pruner_stops_what_is_worse_than_the_others_at_the_same_step(
         parameters=PARAMETERS,
     )
     search = ["-g", "x=uniform(0,1)", "--optimize", "auc", "--trials", "7", "--stop", "median", "-j1"]
-    found = mlops.json("sweep", str(path), *search)
+    # Each point is to count itself.
+    found = mlops.json("sweep", str(path), *search, "--engine", "local")
     assert found["sweep"]["status"] == "FINISHED"
     pruned = found["runs"][5]
     assert [run["run_id"] for run in found["runs"] if run["status"] != "FINISHED"] == [pruned["run_id"]]

@@ -44,7 +44,8 @@ def test_a_search_from_python(notebook: Callable[..., Path], capsys: pytest.Capt
     assert {run.name for run in mlops.search_runs(output_format="list")} >= {"up", "up-1"}
     assert repr(found) == f"<SweepResult up: FINISHED, 3 runs, best {found.best.name}>"
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
+    assert "executed once" in lines[0]
     assert lines[-1].endswith(f"3 of 3 done, best auc {found.best.metrics['auc']:.6g} ({found.best.name})")
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import jupyter_mlops
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Json
@@ -22,6 +21,10 @@ _BEGIN = (
     "from jupyter_mlops.execution.fork.template import main; sys.path.remove(root); main()"
 )
 """The kernel's Python may have no jupyter_mlops, or another one: it takes ours for a moment."""
+
+
+_ROOT = str(Path(__file__).parents[3])
+"""Where our package is found."""
 
 
 class Unfit(Exception):
@@ -103,6 +106,5 @@ def _command(kernel: str) -> tuple[list[str], list[str], dict[str, str]]:
                 if not any("{" in option for option in options):
                     # As Jupyter's kernel manager has it.
                     python = sys.executable if re.fullmatch(r"python[\d.]*", argv[0]) else argv[0]
-                    root = str(Path(jupyter_mlops.__file__).parents[1])
-                    return [python, *argv[1:place], "-c", _BEGIN, root], options, dict(spec.env)
+                    return [python, *argv[1:place], "-c", _BEGIN, _ROOT], options, dict(spec.env)
     raise Unfit(f"the kernel {kernel!r} is not started like ipykernel")

@@ -1,0 +1,201 @@
+"""Sweeps by forked kernels against a sweep with papermill, with the same number of processes, run in full beside it.
+
+The notebooks have a part that all points share (the prefix) and one that depends on the parameter (the suffix). The
+peer is papermill in a pool of processes that have imported it, each of which executes one point after another; and
+ploomber-engine in the same pool, which executes notebooks without a kernel process, where it is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.measure import Comparison, Timing
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.execution.engine import NotebookTask, Remark
+from jupyter_mlops.execution.fork.engine import ForkEngine
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.protocol import Tracker
+
+PROCESSES = 2
+_PREPARE = (
+    "import time\nbegan = time.process_time()",
+    "import numpy as np\nimport pandas as pd\nfrom sklearn.linear_model import LogisticRegression",
+    "frame = pd.DataFrame(np.random.default_rng(0).normal(size=(20_000, 8)))\n"
+    "while time.process_time() - began < {prefix}:\n    frame.sort_values(0)",
+)
+_FIT = "began = time.process_time()\nwhile time.process_time() - began < {suffix}:\n    point * point\nprint(point)"
+
+
+def compare(quick: bool) -> Iterator[Comparison]:
+    """All comparisons of this suite; ``quick`` shrinks them to see that they run."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        os.environ["MLOPS_HOME"] = str(folder / "home")
+        with connect() as tracker:
+            yield from _prefix_heavy(tracker, folder, 8 if quick else 50, prefix=0.5 if quick else 2.0)
+            yield _suffix_heavy(tracker, folder, 2 if quick else 4, suffix=0.5 if quick else 30.0)
+            yield _overhead(tracker, folder, *((2, 6) if quick else (10, 60)))
+            yield _many(tracker, folder, 20 if quick else 1000)
+
+
+def _prefix_heavy(tracker: Tracker, folder: Path, points: int, *, prefix: float) -> Iterator[Comparison]:
+    for at_top, where in ((False, "below"), (True, "above")):
+        notebook = _notebook(folder, prefix=prefix, suffix=0.03, at_top=at_top)
+        ours, after = _forked(tracker, notebook, points)
+        peers: list[tuple[str, Callable[[Path, int], None]]] = [("papermill", _papermill)]
+        if find_spec("ploomber_engine") is not None and not at_top:
+            peers.append(("ploomber-engine", _ploomber))
+        for name, execute in peers:
+            theirs = _pooled(execute, notebook, points)
+            what = f"{points} points, prefix {prefix:g} s, suffix 30 ms, parameters {where} the prefix"
+            yield Comparison(
+                f"{what}, the prefix counted", "a sweep", [ours], [theirs], ">= 12x" * (name == "papermill"), name
+            )
+            each = Timing(theirs.wall / points, theirs.cpu / points)
+            yield Comparison(
+                f"{what}, behind the prefix", "a point", [after], [each], ">= 28x" * (name == "papermill"), name
+            )
+
+
+def _suffix_heavy(tracker: Tracker, folder: Path, points: int, *, suffix: float) -> Comparison:
+    notebook = _notebook(folder, prefix=0.0, suffix=suffix, at_top=True)
+    ours, _ = _forked(tracker, notebook, points)
+    theirs = _pooled(_papermill, notebook, points)
+    return Comparison(f"{points} points, suffix {suffix:g} s", "a sweep", [ours], [theirs], ">= 1x", "papermill")
+
+
+def _overhead(tracker: Tracker, folder: Path, few: int, many: int) -> Comparison:
+    """What one point more takes, without its suffix."""
+    notebook = _notebook(folder, prefix=0.0, suffix=0.03, at_top=False)
+    first, second = (_forked(tracker, notebook, points)[0] for points in (few, many))
+    more = many - few
+    wall, cpu = (second.wall - first.wall) * PROCESSES / more, (second.cpu - first.cpu) / more
+    return Comparison(
+        "a forked kernel and its record, but for the suffix",
+        "a point",
+        [Timing(wall - 0.03, cpu - 0.03)],
+        [Timing(0.06, 0.06)],
+        ">= 1x of CPU",
+        "60 ms",
+    )
+
+
+def _many(tracker: Tracker, folder: Path, points: int) -> Comparison:
+    """Whether the last points take longer than the first ones, or more memory."""
+    notebook = _notebook(folder, prefix=0.0, suffix=0.0, at_top=False)
+    ends: list[float] = []
+    memory: list[int] = []
+    part = points // 5
+    for event in ForkEngine().run(_tasks(tracker, notebook, points), jobs=PROCESSES):
+        if not isinstance(event, Remark) and event.status.ended:
+            ends.append(time.perf_counter())
+            if len(ends) in (part, points - PROCESSES):
+                memory.append(sum(_resident(child) for child in psutil.Process().children()))
+    first, last = ((ends[stop - 1] - ends[start]) / (part - 1) for start, stop in ((0, part), (points - part, points)))
+    return Comparison(
+        f"{points:,} points: the last fifth, and the first",
+        "a point",
+        [Timing(last, last)],
+        [Timing(first, first)],
+        ">= 1x",
+        "the first fifth",
+        f"template and workers: {memory[0] / 1e6:.0f} MB after the first fifth, {memory[1] / 1e6:.0f} MB at the end",
+    )
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _notebook(folder: Path, *, prefix: float, suffix: float, at_top: bool) -> Path:
+    prepare = [_cell(code.format(prefix=prefix)) for code in _PREPARE] if prefix else [_cell("import time")]
+    parameters = [_cell("point = 0", "parameters")]
+    cells = [*(parameters + prepare if at_top else prepare + parameters), _cell(_FIT.format(suffix=suffix))]
+    path = folder / "sweep.ipynb"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    document = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def _cell(source: str, *tags: str) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "metadata": {"tags": list(tags)},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def _tasks(tracker: Tracker, notebook: Path, points: int) -> list[NotebookTask]:
+    experiment = tracker.experiments.ensure("sweeps")
+    return [
+        NotebookTask(
+            run_id=new_id(),
+            experiment_id=experiment.experiment_id,
+            tracking_url=tracker.url,
+            notebook=str(notebook),
+            parameters={"point": point},
+            swept=("point",),
+        )
+        for point in range(points)
+    ]
+
+
+def _forked(tracker: Tracker, notebook: Path, points: int) -> tuple[Timing, Timing]:
+    """The sweep, and a point behind the prefix (CPU time is not told apart there)."""
+    tasks = _tasks(tracker, notebook, points)
+    ready = began = time.perf_counter()
+    cpu = _children()
+    for event in ForkEngine().run(tasks, jobs=PROCESSES):
+        if isinstance(event, Remark):
+            ready = time.perf_counter()
+            assert "executed once" in event.text, event.text
+        elif event.status.ended:
+            assert event.reason is None, event.reason
+    ended = time.perf_counter()
+    spent = _children() - cpu
+    return Timing(ended - began, spent), Timing((ended - ready) / points, spent / points)
+
+
+def _pooled(execute: Callable[[Path, int], None], notebook: Path, points: int) -> Timing:
+    began, cpu = time.perf_counter(), _children()
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        pool.starmap(execute, [(notebook, point) for point in range(points)], chunksize=1)
+        pool.close()
+        pool.join()
+    return Timing(time.perf_counter() - began, _children() - cpu)
+
+
+def _papermill(notebook: Path, point: int) -> None:
+    import papermill
+
+    output = notebook.with_name(f"out-{point}.ipynb")
+    papermill.execute_notebook(notebook, output, {"point": point}, progress_bar=False, cwd=notebook.parent)
+
+
+def _ploomber(notebook: Path, point: int) -> None:
+    from ploomber_engine import execute_notebook
+
+    output = notebook.with_name(f"out-{point}.ipynb")
+    execute_notebook(notebook, output, parameters={"point": point}, progress_bar=False)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
