@@ -126,7 +126,7 @@ def sweep(
     else:
         source = read_source(notebook)
         asked = SweepRequest(
-            notebook=notebook,
+            notebook=str(notebook.absolute()),
             space=grid,
             sample=sample,
             seed=seed,
@@ -138,7 +138,7 @@ def sweep(
             stop=stop,
             budget=budget,
             kernel=how.kernel,
-            cwd=how.cwd,
+            cwd=str(how.cwd or notebook.absolute().parent),
             execution_timeout=how.execution_timeout,
             tags=how.tags,
         )

@@ -111,10 +111,11 @@ def sweep(
     MissingDependency
         It is a search, and Optuna is not installed.
     """
+    path = Path(notebook).absolute()
     return SweepResult(
         run_request(
             SweepRequest(
-                notebook=Path(notebook),
+                notebook=str(path),
                 space=[_axis(key, values) for key, values in space.items()],
                 sample=sample,
                 seed=seed,
@@ -126,7 +127,7 @@ def sweep(
                 stop=stop,
                 budget=budget,
                 kernel=kernel,
-                cwd=None if cwd is None else Path(cwd).absolute(),
+                cwd=str(path.parent if cwd is None else Path(cwd).absolute()),
                 execution_timeout=execution_timeout,
                 tags=dict(tags or {}),
             ),

@@ -20,7 +20,7 @@ from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Batch, Json, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
 from jupyter_mlops.core.redaction import redact_params
-from jupyter_mlops.core.spaces import MOST_POINTS, Axis, parse_grid, points
+from jupyter_mlops.core.spaces import MOST_POINTS, Axis
 from jupyter_mlops.core.values import param, short
 from jupyter_mlops.tracker.process import this_runner
 
@@ -151,27 +151,6 @@ def load_plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepP
     return plan
 
 
-def plan_points(
-    declared: Sequence[Declared] | None,
-    grid: Sequence[str],
-    *,
-    sample: int | None,
-    seed: int | None,
-    fixed: Collection[str],
-) -> tuple[dict[str, Json], ...]:
-    """The points of a space as it is written, each checked against the notebook's parameters.
-
-    Raises
-    ------
-    InvalidValue
-        The space cannot be read, a value does not fit, an axis is among the ``fixed`` parameters or holds secrets.
-    """
-    axes = parse_grid(grid, declared)
-    for axis in axes:
-        check_axis(declared, axis, fixed)
-    return tuple(points(axes, sample, seed))
-
-
 def check_search(space: Sequence[Axis], trials: int, sampler: str) -> None:
     """Raise unless a search can be made of it.
 
@@ -202,7 +181,7 @@ def check_search_possible(sampler: str) -> None:
 
 
 def check_axis(declared: Sequence[Declared] | None, axis: Axis, fixed: Collection[str]) -> None:
-    """Raise ``InvalidValue`` unless the notebook takes each value of the axis, as :func:`plan_points` has it."""
+    """Raise ``InvalidValue`` unless the notebook takes each value of the axis, as a sweep of it needs."""
     if axis.name in fixed:
         raise InvalidValue(f"the parameter {axis.name!r} is given twice, as an axis and with one value; choose one")
     for value in axis.examples:

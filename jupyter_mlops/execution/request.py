@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,13 +24,14 @@ from jupyter_mlops.execution.plan import (
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source
 
+_FOR_SEARCH = "it belongs to a search; say what to optimize"
 _DIRECTIONS = ("maximize", "minimize")
 
 
 class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for. Where a field has the name of one of :class:`SweepPlan`, it means the same."""
 
-    notebook: Path
+    notebook: str
     space: Sequence[str | Axis]
     """Axes, also as :func:`jupyter_mlops.core.spaces.parse_axis` reads them."""
     sample: int | None = None
@@ -49,10 +49,10 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
     budget: str | None = None
     """A length of time such as ``2h``."""
     kernel: str | None = None
-    cwd: Path | None = None
-    """Absolute; the notebook's own folder when None."""
+    cwd: str
     execution_timeout: float | None = None
     tags: dict[str, str] = {}
+    submitted_by: str | None = None
 
     def plan(self, source: Source, parameters: dict[str, Json]) -> tuple[SweepPlan, dict[str, Json]]:
         """The plan, with the values of ``parameters`` at all points, and apart from it those that are secret.
@@ -65,20 +65,18 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             It is a search, and Optuna is not installed.
         """
         kernel_spec(self.kernel or source.kernel)
-        metric, maximize = self._goal()
         axes = self._axes(source.declared, parameters)
-        self._refuse_idle()
-        if self.optimize is not None:
-            check_search(axes, self.trials or DEFAULT_TRIALS, self.sampler or DEFAULT_SAMPLER)
-        parse_rules(self.stop, optimizes=self.optimize is not None)
+        for check_field in self.checks(axes).values():
+            check_field()
+        metric, maximize = self._goal()
         fixed, secrets = without_secrets(check(source.declared, parameters))
         plan = SweepPlan(
-            notebook=str(self.notebook.absolute()),
+            notebook=self.notebook,
             grid=tuple(axis if isinstance(axis, str) else axis_text(axis) for axis in self.space),
             points=() if self.optimize is not None else tuple(points(axes, self.sample, self.seed)),
             space=axes if self.optimize is not None else (),
-            trials=None if self.optimize is None else self.trials or DEFAULT_TRIALS,
-            sampler=self.sampler or DEFAULT_SAMPLER,
+            trials=None if self.optimize is None else self._trials,
+            sampler=self._sampler,
             stop=tuple(self.stop),
             budget=None if self.budget is None else parse_duration(self.budget),
             fixed=fixed,
@@ -86,13 +84,34 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             sample=self.sample,
             seed=self.seed,
             kernel_name=self.kernel,
-            cwd=str(self.cwd or self.notebook.absolute().parent),
+            cwd=self.cwd,
             execution_timeout=self.execution_timeout,
             tags=self.tags,
             metric=metric,
             maximize=maximize,
+            submitted_by=self.submitted_by,
         )
         return plan, secrets
+
+    def checks(self, axes: Sequence[Axis]) -> Mapping[str, Callable[[], object]]:
+        """What is to be checked besides the axes themselves, by field: each raises what is wrong with that."""
+        return {
+            "optimize": self._goal,
+            "trials": lambda: self._check_trials(axes),
+            "sampler": self._check_sampler,
+            "sample": self._check_sample,
+            "seed": self._check_seed,
+            "stop": lambda: parse_rules(self.stop, optimizes=self.optimize is not None),
+            "budget": lambda: None if self.budget is None else parse_duration(self.budget),
+        }
+
+    @property
+    def _trials(self) -> int:
+        return DEFAULT_TRIALS if self.trials is None else self.trials
+
+    @property
+    def _sampler(self) -> str:
+        return self.sampler or DEFAULT_SAMPLER
 
     def _goal(self) -> tuple[str | None, bool]:
         """The metric that runs are compared by, and whether a greater one is better."""
@@ -119,13 +138,20 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             axes.append(axis)
         return tuple(axes)
 
-    def _refuse_idle(self) -> None:
-        """Refuse what would have no effect."""
-        if self.optimize is None:
-            for name, value in (("trials", self.trials), ("sampler", self.sampler)):
-                if value is not None:
-                    raise InvalidValue(f"{name}: it belongs to a search; say what to optimize")
-            if self.seed is not None and self.sample is None:
-                raise InvalidValue("seed: it makes a sample or a search repeatable; without one it does nothing")
-        elif self.sample is not None:
+    def _check_trials(self, axes: Sequence[Axis]) -> None:
+        if self.optimize is not None:
+            check_search(axes, self._trials, self._sampler)
+        elif self.trials is not None:
+            raise InvalidValue(f"trials: {_FOR_SEARCH}")
+
+    def _check_sampler(self) -> None:
+        if self.optimize is None and self.sampler is not None:
+            raise InvalidValue(f"sampler: {_FOR_SEARCH}")
+
+    def _check_sample(self) -> None:
+        if self.optimize is not None and self.sample is not None:
             raise InvalidValue("sample: a search chooses its own points; say how many with trials")
+
+    def _check_seed(self) -> None:
+        if self.seed is not None and self.sample is None and self.optimize is None:
+            raise InvalidValue("seed: it makes a sample or a search repeatable; without one it does nothing")

@@ -35,7 +35,8 @@ def sweep(rest: str) -> Sweep:
     given = arguments.parse_words(others)
     values, _ = parameters(split(rest), read_source(given.notebook).declared)
     asked = SweepRequest(
-        notebook=given.notebook,
+        notebook=str(given.notebook.absolute()),
+        cwd=str(given.notebook.absolute().parent),
         space=given.grid,
         sample=given.sample,
         optimize=given.optimize,

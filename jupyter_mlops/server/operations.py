@@ -50,10 +50,21 @@ class NewRunJob(_How, frozen=True):
 class _HowSwept(_How, frozen=True, kw_only=True):
     sample: int | None = None
     """So many of the combinations, at random."""
+    optimize: str | None = None
+    """Search the space by a metric, ``maximize:auc`` or ``minimize:loss``, instead of running all of it."""
+    trials: int | None = None
+    """Points that a search tries; 20 when None."""
+    sampler: str | None = None
+    """How a search proposes points: ``tpe`` (when None), ``gp``, ``cmaes``, ``qmc`` or ``random``."""
     seed: int | None = None
+    """Makes a sample or a search repeatable."""
     metric: str | None = None
-    """What runs are compared by."""
+    """What runs are compared by when nothing is optimized."""
     maximize: bool = True
+    stop: tuple[str, ...] = ()
+    """Rules that end a run early: ``nan``, ``loss>100``, ``idle:10m``, ``median``."""
+    budget: str | None = None
+    """Begin no further point after this time, such as ``2h``."""
     jobs: int | None = None
     """Notebooks at once; as many as the server allows when None."""
 
@@ -62,7 +73,8 @@ class NewSweepJob(_HowSwept, frozen=True):
     """A sweep to be done."""
 
     grid: tuple[str, ...]
-    """The space, one axis each: ``lr=0.01,0.1``, ``depth=3:9:2``, ``lr=log(1e-4,1e-1,4)``."""
+    """The space, one axis each: ``lr=0.01,0.1``, ``depth=3:9:2``, ``lr=log(1e-4,1e-1,4)``; for samples and
+    searches also ``lr=loguniform(1e-4,1e-1)``, ``x=uniform(0,1)``, ``depth=int(3,9)``."""
 
 
 class Intent(_HowSwept, frozen=True):

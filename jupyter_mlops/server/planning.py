@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.spaces import Axis, count, parse_grid, points
-from jupyter_mlops.execution.plan import check_axis
+from jupyter_mlops.execution.plan import DEFAULT_TRIALS, check_axis
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.server.documents import Document
 from jupyter_mlops.server.operations import FieldProblem, Intent, Plan
-from jupyter_mlops.server.submission import check_at_least_one, check_timeout
+from jupyter_mlops.server.submission import check_at_least_one, check_timeout, sweep_request
 
 AXIS = "parameters."
 """What a parameter's name follows where a field is named."""
@@ -44,12 +44,12 @@ def plan_of(document: Document, asked: Intent, limit: int, ends_with_server: boo
     for name, value in asked.parameters.items():
         with _noted(found, AXIS + name):
             check(source.declared, {name: value})
-    runs = _size(source, asked, found)
+    runs = _size(source, document, asked, found)
     at_once = min(asked.jobs or limit, limit, runs or limit) if asked.grid else 1
     return Plan(runs=runs, at_once=at_once, ends_with_server=ends_with_server, problems=tuple(found))
 
 
-def _size(source: Source, asked: Intent, found: list[FieldProblem]) -> int | None:
+def _size(source: Source, document: Document, asked: Intent, found: list[FieldProblem]) -> int | None:
     """How many runs there would be; None when the space cannot be read."""
     if not asked.grid:
         return 1
@@ -64,6 +64,11 @@ def _size(source: Source, asked: Intent, found: list[FieldProblem]) -> int | Non
             check_at_least_one(name, number)
     if len(axes) < len(asked.grid):
         return None
+    for field, check_field in sweep_request(document, asked).checks(axes).items():
+        with _noted(found, field):
+            check_field()
+    if asked.optimize is not None:
+        return DEFAULT_TRIALS if asked.trials is None else asked.trials
     with _noted(found, "grid" if asked.sample is None else "sample"):
         points(axes, asked.sample, asked.seed)
         return count(axes) if asked.sample is None else asked.sample

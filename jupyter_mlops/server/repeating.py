@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -54,8 +55,17 @@ def _swept(intent: Intent, plan: SweepPlan) -> Intent:
         grid=plan.grid,
         sample=plan.sample,
         seed=plan.seed,
-        metric=plan.metric,
-        maximize=plan.maximize,
+        stop=plan.stop,
+        budget=None if plan.budget is None else f"{plan.budget:.3f}".rstrip("0").rstrip(".") + "s",
+        **_goal(plan),
         kernel=plan.kernel_name,
         execution_timeout=plan.execution_timeout,
     )
+
+
+def _goal(plan: SweepPlan) -> dict[str, Any]:
+    """What the runs are compared by."""
+    if plan.trials is None:
+        return {"metric": plan.metric, "maximize": plan.maximize}
+    direction = "maximize" if plan.maximize else "minimize"
+    return {"optimize": f"{direction}:{plan.metric}", "trials": plan.trials, "sampler": plan.sampler}

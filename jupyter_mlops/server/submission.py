@@ -26,15 +26,16 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.redaction import redact_params, redact_value
 from jupyter_mlops.core.values import tag
 from jupyter_mlops.execution.jobs import Job, SweepWork, published
-from jupyter_mlops.execution.plan import SweepPlan, plan_points, record_sweep, without_secrets
+from jupyter_mlops.execution.plan import record_sweep
 from jupyter_mlops.execution.queue import Queue, Standing
+from jupyter_mlops.execution.request import SweepRequest
 from jupyter_mlops.execution.sweep import Place
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.repeat import RERUN_TAG
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.server.documents import Document
-from jupyter_mlops.server.operations import NewRunJob, NewSweepJob
+from jupyter_mlops.server.operations import Intent, NewRunJob, NewSweepJob
 from jupyter_mlops.server.reproducing import repetition
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -91,31 +92,9 @@ class Submitter:
     def sweep(self, tracker: Tracker, document: Document, asked: NewSweepJob, by: str | None) -> Standing:
         """Submit a sweep; errors as of :meth:`run`."""
         source = _source(document, asked.kernel, asked.execution_timeout)
-        if not asked.grid:
-            raise InvalidValue("grid: give at least one axis, such as lr=0.01,0.1; for a single run, submit a run")
         check_at_least_one("sample", asked.sample)
         check_at_least_one("jobs", asked.jobs)
-        if asked.seed is not None and asked.sample is None:
-            raise InvalidValue("seed: it makes a sample repeatable; without one it does nothing")
-        fixed, secrets = without_secrets(check(source.declared, asked.parameters))
-        plan = SweepPlan(
-            notebook=document.source,
-            grid=asked.grid,
-            points=plan_points(
-                source.declared, asked.grid, sample=asked.sample, seed=asked.seed, fixed=asked.parameters.keys()
-            ),
-            fixed=fixed,
-            secrets=tuple(secrets),
-            sample=asked.sample,
-            seed=asked.seed,
-            kernel_name=asked.kernel,
-            cwd=document.cwd,
-            execution_timeout=asked.execution_timeout,
-            tags=asked.tags,
-            metric=asked.metric,
-            maximize=asked.maximize,
-            submitted_by=by,
-        )
+        plan, secrets = sweep_request(document, asked, by).plan(source, asked.parameters)
         experiment = tracker.experiments.ensure(experiment_name(asked.experiment, document), owner=asked.owner)
         folder = self._queue.new()
         try:
@@ -141,7 +120,7 @@ class Submitter:
                     secrets=tuple(secrets),
                     sweep=SweepWork(
                         place=Place(tracking_url=self._url, cancel_note=str(final.cancel_note)),
-                        jobs=min(asked.jobs or self._limit, self._limit, len(plan.points)),
+                        jobs=min(asked.jobs or self._limit, self._limit, plan.total),
                     ),
                 )
                 return self._queue.submit(folder, job, secrets)
@@ -216,6 +195,29 @@ class Submitter:
                 return self._queue.submit(folder, job, secrets)
         finally:
             folder.remove()
+
+
+def sweep_request(document: Document, asked: NewSweepJob | Intent, by: str | None = None) -> SweepRequest:
+    """What is asked for, as it is asked for everywhere."""
+    return SweepRequest(
+        notebook=document.source,
+        space=asked.grid,
+        sample=asked.sample,
+        seed=asked.seed,
+        optimize=asked.optimize,
+        trials=asked.trials,
+        sampler=asked.sampler,
+        metric=asked.metric,
+        # Here, the direction is there also when it was not chosen.
+        maximize=None if asked.maximize else False,
+        stop=asked.stop,
+        budget=asked.budget,
+        kernel=asked.kernel,
+        cwd=document.cwd,
+        execution_timeout=asked.execution_timeout,
+        tags=asked.tags,
+        submitted_by=by,
+    )
 
 
 def _scheduled(tracker: Tracker, run_id: str, task: NotebookTask) -> Run:

@@ -223,6 +223,12 @@ def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
     ]
     assert [problem["field"] for problem in plan(grid=["lr=1,2"], sample=3)["problems"]] == ["sample"]
     assert [problem["field"] for problem in plan(grid=["lr=0:1:0.001", "depth=1:99"])["problems"]] == ["grid"]
+    search = {"grid": ["lr=loguniform(1e-4,1e-1)"], "optimize": "minimize:loss"}
+    assert (plan(**search)["runs"], plan(**search, trials=5)["runs"]) == (20, 5)
+    wrong = plan(**search | {"optimize": "least:loss"}, trials=0, sample=2, stop=["nope"], budget="soon")
+    assert [problem["field"] for problem in wrong["problems"]] == ["optimize", "trials", "sample", "stop", "budget"]
+    idle = plan(grid=["lr=uniform(0,1)"], trials=3, sampler="gp", seed=1)
+    assert [problem["field"] for problem in idle["problems"]] == ["trials", "sampler", "seed", "grid"]
     assert not [run for run in tracker.runs.search(limit=1000).items if "plan.ipynb" in (run.source or "")]
 
 
@@ -244,6 +250,12 @@ def test_how_a_run_was_begun_fills_a_form(server: JupyterServer, tracker: Remote
     sweep = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **swept, **how}).json
     assert ended(server, sweep["run_id"])["status"] == "FINISHED"
     assert begun(sweep["run_id"]) == {"path": "deep/again.ipynb", **swept, **how}
+    search = {"grid": ["depth=int(1,9)"], "optimize": "minimize:loss", "trials": 2, "sampler": "random", "seed": 5}
+    searched = {**search, "stop": ["nan"], "budget": "3600s"}
+    job = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **searched, **how}).json
+    assert ended(server, job["run_id"])["status"] == "FINISHED"
+    assert len(tracker.runs.children(job["run_id"])) == 2
+    assert begun(job["run_id"]) == {"path": "deep/again.ipynb", **searched, **how}
     assert "again.ipynb" in begun(tracker.runs.children(sweep["run_id"])[0].run_id)["path"]
     path.unlink()
     assert "is not among the files" in begun(run["run_id"], status=404)["message"]

@@ -296,6 +296,8 @@ export interface components {
          */
         Intent: {
             /** @default null */
+            budget?: string | null;
+            /** @default null */
             execution_timeout?: number | null;
             /** @default null */
             experiment?: string | null;
@@ -312,6 +314,8 @@ export interface components {
             /** @default null */
             name?: string | null;
             /** @default null */
+            optimize?: string | null;
+            /** @default null */
             owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
@@ -319,11 +323,17 @@ export interface components {
             /** @default null */
             sample?: number | null;
             /** @default null */
+            sampler?: string | null;
+            /** @default null */
             seed?: number | null;
+            /** @default [] */
+            stop?: string[];
             /** @default {} */
             tags?: {
                 [key: string]: string;
             };
+            /** @default null */
+            trials?: number | null;
         };
         /**
          * JobLog
@@ -431,6 +441,8 @@ export interface components {
          */
         NewSweepJob: {
             /** @default null */
+            budget?: string | null;
+            /** @default null */
             execution_timeout?: number | null;
             /** @default null */
             experiment?: string | null;
@@ -446,6 +458,8 @@ export interface components {
             /** @default null */
             name?: string | null;
             /** @default null */
+            optimize?: string | null;
+            /** @default null */
             owner?: string | null;
             /** @default {} */
             parameters?: Record<string, never>;
@@ -453,11 +467,17 @@ export interface components {
             /** @default null */
             sample?: number | null;
             /** @default null */
+            sampler?: string | null;
+            /** @default null */
             seed?: number | null;
+            /** @default [] */
+            stop?: string[];
             /** @default {} */
             tags?: {
                 [key: string]: string;
             };
+            /** @default null */
+            trials?: number | null;
         };
         /**
          * Nothing
