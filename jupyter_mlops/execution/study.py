@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages.journal import JournalFileBackend
-
 from jupyter_mlops.core.records import Json, MetricPoint, ReasonKind, Run, RunStatus
 from jupyter_mlops.core.spaces import Axis, Interval, Point
 from jupyter_mlops.execution.plan import SweepPlan, was_stopped
+
+with warnings.catch_warnings():
+    # Optuna's progress bar looks for widgets; here it has none.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
 
 STUDY = "study.log"
 """Where a sweep's artifacts have Optuna's journal of it."""
