@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from ast import literal_eval
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -76,6 +76,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self._clock = 0.0
         self._saved_at = self._save_took = 0.0
         self._save_waits = False
+        self.replayed: Collection[int] = ()
+        """Cells that were executed before; nobody waits for what they give until the last of them has given it."""
         self.seconds: dict[int, float] = {}
         """How long each cell took."""
 
@@ -119,6 +121,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self.seconds[cell_index] = time.perf_counter() - self._clock
         failed = int(cell.metadata.papermill["status"] == self.FAILED and not self.ended_early)
         self.progress = Progress(done=cell_index + 1, total=len(self.nb.cells), failed=failed)
+        if cell_index + 1 in self.replayed:
+            return
         self._save_in_time()
         self._recorder.progress(self.progress)
         if self._on_progress is not None:
@@ -239,7 +243,8 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         self.kc.iopub_channel_class = OutputChannel
         self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self.kc.context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
-        self.kc.start_channels()
+        # Whether it lives is asked of its process.
+        self.kc.start_channels(hb=False)
         await self._until_ready()
         self.kc.allow_stdin = False
         return self.kc

@@ -30,7 +30,7 @@ from jupyter_mlops.core.redaction import find_secrets, redact_params
 from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
-from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
+from jupyter_mlops.recording.environment import PROBE, Interpreter, modules_probe
 from jupyter_mlops.recording.executed import written
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
@@ -124,6 +124,7 @@ class Execution:
         self._state = RecordingState(
             notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
         )
+        self._state.replayed = self._kernel.replayed.keys()
         self._client = RecordingClient(
             self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
         )
@@ -183,8 +184,9 @@ class Execution:
     def _complete(self, reason: Reason | None, output: Path | None) -> None:
         """Ask the kernel to end, and meanwhile record what the execution left."""
         intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
-        answer = self._ask(MODULES_PROBE) if intact else None
-        files = answer if isinstance(answer, list) else []
+        shared = self._kernel.shared
+        answer = self._ask(modules_probe(shared.modules)) if intact else None
+        files = [*shared.files, *(answer if isinstance(answer, list) else ())]
         self.recorder.sample()
         self._client.ask_to_end(idle=self.failure is None)
         content = written(self.executed)

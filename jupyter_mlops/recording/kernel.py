@@ -72,6 +72,10 @@ class Shared:
 
     interpreter: Interpreter | None = None
     description: Description | None = None
+    modules: int = 0
+    """How many modules were imported,"""
+    files: tuple[str, ...] = ()
+    """and the files of those among them that belong to no installation."""
 
 
 class Kernel:

@@ -21,7 +21,7 @@ from jupyter_mlops.execution.engine import NotebookTask, Remark, Stops, TaskEven
 from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, environment
-from jupyter_mlops.recording.environment import PROBE
+from jupyter_mlops.recording.environment import PROBE, modules_probe
 from jupyter_mlops.recording.source import read_source
 
 _END_SECONDS = 5.0
@@ -109,7 +109,7 @@ class TemplateProcess:
             os.close(writing)
         threads = {name: variables[name] for name in THREAD_VARIABLES}
         about = About(key=key_of(task), injects=prefix.point.injects, threads=threads, template=self._process.pid)
-        work = {**prefix.work, "probe": PROBE, "about": msgspec.to_builtins(about)}
+        work = {**prefix.work, "probe": PROBE, "modules": modules_probe(), "about": msgspec.to_builtins(about)}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(work).encode() + b"\n")

@@ -66,7 +66,11 @@ class Template:
                 told = json.loads(reading.read())
         self.about = msgspec.convert(told["about"], About)
         self.messages = _messages(told["messages"])
-        self.shared = Shared(interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter))
+        self.shared = Shared(
+            interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter),
+            modules=told["modules"],
+            files=tuple(json.loads(told["files"])),
+        )
 
     @staticmethod
     def listens(folder: Path) -> bool:

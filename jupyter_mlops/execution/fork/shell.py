@@ -16,6 +16,7 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
+from tornado.ioloop import IOLoop
 from traitlets import Type
 
 from jupyter_mlops.execution.fork.safety import children
@@ -106,6 +107,20 @@ class Stream(OutStream):  # type: ignore[misc]
         self.session, self.pub_thread, self._io_loop = session, pub_thread, pub_thread.io_loop
         self._master_pid = os.getpid()
         self._flush_pending = False
+
+
+class Main:
+    """Stands where the thread of the control channel is: that one is served by the main thread."""
+
+    def __init__(self) -> None:
+        self.io_loop = IOLoop.current()
+
+    def start(self) -> None:
+        """It runs."""
+
+    def is_alive(self) -> bool:
+        """None that could be ended."""
+        return False
 
 
 class TemplateKernel(IPythonKernel):  # type: ignore[misc]
@@ -222,8 +237,8 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
         self.init_connection_file()
         self.session.pid = os.getpid()
         self.init_sockets()
-        # Whether the process lives is asked of its parent; and one thread less is passed by each message.
-        self.shell_channel_thread = None
+        # No heart beats, as whether the process lives is asked of its parent; and the main thread does what it can.
+        self.control_thread, self.shell_channel_thread = Main(), None
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, Stream):
                 stream.connect(self.session, self.iopub_thread)

@@ -2,15 +2,15 @@
 
 It is run by the kernel's own Python, which need not have jupyter_mlops, with the arguments FOLDER and STATUS_FD and
 ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
-fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``probe``: an expression for a text that
-tells of the interpreter; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each
-cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
+fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``probe``, ``modules``: expressions for
+texts that tell of the interpreter and of imported modules; ``about``: whatever others are to be told). STATUS_FD is
+told ``{"begun": index}`` for each cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
 
-A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, ``interpreter`` and the
-``messages`` that each cell gave. A line with ``connection_file``, ``environment``, ``log``, ``code`` and ``source``
-makes a child, an ordinary kernel from then on; it is answered by ``{"pid": number}`` and, at the child's end, by
-``{"status": number}`` as ``waitpid`` has it. Whoever closes the connection before has the child killed. The end of
-standard input ends all.
+A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
+gave (``interpreter``, ``files``), the number of ``modules``, and the ``messages`` that each cell gave. A line with
+``connection_file``, ``environment``, ``log``, ``code`` and ``source`` makes a child, a kernel like others; it is
+answered by ``{"pid": number}`` and, at the child's end, by ``{"status": number}`` as ``waitpid`` has it. Whoever
+closes the connection before has the child killed. The end of standard input ends all.
 """
 
 from __future__ import annotations
@@ -69,9 +69,14 @@ def main() -> None:
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
-    asked = Server(
-        folder, control, status, {"about": work["about"], "interpreter": interpreter, "messages": messages}
-    ).serve()
+    executed = {
+        "about": work["about"],
+        "interpreter": interpreter,
+        "modules": len(sys.modules),
+        "files": eval(work["modules"], {}),
+        "messages": messages,
+    }
+    asked = Server(folder, control, status, executed).serve()
     if asked is None:
         # What was registered for the end is for the children's.
         os._exit(0)
