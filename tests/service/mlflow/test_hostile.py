@@ -61,7 +61,10 @@ def ask(tracking: Running) -> Ask:
     session.headers["Authorization"] = f"Bearer {tracking.token('ann')}"
 
     def ask(method: str, path: str, body: bytes | None = None, **more: Any) -> requests.Response:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        # What is refused before it has come whole ends its connection.
+        headers = {"Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         return session.request(method, f"{tracking.url}/{path}", data=body, headers=headers, timeout=30, **more)
 
     return ask
