@@ -35,11 +35,21 @@ class ReceivingHandler(ApiHandler):
         """Where the body of this request goes; called in the executor."""
         raise NotImplementedError
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        try:
+            return super().decode_argument(value, name)
+        except tornado.web.HTTPError as error:
+            # Of the path, before anything else: tornado would answer before the body has come.
+            if self.request.method != "PUT":
+                raise
+            self._failure = error
+            return ""
+
     async def prepare(self) -> None:
         if self.request.method == "PUT":
             self.request.connection.set_max_body_size(LARGEST_UPLOAD)  # type: ignore[union-attr]
         await super().prepare()
-        if self.request.method == "PUT" and self.principal is not None:
+        if self.request.method == "PUT" and self.principal is not None and self._failure is None:
             try:
                 self._receiving = await self.call(self.receive)
             except Exception as error:  # noqa: BLE001 - each becomes an answer

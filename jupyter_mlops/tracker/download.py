@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jupyter_mlops.core.errors import NO_ROOM, IntegrityError, InvalidValue, StorageFull
+from jupyter_mlops.core.errors import NO_ROOM, IntegrityError, InvalidValue, NotFound, StorageFull
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact, ModelVersion
+from jupyter_mlops.core.values import short
 
 Opener = Callable[[], Iterator[bytes]]
 """Gives the pieces of one file, and raises in the end when they are not what was stored."""
@@ -26,7 +27,13 @@ def content_digest(files: Sequence[Artifact]) -> str:
 
 
 def require_whole(version: ModelVersion, files: Sequence[Artifact]) -> None:
-    """Raise ``IntegrityError`` unless ``files`` are exactly those that the version was registered with."""
+    """Raise ``IntegrityError`` unless ``files`` are exactly those that the version was registered with, and ``NotFound``
+    when it is of what is not kept here."""
+    if not version.digest and not files:
+        raise NotFound(
+            f"version {version.version} of model {version.model!r} has no files here: they are where its source says, "
+            f"{short(version.source, 200)}"
+        )
     if content_digest(files) != version.digest:
         raise IntegrityError(
             f"version {version.version} of model {version.model!r} has other files than it was registered with: its "

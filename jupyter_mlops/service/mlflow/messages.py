@@ -162,6 +162,8 @@ def _read_again(body: bytes, kind: type[M], error: Exception) -> M:
         place = _PLACE.fullmatch(str(error))
         what = f"Invalid value for parameter '{place[2].lstrip('.')}' supplied" if place and place[2] else "the body"
         raise InvalidValue(f"{what}: it cannot be read: {malformed}") from malformed
+    except RecursionError as malformed:
+        raise refusal(malformed, None) from malformed
     if not isinstance(given, dict):
         raise InvalidValue("the body cannot be read: it is no JSON object") from error
     # A field that is null is one that is not there.

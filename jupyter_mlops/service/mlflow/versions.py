@@ -249,8 +249,11 @@ def _has_model(tracker: EmbeddedTracker, run_id: str, path: str) -> bool:
 
 def _require_source(source: str) -> None:
     """Refuse what is a file of whoever reads it, or could be taken for another."""
-    parts = urlsplit(source)
-    if parts.scheme in ("", "file"):
+    try:
+        scheme = urlsplit(source).scheme
+    except ValueError as error:
+        raise _invalid_source(source, f"It is no URL: {error}") from error
+    if scheme in ("", "file"):
         raise _invalid_source(
             source,
             "To use a local path as a model version source, it would have to be one of this service: log the model",

@@ -6,11 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from jupyter_mlops.service.mlflow.table import PROXIED, ROUTES
@@ -227,30 +224,3 @@ def test_paths_lead_nowhere_else(ask: Ask, run_id: str) -> None:
     assert ask("GET", "api/2.0/mlflow-artifacts/artifacts", params={"path": "nowhere"}).json() == {}
     assert ask("GET", "api/2.0/mlflow-artifacts/artifacts/nowhere/at/all").status_code == 404
     assert ask("PUT", "api/2.0/mlflow-artifacts/artifacts/nowhere/at/all", raw=b"x").status_code == 404
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@pytest.mark.parametrize("route", [*ROUTES, *PROXIED], ids=lambda route: f"{route.method} {route.path}")
-def test_no_body_makes_the_service_fail(ask: Ask, run_id: str, route: Any) -> None:
-    names = [field.encode_name for field in msgspec.structs.fields(route.message)]
-    root = "api/2.0/mlflow-artifacts/" if route in PROXIED else "api/2.0/mlflow/"
-    path = root + route.path.replace("{model_id}", "m-x").replace("{tag_key}", "k")
-    known = st.sampled_from([run_id, "0", "", "x", "models:/x/1", "a = 'b'", "-1", ["0"], [{"key": "k"}], 2**63, 1.5])
-
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-    @given(body=st.dictionaries(st.sampled_from(names) if names else st.text(), known | ANYTHING, max_size=6))
-    def check(body: dict[str, Any]) -> None:
-        if route.method == "GET":
-            given = {name: value if isinstance(value, list) else str(value) for name, value in body.items()}
-            answer = ask("GET", path, params=given)
-        else:
-            answer = ask(route.method, path, raw=json.dumps(body).encode())
-        assert answer.status_code < 500, (body, answer.text)
-
-    check()
