@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jupyter_mlops
 from benchmarks.population import fill_runs
 from jupyter_mlops.tracker.connect import connect
 
@@ -88,7 +89,12 @@ def jupyterlab(home: Path) -> Iterator[str]:
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
         *(f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}"),
     ]
+    # The panel as it was built last, not as it was when the package was installed.
+    built = home / "share" / "labextensions" / "jupyter-mlops"
+    built.parent.mkdir(parents=True)
+    built.symlink_to(Path(jupyter_mlops.__file__).parent / "labextension")
     environment = {**os.environ, "MLOPS_HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config")}
+    environment["JUPYTER_PATH"] = str(home / "share")
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.hub import realhub
+from tests.hub import chromium, realhub
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium. It is closed after each module: while it runs, nothing else can use an event loop."""
+    path = chromium.found()
+    if path is None:
+        pytest.skip(chromium.MISSING)
+    with chromium.started(path) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

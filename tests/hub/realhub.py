@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import psutil
 import requests
 
+import jupyter_mlops
+
 T = TypeVar("T")
 
 PASSWORD = "correct horse battery"
@@ -27,6 +29,8 @@ CACHE_SECONDS = 1
 
 MEMBER, LEAD, OTHER, OUTSIDER, ADMIN, HUB_ADMIN = "ann", "bea", "cyn", "dan", "eve", "hal"
 RED, BLUE = "red", "blue"
+ACCESS = "access:services!service=mlops"
+"""The scope to reach the service at all."""
 
 _CONFIG = """
 import sys
@@ -44,6 +48,7 @@ c.Authenticator.admin_users = {{"hal"}}
 c.JupyterHub.spawner_class = "simple"
 c.Spawner.args = ["--allow-root"]
 c.Spawner.cmd = [sys.executable, "{folder}/server.py"]
+c.Spawner.environment = {{"JUPYTER_PATH": "{folder}/share"}}
 c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/users/{{username}}"
 c.JupyterHub.load_groups = {{"red": {{"users": ["ann", "bea"]}}, "blue": {{"users": ["cyn"]}}}}
 {first}
@@ -190,6 +195,20 @@ class Hub:
         return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
 
 
+def do_checks(hub: Hub, home: Path) -> None:
+    """A worker, until there is nothing to do. What it keeps is in ``home``."""
+    token = hub.token(ADMIN, ACCESS, "custom:mlops:admin")
+    environment = os.environ | {
+        "MLOPS_TRACKING_URL": hub.service_url,
+        "MLOPS_TRACKING_TOKEN": token,
+        "MLOPS_HOME": str(home),
+    }
+    command = [sys.executable, "-m", "jupyter_mlops", "worker", "--once"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert token not in done.stdout + done.stderr
+
+
 def filled_in(form: str, user: str, password: str = PASSWORD) -> dict[str, str]:
     """What the hub's login form sends."""
     xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form)
@@ -252,6 +271,10 @@ def running(
     (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
     (folder / "proxy.py").write_text(_PROXY, encoding="utf-8")
     (folder / "service.py").write_text(f"c.HubIdentity.cache_seconds = {CACHE_SECONDS}\n", encoding="utf-8")
+    # The panel as it was built last, not as it was when the package was installed.
+    built = folder / "share" / "labextensions" / "jupyter-mlops"
+    built.parent.mkdir(parents=True)
+    built.symlink_to(Path(jupyter_mlops.__file__).parent / "labextension")
     (folder / "server.py").write_text(_SERVER.format(told=str(folder / "environment-USER.json")), encoding="utf-8")
     own = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "MLOPS_"))}
     if pythonpath:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -21,14 +20,11 @@ from jupyter_mlops.tracker.operations import OPERATIONS, PREFIX
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.client import filled
 from tests.hub import realhub
+from tests.hub.chromium import DOMAIN
 from tests.hub.realhub import LEAD, MEMBER, RED, authorization
 
 pytestmark = pytest.mark.slow
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-DOMAIN = "hub.localhost"
-"""Browsers take all below it for this machine, and for as safe as https, so that all their protections count."""
 MODEL = "to be taken"
 VALUES: dict[str, Any] = {
     "to_everyone": True,
@@ -155,23 +151,6 @@ class Prey(NamedTuple):
     request_id: str
     job_id: str
     webhook_id: str
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no chromium on PATH: apt-get install chromium")
-    arguments = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        f"--host-resolver-rules=MAP *.{DOMAIN} 127.0.0.1",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,10 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.recording import model_formats
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
-from tests.hub.realhub import ADMIN, LEAD, MEMBER, OUTSIDER
+from tests.hub.realhub import ACCESS, LEAD, MEMBER, OUTSIDER
 
 pytestmark = pytest.mark.slow
 
-ACCESS = "access:services!service=mlops"
 KERNEL = (ACCESS, "custom:mlops:read", "custom:mlops:write")
 
 
@@ -38,20 +34,6 @@ def add_version(scientist: RemoteTracker, name: str, folder: Path, c: float) -> 
     run = scientist.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=batch))
     scientist.artifacts.put_folder(run.run_id, folder, "model")
     return scientist.models.register(name, run.run_id, "model").version
-
-
-def do_checks(hub: realhub.Hub, home: Path) -> None:
-    """A worker, until there is nothing to do."""
-    token = hub.token(ADMIN, ACCESS, "custom:mlops:admin")
-    environment = os.environ | {
-        "MLOPS_TRACKING_URL": hub.service_url,
-        "MLOPS_TRACKING_TOKEN": token,
-        "MLOPS_HOME": str(home),
-    }
-    command = [sys.executable, "-m", "jupyter_mlops", "worker", "--once"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert token not in done.stdout + done.stderr
 
 
 def decide(hub: realhub.Hub, browser: requests.Session, path: str, body: dict[str, Any]) -> requests.Response:
@@ -79,7 +61,7 @@ def test_a_model_is_asked_for_checked_approved_loaded_and_rolled_back(hub: realh
             early = decide(hub, lead, f"promotions/{asked.request_id}/approve", {"reason": "fine"})
             assert early.status_code == 200, early.text
             assert early.json()["state"] == "open"
-            do_checks(hub, tmp_path)
+            realhub.do_checks(hub, tmp_path)
             # The last check closes the request.
             done = scientist.promotions.get(asked.request_id)
             assert (done.state, done.closed_by) == (PromotionState.PROMOTED, None), done.missing

@@ -4,6 +4,7 @@ export { createCache, follow } from './cache';
 export { ApiContext, EventsContext, useApi, useEvents, useEventsState } from './context';
 export { useServicePage } from './servicepage';
 export { Events, type EventsState } from './events';
+export { checkNames } from './policy';
 export * from './queries';
 export type * from './records';
 export { VERSION } from './version';

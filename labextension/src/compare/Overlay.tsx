@@ -26,10 +26,12 @@ interface Look {
 export function Overlay({ runs, metrics }: Props): ReactElement | null {
   const { v1 } = useApi();
   const trans = useTrans();
-  const [chosen, setChosen] = useState(metrics[0] ?? '');
+  // What has a history is worth a chart.
+  const first = metrics.find(key => runs.some(run => run.metrics?.some(each => each.key === key && each.count > 1)));
+  const [chosen, setChosen] = useState<string | null>(null);
   const [look, setLook] = useState<Look>({ axis: 'step', isLogarithmic: false, smoothing: 0 });
   const [isAll, setAll] = useState(false);
-  const metric = metrics.includes(chosen) ? chosen : (metrics[0] ?? '');
+  const metric = chosen !== null && metrics.includes(chosen) ? chosen : (first ?? metrics[0] ?? '');
   const having = runs.filter(run => run.metrics?.some(each => each.key === metric));
   const shown = isAll ? having : having.slice(0, FEW);
   const histories = useQueries({

@@ -1,7 +1,7 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type ReactElement, useId, useState } from 'react';
 
-import { type AliasStanding, answered, type ModelVersion, type RegisteredModel } from '../api';
+import { type AliasStanding, answered, checkNames, type ModelVersion, type RegisteredModel } from '../api';
 import { Failure } from '../components';
 import { useApi, useHost } from '../view';
 import { useStanding } from './queries';
@@ -112,8 +112,8 @@ function Takes({ standing }: { readonly standing: AliasStanding }): ReactElement
   if (!standing.protected) {
     return <p>{`${now} ${trans.__('It is not protected: it moves at once.')}`}</p>;
   }
-  const { approvals = 1, automatic = false, approvers = [], checks, lifetime_days = 14 } = policy;
-  const names = (checks ?? []).map(({ name }) => name).join(', ');
+  const { approvals = 1, automatic = false, approvers = [], lifetime_days = 14 } = policy;
+  const names = checkNames(policy).join(', ');
   const who = approvers.length > 0 ? approvers.join(', ') : trans.__('those who decide for its owner');
   return (
     <ul className="jp-mlops-takes">

@@ -4,6 +4,7 @@ import type { ReactElement } from 'react';
 import { answered, type ModelVersion, type Promotion, type RegisteredModel, type Run } from '../api';
 import { Empty, Failure, Loading, RelativeTime } from '../components';
 import { figure, size, toNumber } from '../components/figures';
+import { SYSTEM } from '../run/tags';
 import { useApi, useHost } from '../view';
 
 const MOST_METRICS = 5;
@@ -171,7 +172,8 @@ function against(
   const named = aliases.find(({ alias }) => alias === 'production') ?? aliases.find(({ alias }) => alias === 'champion');
   const champion = versions.find(({ version }) => version === named?.version)?.run_id ?? '';
   const keys = [runs.get(champion), ...runs.values()].flatMap(run => run?.metrics?.map(({ key }) => key) ?? []);
-  return { champion, metrics: [...new Set(keys)].slice(0, MOST_METRICS) };
+  const telling = keys.filter(key => !key.startsWith(SYSTEM));
+  return { champion, metrics: [...new Set(telling)].slice(0, MOST_METRICS) };
 }
 
 function useRuns(versions: readonly ModelVersion[]): ReadonlyMap<string, Run> {

@@ -16,10 +16,10 @@ const model: RegisteredModel = { name: 'churn', owner: 'group:red', created: 0, 
 const versions = [{ model: 'churn', version: 3, created: 0, updated: 0, user: 'ann' }];
 
 /** As the service's page shows it. */
-function shown(element: ReactElement, answers: Answers): FakeServer {
+function shown(element: ReactElement, answers: Answers): { readonly asked: FakeServer['asked']; readonly unmount: () => void } {
   const server = new FakeServer(answers, false);
-  show(element, server, fakeHost({ kind: 'page', commands: null, hub: 'https://hub.example/hub/' }));
-  return server;
+  const { unmount } = show(element, server, fakeHost({ kind: 'page', commands: null, hub: 'https://hub.example/hub/' }));
+  return { asked: server.asked, unmount };
 }
 
 describe('asking for promotion', () => {
@@ -39,6 +39,15 @@ describe('asking for promotion', () => {
         body: { model: 'churn', version: 3, alias: 'production', reason: 'better' }
       })
     );
+  });
+
+  it('knows that a policy which names no checks asks for the usual one, and one with none for none', async () => {
+    const policy = { ...standing.policy, checks: undefined };
+    const { unmount } = shown(form, { 'GET api/v1/promotions/standing': { ...standing, policy } });
+    await screen.findByText('Checks that must pass: loads.');
+    unmount();
+    shown(form, { 'GET api/v1/promotions/standing': { ...standing, policy: { ...policy, checks: [] } } });
+    await screen.findByText('No checks.');
   });
 
   it('says at once when nobody could approve it', async () => {

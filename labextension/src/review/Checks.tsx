@@ -1,6 +1,6 @@
 import type { ReactElement } from 'react';
 
-import type { CheckStatus, Promotion } from '../api';
+import { checkNames, type CheckStatus, type Promotion } from '../api';
 import { Empty, RelativeTime } from '../components';
 import { duration } from '../components/figures';
 import { useTrans } from '../view';
@@ -15,7 +15,7 @@ export function Checks({ promotion }: { readonly promotion: Promotion }): ReactE
       <h2>{trans.__('Checks')}</h2>
       {shown.length === 0 && (
         <Empty>
-          {(policy.checks ?? []).length === 0 ? trans.__('The policy asks for none.') : trans.__('None was done.')}
+          {checkNames(policy).length === 0 ? trans.__('The policy asks for none.') : trans.__('None was done.')}
         </Empty>
       )}
       <ul className="jp-mlops-list jp-mlops-checks">

@@ -1,12 +1,13 @@
 /** A grid of any number of rows and columns, of which only what is seen is drawn. */
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, type ReactElement, useCallback, useEffect, useId, useMemo, useRef, useState } from 'react';
+import { type KeyboardEvent, type ReactElement, useCallback, useEffect, useId, useRef, useState } from 'react';
 
 import { useTrans } from '../../view/host';
 import type { Column, Place, Sorting } from './columns';
 import { Header } from './Header';
 import { moved } from './keyboard';
-import { type Placed, TableRow } from './TableRow';
+import { useSeenColumns } from './seenColumns';
+import { TableRow } from './TableRow';
 
 const ROW_HEIGHT = 28;
 const HEADER_HEIGHT = 44;
@@ -65,34 +66,9 @@ export function Table<T>(props: TableProps<T>): ReactElement {
     scrollMargin: HEADER_HEIGHT,
     scrollPaddingStart: HEADER_HEIGHT
   });
-  const stripes = useVirtualizer({
-    horizontal: true,
-    count: Math.max(columns.length - 1, 0),
-    getScrollElement: () => scroller.current,
-    estimateSize: index => columns[index + 1]?.width ?? 0,
-    getItemKey: index => columns[index + 1]?.id ?? index,
-    overscan: 3,
-    paddingStart: pinnedWidth,
-    scrollPaddingStart: pinnedWidth
-  });
-  useEffect(() => stripes.measure(), [stripes, columns]);
+  const { placed, width, reveal } = useSeenColumns(scroller, columns, pinnedWidth);
 
   const seenRows = lines.getVirtualItems();
-  const seenColumns = stripes.getVirtualItems();
-  const firstColumn = seenColumns[0]?.index ?? 0;
-  const columnCount = seenColumns.length;
-  const placed = useMemo(() => {
-    const found: Placed<T>[] = [];
-    let start = pinnedWidth;
-    columns.slice(1).forEach((column, index) => {
-      if (index >= firstColumn && index < firstColumn + columnCount) {
-        found.push({ column, index: index + 1, start });
-      }
-      start += column.width;
-    });
-    return found;
-  }, [columns, firstColumn, columnCount, pinnedWidth]);
-
   const firstRow = seenRows[0]?.index ?? 0;
   const lastRow = seenRows.at(-1)?.index ?? 0;
   useEffect(() => onReach?.(firstRow, lastRow), [onReach, firstRow, lastRow, rows.length]);
@@ -105,7 +81,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
     }
     const column = place.column - (boxWidth > 0 ? 1 : 0);
     if (column > 0) {
-      stripes.scrollToIndex(column - 1);
+      reveal(column);
     }
   };
 
@@ -177,59 +153,61 @@ export function Table<T>(props: TableProps<T>): ReactElement {
   const isActiveShown = active.row === -1 || (active.row >= firstRow && active.row <= lastRow);
   const sorted = columns.find(column => column.id === sorting?.column);
   return (
-    <div
-      ref={scroller}
-      className="jp-mlops-grid"
-      role={isExpanded === undefined ? 'grid' : 'treegrid'}
-      aria-label={label}
-      aria-rowcount={props.isOpenEnded === true ? -1 : total + 1}
-      aria-colcount={cellCount}
-      aria-busy={props.isBusy}
-      aria-multiselectable={onSelect !== undefined}
-      aria-activedescendant={isActiveShown && rows.length > 0 ? `${id}-${active.row}-${active.column}` : undefined}
-      tabIndex={0}
-      onKeyDown={press}
-    >
-      <Header
-        id={id}
-        columns={columns}
-        placed={placed}
-        boxWidth={boxWidth}
-        width={stripes.getTotalSize()}
-        sorting={sorting}
-        activeColumn={active.row === -1 ? active.column : -1}
-        isAll={isAll}
-        onAll={chooseAll}
-        onSort={onSort}
-        onResize={props.onResize}
-      />
-      <div role="rowgroup" style={{ height: lines.getTotalSize(), width: stripes.getTotalSize() }}>
-        {seenRows.map(({ index, start }) => {
-          const row = rows[index];
-          const key = row === undefined ? index : rowId(row);
-          return (
-            <TableRow
-              key={key}
-              id={id}
-              row={row}
-              index={index}
-              top={start}
-              pinned={columns[0]}
-              placed={placed}
-              boxWidth={boxWidth}
-              isSelected={onSelect === undefined ? undefined : row !== undefined && selected.has(rowId(row))}
-              level={row === undefined ? 0 : (props.level?.(row) ?? 0)}
-              isExpanded={row === undefined ? undefined : isExpanded?.(row)}
-              isMarked={row !== undefined && props.isMarked?.(row) === true}
-              isTree={isExpanded !== undefined}
-              activeColumn={active.row === index ? active.column : -1}
-              onPoint={point}
-              onSelect={select}
-              onOpen={onOpen}
-              onExpand={onExpand}
-            />
-          );
-        })}
+    <>
+      <div
+        ref={scroller}
+        className="jp-mlops-grid"
+        role={isExpanded === undefined ? 'grid' : 'treegrid'}
+        aria-label={label}
+        aria-rowcount={props.isOpenEnded === true ? -1 : total + 1}
+        aria-colcount={cellCount}
+        aria-busy={props.isBusy}
+        aria-multiselectable={onSelect !== undefined}
+        aria-activedescendant={isActiveShown && rows.length > 0 ? `${id}-${active.row}-${active.column}` : undefined}
+        tabIndex={0}
+        onKeyDown={press}
+      >
+        <Header
+          id={id}
+          columns={columns}
+          placed={placed}
+          boxWidth={boxWidth}
+          width={width}
+          sorting={sorting}
+          activeColumn={active.row === -1 ? active.column : -1}
+          isAll={isAll}
+          onAll={chooseAll}
+          onSort={onSort}
+          onResize={props.onResize}
+        />
+        <div role="rowgroup" style={{ height: lines.getTotalSize(), width }}>
+          {seenRows.map(({ index, start }) => {
+            const row = rows[index];
+            const key = row === undefined ? index : rowId(row);
+            return (
+              <TableRow
+                key={key}
+                id={id}
+                row={row}
+                index={index}
+                top={start}
+                pinned={columns[0]}
+                placed={placed}
+                boxWidth={boxWidth}
+                isSelected={onSelect === undefined ? undefined : row !== undefined && selected.has(rowId(row))}
+                level={row === undefined ? 0 : (props.level?.(row) ?? 0)}
+                isExpanded={row === undefined ? undefined : isExpanded?.(row)}
+                isMarked={row !== undefined && props.isMarked?.(row) === true}
+                isTree={isExpanded !== undefined}
+                activeColumn={active.row === index ? active.column : -1}
+                onPoint={point}
+                onSelect={select}
+                onOpen={onOpen}
+                onExpand={onExpand}
+              />
+            );
+          })}
+        </div>
       </div>
       <span className="jp-mlops-hidden" role="status">
         {sorted !== undefined &&
@@ -237,6 +215,6 @@ export function Table<T>(props: TableProps<T>): ReactElement {
             ? trans.__('Sorted by %1, descending', sorted.title)
             : trans.__('Sorted by %1, ascending', sorted.title))}
       </span>
-    </div>
+    </>
   );
 }
