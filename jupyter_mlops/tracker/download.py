@@ -27,8 +27,8 @@ def content_digest(files: Sequence[Artifact]) -> str:
 
 
 def require_whole(version: ModelVersion, files: Sequence[Artifact]) -> None:
-    """Raise ``IntegrityError`` unless ``files`` are exactly those that the version was registered with, and ``NotFound``
-    when it is of what is not kept here."""
+    """Raise ``IntegrityError`` unless ``files`` are exactly those that the version was registered with, and
+    ``NotFound`` when it is of what is not kept here."""
     if not version.digest and not files:
         raise NotFound(
             f"version {version.version} of model {version.model!r} has no files here: they are where its source says, "
