@@ -17,7 +17,7 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun
 from jupyter_mlops.recording import model_formats
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
-from tests.hub.realhub import ACCESS, LEAD, MEMBER, OUTSIDER
+from tests.hub.realhub import ACCESS, ADMIN, LEAD, MEMBER, OUTSIDER
 
 pytestmark = pytest.mark.slow
 
