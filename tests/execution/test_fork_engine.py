@@ -260,6 +260,21 @@ def test_when_the_template_dies_the_other_points_get_fresh_kernels(
 
 
 @pytest.mark.slow
+def test_nothing_is_left_of_a_sweep_that_was_killed(mlops: Command, notebook: Callable[..., Path]) -> None:
+    path = notebook("data = 1", "open(f'begun-{how}', 'w').close()", ENDS, parameters="how = ''")
+    process = mlops.start("sweep", str(path), "--grid", "how=wait,wait2", "-j1")
+    until((path.parent / "begun-wait").exists, "the beginning of the first point")
+    everything = psutil.Process(process.pid).children(recursive=True)
+    (template, *_) = [each for each in everything if "fork.template" in " ".join(each.cmdline())]
+    folder = Path(next(word for word in template.cmdline() if "mlops-fork-" in word))
+    assert folder.is_dir()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    until(lambda: not any(each.is_running() for each in everything), "the end of all that it had started")
+    until(lambda: not folder.exists(), "the template's folder being removed")
+
+
+@pytest.mark.slow
 def test_what_is_not_seeded_differs_from_point_to_point(
     tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
 ) -> None:

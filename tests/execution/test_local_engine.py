@@ -78,6 +78,18 @@ def test_each_task_ends_once_and_a_failure_disturbs_nobody(
 
 
 @pytest.mark.slow
+def test_where_memory_is_short_notebooks_run_one_at_a_time(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlops.execution.local.LEAST_MEMORY", 1 << 60)
+    tasks = [task(notebook("print('begun')")) for _ in range(2)]
+    assert sum(event.status.ended for event in LocalEngine().run(tasks, jobs=2)) == 2
+    first, second = (tracker.runs.get(item.run_id) for item in tasks)
+    assert first.end_time is not None
+    assert first.end_time <= second.start_time
+
+
+@pytest.mark.slow
 def test_a_killed_worker_fails_its_task_only_and_leaves_no_kernel(
     tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
 ) -> None:

@@ -197,8 +197,12 @@ class Server:
     def _end(self) -> None:
         for pid in self._living:
             _kill_group(pid)
+        # Whoever made the folder may have been killed.
+        folder = Path(self._address).parent
         with contextlib.suppress(OSError):
-            Path(self._address).unlink()
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
 
 
 def _become(
