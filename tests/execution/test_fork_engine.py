@@ -275,6 +275,34 @@ def test_nothing_is_left_of_a_sweep_that_was_killed(mlops: Command, notebook: Ca
 
 
 @pytest.mark.slow
+def test_what_is_executed_once_ends_with_its_sweep(
+    tracker: Tracker, mlops: Command, notebook: Callable[..., Path]
+) -> None:
+    shared = (
+        "import pathlib, time\npathlib.Path('begun').touch()\nwhile not pathlib.Path('over').exists(): time.sleep(0.01)"
+    )
+    path = notebook(shared, "pathlib.Path('went-on').touch()", "x", parameters="x = 0")
+    process = mlops.start("sweep", str(path), "--grid", "x=1,2", "-j1")
+    until((path.parent / "begun").exists, "the beginning of the first cell")
+    everything = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate()
+    assert not any(each.is_running() for each in everything)
+    (parent,) = tracker.runs.search().items
+    assert parent.status is RunStatus.KILLED
+
+    (path.parent / "begun").unlink()
+    process = mlops.start("sweep", str(path), "--grid", "x=1,2", "-j1")
+    until((path.parent / "begun").exists, "the beginning of the first cell")
+    everything = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (path.parent / "over").touch()
+    until(lambda: not any(each.is_running() for each in everything), "the end of all that it had started")
+    assert not (path.parent / "went-on").exists()
+
+
+@pytest.mark.slow
 def test_what_is_not_seeded_differs_from_point_to_point(
     tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
 ) -> None:

@@ -81,6 +81,7 @@ class TemplateProcess:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
         self._log = (folder / "log").open("w+b")
 
     def __enter__(self) -> TemplateProcess:
@@ -129,6 +130,7 @@ class TemplateProcess:
                 if "unsafe" in told:
                     raise Unfit(told["unsafe"])
                 if "ready" in told:
+                    self._is_ready = True
                     return
 
     def _last_words(self) -> str:
@@ -147,8 +149,10 @@ class TemplateProcess:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
+            if self._is_ready:
+                # Otherwise it is in the middle of a cell, and hears nothing.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_END_SECONDS)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

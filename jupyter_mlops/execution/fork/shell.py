@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ipykernel import kernelapp
 from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
-from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
@@ -112,7 +112,7 @@ class Stream(OutStream):  # type: ignore[misc]
 class Main:
     """Stands where the thread of the control channel is: that one is served by the main thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, **_: Any) -> None:
         self.io_loop = IOLoop.current()
 
     def start(self) -> None:
@@ -193,7 +193,7 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         return taken
 
 
-class TemplateApp(IPKernelApp):  # type: ignore[misc]
+class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     """ipykernel's application: all but the channels, and these when the process has been forked."""
 
     kernel_class: Any = Type(TemplateKernel, klass="ipykernel.kernelbase.Kernel")
@@ -201,7 +201,7 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
     session: Any
 
     def begin(self, options: list[str]) -> None:
-        super(IPKernelApp, self).initialize(options)
+        super(kernelapp.IPKernelApp, self).initialize(options)
         memo = Memo(parent=self)
         self.iopub_thread = self.iopub_socket = muted = NoThread()
         self.init_pdb()
@@ -236,9 +236,10 @@ class TemplateApp(IPKernelApp):  # type: ignore[misc]
         self.connection_file = connection_file
         self.init_connection_file()
         self.session.pid = os.getpid()
-        self.init_sockets()
         # No heart beats, as whether the process lives is asked of its parent; and the main thread does what it can.
-        self.control_thread, self.shell_channel_thread = Main(), None
+        kernelapp.ControlThread = Main
+        kernelapp.ShellChannelThread = lambda *_, **__: None
+        self.init_sockets()
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, Stream):
                 stream.connect(self.session, self.iopub_thread)

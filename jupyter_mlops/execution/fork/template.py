@@ -24,6 +24,7 @@ import importlib.util
 import io
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -61,7 +62,7 @@ def main() -> None:
     interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
     seeds, surroundings = Seeds(), Surroundings()
     try:
-        messages = loop.run_until_complete(_execute(app, work, status))
+        messages = loop.run_until_complete(_execute(app, work, control, status))
         # What is open may only wait for this.
         gc.collect()
         surroundings.check(loop)
@@ -89,11 +90,14 @@ def main() -> None:
         _finish(app.kernel.shell.user_ns, shared)
 
 
-async def _execute(app: Any, work: dict[str, Any], status: int) -> dict[str, Any]:
+async def _execute(app: Any, work: dict[str, Any], control: int, status: int) -> dict[str, Any]:
     """Execute the prefix; the messages that each cell gave, by its index. ``Unsafe`` when a cell fails."""
     namespace = app.kernel.shell.user_ns
     messages: dict[str, Any] = {}
     for index, source, may_fail in work["cells"]:
+        if select.select([control], [], [], 0)[0]:
+            # Nobody waits for it any more.
+            os.killpg(0, signal.SIGKILL)
         _tell(status, {"begun": index})
         messages[str(index)] = given = await app.kernel.execute(source)
         reply = next(message["content"] for message in given if message["channel"] == "shell")
