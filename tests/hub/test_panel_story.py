@@ -60,8 +60,7 @@ def test_from_a_notebook_to_production(hub: realhub.Hub, browser: Any, home: Pat
         compares(ann, looks)
         first = registers_and_asks(ann, run_id, looks)
         lead_approves(hub, ann, bea, first, tmp_path, looks)
-        best = ann_opens_a_child(ann, sweep_id)
-        second = registers_and_asks(ann, best, looks)
+        second = registers_and_asks(ann, opens_a_child(ann), looks)
         lead_approves(hub, ann, bea, second, tmp_path, looks)
         lead_rolls_back(ann, bea, looks)
     except Exception:
