@@ -1,4 +1,4 @@
-# Targets a newcomer types: demo, hub, panel, test, bench, lint. Everything lands in .venv and .demo.
+# Targets a newcomer types: demo, hub, panel, test, screenshots, bench, lint. Everything lands in .venv and .demo.
 PYTHON ?= python3
 # Tests at once. Files of slow ones stay together: their hubs and servers are started once a file or a worker.
 WORKERS ?= 2
@@ -7,7 +7,7 @@ BIN := .venv/bin
 WITH_NODE := PATH=$(CURDIR)/$(BIN):$$PATH
 NPM := $(WITH_NODE) npm --prefix labextension
 
-.PHONY: demo hub panel test bench lint clean
+.PHONY: demo hub panel test screenshots bench lint clean
 
 .venv/.created:
 	$(PYTHON) -m venv .venv
@@ -34,8 +34,13 @@ panel: labextension/node_modules/.package-lock.json
 
 test: .venv/.test panel
 	$(NPM) test
+	$(BIN)/python -m tests.hub.chromium
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile
+
+# The pictures in the README and the docs, from the test in which people use the panel.
+screenshots: .venv/.test panel
+	MLOPS_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/hub/test_panel_story.py
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

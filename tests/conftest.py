@@ -10,6 +10,13 @@ import sqlalchemy as sa
 from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
 from tests import postgres
+from tests.hub import chromium
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A line of its own: that a browser was missing must not be one skip among many."""
+    if any(chromium.MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_sep("!", chromium.MISSING, yellow=True)
 
 
 @pytest.fixture(scope="session")

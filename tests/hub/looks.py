@@ -34,8 +34,8 @@ class Looks:
         folder = os.environ.get(PICTURES)
         self._folder = Path(folder).resolve() if folder else None
 
-    def at(self, person: Person, name: str, *, picture: bool = False, clip: str | None = None) -> None:
-        """Look at what ``person`` sees, in dark and in light. ``clip`` is the part that a picture shows."""
+    def at(self, person: Person, name: str, *, picture: bool = False) -> None:
+        """Look at what ``person`` sees, in dark and in light."""
         page = person.page
         for scheme in ("dark", "light"):
             person.shade(scheme)
@@ -46,8 +46,7 @@ class Looks:
             found = page.evaluate(RUN, {"ours": ours, "counted": COUNTED})
             self.problems += [f"{name} ({scheme}): {each}" for each in found]
             if picture and self._folder is not None:
-                seen = page.locator(clip) if clip else page
-                self._keep(seen.screenshot(animations="disabled", caret="hide"), f"{name}-{scheme}.png")
+                self._keep(page.screenshot(animations="disabled", caret="hide"), f"{name}-{scheme}.png")
 
     def _keep(self, png: bytes, name: str) -> None:
         assert self._folder is not None
