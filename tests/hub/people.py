@@ -13,7 +13,7 @@ from tests.hub import realhub
 
 PATIENCE_MS = 60_000
 """What a page may take on a busy machine."""
-DESK = {"width": 1280, "height": 800}
+DESK = {"width": 1440, "height": 810}
 PHONE = {"width": 390, "height": 780}
 SETTINGS = {
     "apputils-extension/themes": {"adaptive-theme": True},

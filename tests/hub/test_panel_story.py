@@ -68,7 +68,7 @@ def test_from_a_notebook_to_production(hub: realhub.Hub, browser: Any, home: Pat
             person.page.screenshot(path=tmp_path / f"{person.user}.png")
         (tmp_path / "axe.txt").write_text("\n".join(looks.problems), encoding="utf-8")
         raise
-    assert looks.problems == []
+    assert not looks.problems, "\n".join(looks.problems)
     assert (home / NOTEBOOK).read_bytes() == before
     # All of it came from the hub.
     assert (ann.left, bea.left, ann.dialogs, bea.dialogs) == ([], [], [], [])
