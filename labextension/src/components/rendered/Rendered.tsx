@@ -23,5 +23,6 @@ export default function Rendered({ mimeType, content }: Props): ReactElement {
     void renderer.renderModel(new MimeModel({ trusted: false, data: { [mimeType]: content } }));
     return () => renderer.dispose();
   }, [mimeType, content]);
-  return <div ref={place} className="jp-mlops-rendered" />;
+  // Wide tables and code scroll in it, by the keyboard, too.
+  return <div ref={place} className="jp-mlops-rendered" tabIndex={0} />;
 }
