@@ -23,6 +23,7 @@ from decimal import Decimal
 
 import msgspec
 
+from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.parameter_types import fits
 from jupyter_mlops.core.parameters import Declared, resolve_text, type_of
@@ -67,11 +68,13 @@ class Interval(msgspec.Struct, frozen=True):
         return min(max(drawn, self.low), self.high)
 
 
+@checked_call
 def uniform(low: float, high: float) -> Interval:
     """Any number from ``low`` to ``high``; ``InvalidValue`` unless they are finite and ``low`` is less."""
     return _interval(float(low), float(high), "uniform")
 
 
+@checked_call
 def loguniform(low: float, high: float) -> Interval:
     """Any number from ``low`` to ``high``, each order of magnitude as likely as another; both are positive."""
     if low <= 0:
@@ -79,6 +82,7 @@ def loguniform(low: float, high: float) -> Interval:
     return msgspec.structs.replace(_interval(float(low), float(high), "loguniform"), log=True)
 
 
+@checked_call
 def integer(low: int, high: int, step: int = 1) -> Interval:
     """Any whole number from ``low`` to ``high``, both included when ``step`` allows it."""
     for value in (low, high, step):
