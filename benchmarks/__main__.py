@@ -1,10 +1,12 @@
-"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service] [mlflow] [sweep]`` (all by default)."""
+"""Run the benchmarks: ``python -m benchmarks [store] [recording] [service] [mlflow] [sweep]`` (all by default).
+
+Each suite renews its section of ``docs/benchmarks.md``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,19 +28,16 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="which to run; all when none is named")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; writes no page")
     arguments = parser.parse_args()
-    comparisons: dict[str, list[Comparison]] = {}
     for name in arguments.suites or SUITES:
+        comparisons: list[Comparison] = []
         for comparison in SUITES[name](arguments.quick):
-            comparisons.setdefault(name, []).append(comparison)
+            comparisons.append(comparison)
             print(report.line(comparison), flush=True)
-    print()
-    page = report.page(comparisons, datetime.date.today())
-    print(page)
-    if not arguments.quick and not arguments.suites:
-        PAGE.write_text(page, encoding="utf-8")
-        print(
-            f"written to {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}", file=sys.stderr
-        )
+        if not arguments.quick:
+            made = report.section(name, comparisons, datetime.date.today())
+            page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+            PAGE.write_text(report.updated(page, {name: made}, list(SUITES)), encoding="utf-8")
+            print(f"\n## {made}\nwritten to {PAGE}\n")
 
 
 if __name__ == "__main__":

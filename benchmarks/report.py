@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
 
 from benchmarks.measure import Comparison, Timing, machine, median, versions
 
-_INTRODUCTION = """\
+INTRODUCTION = """\
 # Benchmarks
 
-Made by `make bench` on {date}. Each row does the same thing in two ways, in turn, in one run; the figures are medians,
-the ratios medians over the pairs. A ratio of 20x means that the peer takes twenty times as long. CPU time is that of
-the measuring process and the children it started; a PostgreSQL server's own is not in it.
-
-- Machine: {machine}
-- Versions: {versions}
+Made by `make bench`. Each row does the same thing in two ways, in turn, in one run; the figures are medians, the ratios
+medians over the pairs. A ratio of 20x means that the peer takes twenty times as long. CPU time is that of the measuring
+process and the children it started; a PostgreSQL server's own is not in it.
 
 SQLite is in WAL mode with `synchronous=FULL` on our side, and as the peer configures it on its side.
 """
+_PACKAGES = ("jupyter-mlops", "mlflow", "papermill", "optuna", "sqlalchemy", "psycopg", "numpy", "scikit-learn")
+_HEADING = "\n## "
 
 
 def _seconds(seconds: float) -> str:
@@ -41,22 +41,29 @@ def line(comparison: Comparison) -> str:
     )
 
 
-def page(suites: dict[str, list[Comparison]], date: datetime.date) -> str:
-    """The Markdown page with a table a suite."""
-    packages = ("jupyter-mlops", "mlflow", "papermill", "sqlalchemy", "psycopg", "numpy", "scikit-learn")
-    parts = [_INTRODUCTION.format(date=date.isoformat(), machine=machine(), versions=versions(*packages))]
-    for suite, comparisons in suites.items():
+def section(suite: str, comparisons: Sequence[Comparison], date: datetime.date) -> str:
+    """A suite's part of the Markdown page."""
+    parts = [
+        f"{suite.capitalize()}\n\n"
+        f"{date.isoformat()}, {machine()}; {versions(*_PACKAGES)}.\n\n"
+        "| what | jupyter-mlops | peer | peer's wall / ours | peer's CPU / ours | goal |\n"
+        "| --- | ---: | ---: | ---: | ---: | --- |\n"
+    ]
+    for c in comparisons:
         parts.append(
-            f"\n## {suite.capitalize()}\n\n"
-            "| what | jupyter-mlops | peer | peer's wall / ours | peer's CPU / ours | goal |\n"
-            "| --- | ---: | ---: | ---: | ---: | --- |\n"
+            f"| {c.name}, {c.unit} | {_both(median(c.ours))} | {c.peer_name}: {_both(median(c.peer))} "
+            f"| {c.wall_ratio:.2f}x | {c.cpu_ratio:.2f}x | {c.goal} |\n"
         )
-        for c in comparisons:
-            parts.append(
-                f"| {c.name}, {c.unit} | {_both(median(c.ours))} | {c.peer_name}: {_both(median(c.peer))} "
-                f"| {c.wall_ratio:.2f}x | {c.cpu_ratio:.2f}x | {c.goal} |\n"
-            )
-        notes = [f"- {c.name}: {c.note}\n" for c in comparisons if c.note]
-        if notes:
-            parts.append("\n" + "".join(notes))
+    notes = [f"- {c.name}: {c.note}\n" for c in comparisons if c.note]
+    if notes:
+        parts.append("\n" + "".join(notes))
     return "".join(parts)
+
+
+def updated(page: str, fresh: Mapping[str, str], order: Sequence[str]) -> str:
+    """The page with the sections of ``fresh`` suites; those of others, and what is no suite's, stay as they are."""
+    known = {part.partition("\n")[0]: part for part in page.split(_HEADING)[1:]}
+    known |= {suite.capitalize(): text for suite, text in fresh.items()}
+    titles = [suite.capitalize() for suite in order]
+    kept = [known[title] for title in (*titles, *(other for other in known if other not in titles)) if title in known]
+    return INTRODUCTION + "".join(f"{_HEADING}{part.rstrip()}\n" for part in kept)
