@@ -302,7 +302,7 @@ def test_a_failed_write_leaves_whole_records_only(folder: Path) -> None:
         import resource, signal, sys
         from pathlib import Path
         sys.path.insert(0, {tests!r})
-        from test_spool import SpoolWriter, Unavailable, point
+        from test_spool import SpoolWriter, StorageFull, point
         writer = SpoolWriter(Path({folder!r}))
         writer.append(point(0))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -312,7 +312,7 @@ def test_a_failed_write_leaves_whole_records_only(folder: Path) -> None:
             while True:
                 writer.append(point(written))
                 written += 1
-        except Unavailable:
+        except StorageFull:
             pass
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         writer.append(point(written))
