@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
 from tests import postgres
 from tests.hub import chromium
+
+# Read when the driver of Google's storage is imported, by whichever test is first: else it asks by gRPC what kind of
+# bucket it is, which the emulator does not speak.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

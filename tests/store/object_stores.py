@@ -61,8 +61,6 @@ def gcs() -> Iterator[Store]:
         environment = {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
             "FSSPEC_GS": json.dumps({"token": "anon"}),
-            # Else the driver asks by gRPC what kind of bucket it is, which the emulator does not speak.
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         }
         yield Store("gs://team/artifacts", port, environment)
 
