@@ -13,7 +13,8 @@ import pytest
 import requests
 import yaml
 
-from tests.hub.realhub import free_ports, until
+from tests.hub.realhub import until
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "visitor"

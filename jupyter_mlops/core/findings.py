@@ -6,6 +6,9 @@ from enum import Enum
 
 from jupyter_mlops.core.records import Record
 
+SKEW_SECONDS = 30
+"""By how much two clocks may differ."""
+
 
 class State(str, Enum):
     GOOD = "good"
@@ -35,3 +38,11 @@ def doubtful(what: str, told: str, advice: str) -> Finding:
 
 def bad(what: str, told: str, advice: str) -> Finding:
     return Finding(what=what, state=State.BAD, told=told, advice=advice)
+
+
+def clocks(skew: float, other: str) -> Finding:
+    """About the clock of this machine, which is ``skew`` seconds ahead of that of ``other``."""
+    if abs(skew) <= SKEW_SECONDS:
+        return good("clock", f"this machine and {other} agree")
+    told = f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {other}"
+    return doubtful("clock", told, "have both synchronise their clocks: times of runs come from both")

@@ -25,19 +25,18 @@ PROBE = (
 )
 """A Python expression that tells what :class:`Interpreter` holds."""
 
-MODULES_PROBE = (
-    "(lambda sys: __import__('json').dumps(sorted({f for f in (getattr(sys.modules.get(n), '__file__', None) "
-    "for n in list(__import__('itertools').islice(reversed(sys.modules), max(0, len(sys.modules) - KNOWN)))) "
+_MODULES_PROBE = (
+    "(lambda sys: __import__('json').dumps(sorted({{f for f in (getattr(sys.modules.get(n), '__file__', None) "
+    "for n in list(__import__('itertools').islice(reversed(sys.modules), max(0, len(sys.modules) - {known})))) "
     "if isinstance(f, str) and 'site-packages' not in f "
-    "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))})))(__import__('sys'))"
+    "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))}})))(__import__('sys'))"
 )
-"""A Python expression that tells the files of imported modules that belong to no installation, but for the first KNOWN
-modules."""
 
 
 def modules_probe(known: int = 0) -> str:
-    """:data:`MODULES_PROBE` where so many modules need not be looked at."""
-    return MODULES_PROBE.replace("KNOWN", str(known))
+    """A Python expression that tells the files of imported modules that belong to no installation, but for the first
+    ``known`` modules."""
+    return _MODULES_PROBE.format(known=known)
 
 
 class Interpreter(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
@@ -28,6 +29,7 @@ _WRITES = "mlops_writes"
 _TRUSTED = "mlops_trusted_until"
 _ONE_STATE: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """What makes all statements of a transaction of PostgreSQL see the same; those of SQLite always do."""
+_POOL = "jupyter-mlops"
 _ANY = sa.select(1)
 BUSY_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT = 10
@@ -91,6 +93,7 @@ class Database:
             self.engine: Engine = sa.create_engine(
                 parsed,
                 connect_args={} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT},
+                pool_logging_name=_POOL,
                 pool_size=min(connections, KEPT_TO_SQLITE) if self.is_sqlite else connections,
                 max_overflow=connections,
                 # An error is logged with its statement, not with what people wrote.
@@ -267,3 +270,11 @@ def _begin_sqlite(connection: Connection) -> None:
     # Straight to the driver: each reading begins with it.
     driver: Any = connection.connection.driver_connection
     driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A connection that breaks when it is given back is thrown away, and whatever needed it has been told before."""
+    return "Exception during reset" not in record.getMessage()
+
+
+logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL}").addFilter(_is_news)

@@ -7,12 +7,11 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ import psutil
 import requests
 
 import jupyter_mlops
+from tests.ports import free_ports
 
 T = TypeVar("T")
 
@@ -233,14 +233,6 @@ def until(condition: Callable[[], T | None], what: str, seconds: float = 60) -> 
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} s: {what}") from problem
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextmanager

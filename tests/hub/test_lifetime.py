@@ -23,6 +23,7 @@ from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
 from tests.hub.realhub import LEAD, MEMBER, OUTSIDER, RED, authorization, until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +150,7 @@ def test_what_the_docs_show_is_all_that_a_hub_needs(tmp_path: Path) -> None:
 
 def test_what_the_docs_show_without_a_hub(tmp_path: Path, postgres_url: str) -> None:
     """Typed as it stands there, in a shell, with a database and a port of this test's."""
-    (port,) = realhub.free_ports(1)
+    (port,) = free_ports(1)
     create, serve, client = (
         line.replace("postgresql://mlops@db/mlops", f"'{postgres_url}'").replace("s3://team-mlops/artifacts", "files")
         for line in documented("bash").replace(":10380", f":{port}").split("\n", 2)

@@ -17,7 +17,7 @@ import mlflow.sklearn
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
 
-from tests.hub.realhub import free_ports
+from tests.ports import free_ports
 from tests.waiting import until
 
 POINTS = 100_000

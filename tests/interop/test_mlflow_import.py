@@ -19,9 +19,9 @@ from jupyter_mlops.interop.mlflow_import import import_from
 from jupyter_mlops.interop.mlflow_source import Source
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.hub.realhub import free_ports
 from tests.interop.comparing import require_equal
 from tests.interop.history import History
+from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.ports import free_ports
 from tests.waiting import until
 
 AZURITE = Path(__file__).parents[2] / "labextension" / "node_modules" / ".bin" / "azurite-blob"
@@ -30,15 +30,9 @@ class Store(NamedTuple):
     environment: Mapping[str, str]
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextmanager
 def s3() -> Iterator[Store]:
-    port = free_port()
+    (port,) = free_ports(1)
     with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
         yield Store("s3://team/artifacts", port, s3_environment(port))
 
@@ -54,7 +48,7 @@ def s3_environment(port: int) -> dict[str, str]:
 
 @contextmanager
 def gcs() -> Iterator[Store]:
-    port = free_port()
+    (port,) = free_ports(1)
     program = str(Path(sys.executable).with_name("gcp-storage-emulator"))
     words = [program, "start", "--host", "127.0.0.1", "--port", str(port), "--in-memory"]
     with _running(words, port):
@@ -67,7 +61,7 @@ def gcs() -> Iterator[Store]:
 
 @contextmanager
 def azure() -> Iterator[Store]:
-    port = free_port()
+    (port,) = free_ports(1)
     node = shutil.which("node", path=str(Path(sys.executable).parent)) or "node"
     words = [node, str(AZURITE.resolve()), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck"]
     with _running([*words, "--blobHost", "127.0.0.1", "--blobPort", str(port)], port):

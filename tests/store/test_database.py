@@ -272,3 +272,17 @@ def test_what_lost_its_connection_before_its_commit_is_done_again(
         said = connection.execute(sa.text("SELECT word FROM said ORDER BY word")).scalars().all()
     assert said == ["again", "behind", "fine"]
     database.close()
+
+
+def test_a_connection_that_breaks_when_it_is_given_back_is_no_news(
+    postgres_url: str, postgres_server: postgres.Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's statement failed by it, so that nobody is shown a traceback."""
+    database = Database(postgres_url)
+    connection = database.engine.raw_connection()
+    connection.cursor().execute("SELECT 1")
+    assert postgres_server.cut(postgres_url) == 1
+    connection.close()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("sqlalchemy")] == []
+    database.ping()
+    database.close()

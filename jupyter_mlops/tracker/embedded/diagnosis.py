@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from jupyter_mlops.core.errors import MLOpsError
-from jupyter_mlops.core.findings import Finding, bad, doubtful, good
+from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good
 from jupyter_mlops.core.formats import size
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.store import migrate
@@ -21,7 +21,6 @@ from jupyter_mlops.tracker.connect import artifacts_location
 
 LEAST_FREE = 1 << 30
 """Bytes that should be free where the store is."""
-SKEW_SECONDS = 30
 
 
 def examine_store(url: str, artifacts: str | None) -> Iterator[Finding]:
@@ -79,12 +78,7 @@ def _postgresql(database: Database) -> Iterator[Finding]:
             )
         ).one()
     yield good("PostgreSQL", f"it is {version}, for {most} connections at once")
-    skew = time.time() - float(now)
-    if abs(skew) > SKEW_SECONDS:
-        told = f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the database's"
-        yield doubtful("clock", told, "have both synchronise their clocks")
-    else:
-        yield good("clock", "this machine and the database's agree")
+    yield clocks(time.time() - float(now), "the database's")
 
 
 def _files(database: Database, artifacts: str | None) -> Iterator[Finding]:

@@ -16,13 +16,12 @@ import urllib3
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated
-from jupyter_mlops.core.findings import Finding, bad, doubtful, good
+from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.operations import PREFIX, PRINCIPAL, RUN_CONTENT
 from jupyter_mlops.tracker.remote.client import BYTES, Client, filled
 
-SKEW_SECONDS = 30
 LARGE = 32 << 20
 """Bytes of the largest request that clients make."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -99,13 +98,7 @@ def _clock(date: str) -> Finding:
         return doubtful(
             "clock", "the service does not say what time it is", "see what proxy takes its Date header away"
         )
-    if abs(skew) > SKEW_SECONDS:
-        return doubtful(
-            "clock",
-            f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service",
-            "have both synchronise their clocks: times of runs come from both",
-        )
-    return good("clock", "this machine and the service agree")
+    return clocks(skew, "the service")
 
 
 def _version(client: Client) -> Finding:

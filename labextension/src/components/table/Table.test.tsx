@@ -1,7 +1,7 @@
 import { screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { type ReactElement, useState } from 'react';
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeServer, show } from '../../test/surroundings';
 import type { Column } from './columns';
@@ -36,6 +36,13 @@ function heads(): (string | null)[] {
 }
 
 describe('a table', () => {
+  // Nothing is laid out here: each element is as large as a view.
+  beforeEach(() => {
+    vi.spyOn(Element.prototype, 'clientWidth', 'get').mockReturnValue(600);
+    vi.spyOn(Element.prototype, 'clientHeight', 'get').mockReturnValue(400);
+  });
+  afterEach(() => vi.restoreAllMocks());
+
   it('draws columns that come later, and no longer those that went', async () => {
     show(<Changing first={columns('name', 'status')} then={columns('name', 'lr', 'auc', 'loss')} />, new FakeServer({}));
     expect(heads()).toEqual(['name', 'status']);

@@ -1,13 +1,12 @@
 /** A grid of any number of rows and columns, of which only what is seen is drawn. */
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, type ReactElement, useCallback, useEffect, useId, useRef, useState } from 'react';
+import { type KeyboardEvent, type ReactElement, useCallback, useEffect, useId, useMemo, useRef, useState } from 'react';
 
 import { useTrans } from '../../view/host';
 import type { Column, Place, Sorting } from './columns';
 import { Header } from './Header';
 import { moved } from './keyboard';
-import { useSeenColumns } from './seenColumns';
-import { TableRow } from './TableRow';
+import { type Placed, TableRow } from './TableRow';
 
 const ROW_HEIGHT = 28;
 const HEADER_HEIGHT = 44;
@@ -66,9 +65,34 @@ export function Table<T>(props: TableProps<T>): ReactElement {
     scrollMargin: HEADER_HEIGHT,
     scrollPaddingStart: HEADER_HEIGHT
   });
-  const { placed, width, reveal } = useSeenColumns(scroller, columns, pinnedWidth);
+  const stripes = useVirtualizer({
+    horizontal: true,
+    count: Math.max(columns.length - 1, 0),
+    getScrollElement: () => scroller.current,
+    estimateSize: index => columns[index + 1]?.width ?? 0,
+    getItemKey: index => columns[index + 1]?.id ?? index,
+    overscan: 3,
+    paddingStart: pinnedWidth,
+    scrollPaddingStart: pinnedWidth
+  });
+  useEffect(() => stripes.measure(), [stripes, columns]);
+  const width = stripes.getTotalSize();
 
   const seenRows = lines.getVirtualItems();
+  const seenColumns = stripes.getVirtualItems();
+  const firstColumn = seenColumns[0]?.index ?? 0;
+  const columnCount = seenColumns.length;
+  const placed = useMemo(() => {
+    const found: Placed<T>[] = [];
+    let start = pinnedWidth;
+    columns.slice(1).forEach((column, index) => {
+      if (index >= firstColumn && index < firstColumn + columnCount) {
+        found.push({ column, index: index + 1, start });
+      }
+      start += column.width;
+    });
+    return found;
+  }, [columns, firstColumn, columnCount, pinnedWidth]);
   const firstRow = seenRows[0]?.index ?? 0;
   const lastRow = seenRows.at(-1)?.index ?? 0;
   useEffect(() => onReach?.(firstRow, lastRow), [onReach, firstRow, lastRow, rows.length]);
@@ -81,7 +105,7 @@ export function Table<T>(props: TableProps<T>): ReactElement {
     }
     const column = place.column - (boxWidth > 0 ? 1 : 0);
     if (column > 0) {
-      reveal(column);
+      stripes.scrollToIndex(column - 1);
     }
   };
 
