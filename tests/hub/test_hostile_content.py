@@ -191,6 +191,7 @@ def ran(person: Person) -> list[Any]:
 
 
 @pytest.mark.parametrize("place", ["lab", "page"])
+@pytest.mark.usefixtures("lead_server")
 def test_nothing_of_it_runs(hub: realhub.Hub, browser: Any, content: tuple[str, ...], place: str) -> None:
     lead = Person(hub, browser, LEAD)
     if place == "lab":
@@ -211,5 +212,3 @@ def test_nothing_of_it_runs(hub: realhub.Hub, browser: Any, content: tuple[str, 
     lead.page.evaluate(f"{SET}")
     assert ran(lead) == ["ran"]
     lead.page.context.close()
-    if place == "lab":
-        hub.stop_server(LEAD)
