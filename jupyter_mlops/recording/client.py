@@ -38,6 +38,8 @@ _WAITING_MESSAGES = 50_000
 1,000 a display that is updated in a loop exceeds at once."""
 _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
+_FIRST_PATIENCE, _LONGEST_PATIENCE = 0.01, 0.32
+"""How many seconds a channel may take for what the other one has brought already, before a kernel is asked again."""
 _SEPARATE_OUTPUTS = 1_000
 """From so many outputs of a cell on, printed text is put to that before it, up to :data:`_LARGEST_FOLDED` characters:
 each output by itself takes far more memory than its text."""
@@ -254,12 +256,14 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
     async def _until_ready(self) -> None:
         """Wait for an answer on both channels. (The client's own way then listens for silence for another 0.2 s.)"""
         deadline = time.monotonic() + self.startup_timeout
+        patience = _FIRST_PATIENCE
         while True:
             request = self.kc.kernel_info()
-            if await self._replied(request, self.kc.shell_channel, 1.0) and await self._replied(
-                request, self.kc.iopub_channel, 0.2
-            ):
-                return
+            if await self._replied(request, self.kc.shell_channel, 1.0):
+                if await self._replied(request, self.kc.iopub_channel, patience):
+                    return
+                # It was said before the kernel knew of this listener: asking again is quicker than waiting.
+                patience = min(2 * patience, _LONGEST_PATIENCE)
             if not self._kernel.is_alive():
                 raise DeadKernelError("Kernel died before replying to kernel_info")
             if time.monotonic() > deadline:
