@@ -17,6 +17,7 @@ from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
+from tornado.platform import asyncio  # noqa: F401 - the first loop would import it, in each child
 from traitlets import Type
 
 from jupyter_mlops.execution.fork.safety import children
@@ -227,6 +228,8 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.init_gui_pylab()
         self.init_extensions()
         self.init_code()
+        # What shows values is made when the first is shown: here, once for all children.
+        self.shell.user_expressions({"": "''"})
         sys.stdout.flush()
         sys.stderr.flush()
         memo.taken()
