@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
@@ -227,6 +227,16 @@ class Runs(Protocol):
 
     def children(self, run_id: str) -> tuple[Run, ...]:
         """Active direct children, oldest first."""
+
+
+@runtime_checkable
+class PutsTogether(Protocol):
+    """What stores several files as cheaply as one."""
+
+    def put_files(
+        self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
+    ) -> tuple[Artifact, ...]:
+        """Store regular files (symbolic links are refused), by the paths that they are to have, visible together."""
 
 
 class Artifacts(Protocol):

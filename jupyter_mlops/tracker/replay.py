@@ -26,7 +26,7 @@ from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauth
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.process import is_alive
-from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.protocol import PutsTogether, Tracker
 from jupyter_mlops.tracker.spool import (
     STAGED_SUFFIX,
     SUFFIX,
@@ -50,6 +50,8 @@ _SENT_SUFFIX = ".sent"
 DAMAGED_SUFFIX = ".damaged"
 _MERGED_ENTRIES = 2_000
 _MERGED_BYTES = 2 << 20
+_MERGED_FILES, _MERGED_FILE_BYTES = 100, 1 << 20
+"""How many files are stored together, and how large each is at most: a large one gains nothing."""
 _HEADLESS_SECONDS = 3600.0
 
 
@@ -308,17 +310,25 @@ class _Sender:
         return entry
 
     def mergeable(self, group: list[_Pending], pending: _Pending) -> bool:
-        last = group[-1]
-        return (
-            isinstance(last.entry, Log)
-            and isinstance(pending.entry, Log)
-            and last.entry.run_id == pending.entry.run_id
-            # A batch has its series behind its points: merged, they would change places with those of others.
-            and not last.entry.batch.series
-            and last.number != self._boundary
-            and len(group) < _MERGED_ENTRIES
-            and pending.end - group[0].end < _MERGED_BYTES
-        )
+        last, entry = group[-1], pending.entry
+        if last.number == self._boundary:
+            return False
+        if isinstance(last.entry, Log) and isinstance(entry, Log):
+            return (
+                last.entry.run_id == entry.run_id
+                # A batch has its series behind its points: merged, they would change places with those of others.
+                and not last.entry.batch.series
+                and len(group) < _MERGED_ENTRIES
+                and pending.end - group[0].end < _MERGED_BYTES
+            )
+        if isinstance(last.entry, PutArtifact) and isinstance(entry, PutArtifact):
+            return (
+                last.entry.run_id == entry.run_id
+                and isinstance(self._tracker.artifacts, PutsTogether)
+                and len(group) < _MERGED_FILES
+                and all(_size(self._folder / each.file) <= _MERGED_FILE_BYTES for each in (last.entry, entry))
+            )
+        return False
 
     def send(self, group: list[_Pending]) -> None:
         if len(group) == 1:
@@ -331,10 +341,14 @@ class _Sender:
 
     def _send_merged(self, group: list[_Pending]) -> bool:
         """Whether the entries (of one run) could be written as one; nothing is written when not."""
-        entries = [pending.entry for pending in group if isinstance(pending.entry, Log)]
+        logs = [pending.entry for pending in group if isinstance(pending.entry, Log)]
+        puts = [pending.entry for pending in group if isinstance(pending.entry, PutArtifact)]
         position = self._position(group[-1].number)
         try:
-            self._tracker.runs.log(entries[0].run_id, _merged([entry.batch for entry in entries]), position)
+            if logs:
+                self._tracker.runs.log(logs[0].run_id, _merged([entry.batch for entry in logs]), position)
+            else:
+                self._put_together(puts, position)
         except MLOpsError as error:
             if not is_refusal(error):
                 raise
@@ -362,16 +376,29 @@ class _Sender:
         if isinstance(entry, Log):
             tracker.runs.log(entry.run_id, entry.batch, position)
         elif isinstance(entry, PutArtifact):
-            staged = self._folder / entry.file
-            # Only what its own writer has staged: it is removed afterwards.
-            if not (entry.file.startswith(f"{self._stream}.") and "/" not in entry.file and _is_plain_file(staged)):
-                raise NotFound(f"the copy {staged} of what was to be stored as {entry.path!r} does not exist")
+            staged = self._staged(entry)
             tracker.artifacts.put(entry.run_id, entry.path, staged, position)
             staged.unlink(missing_ok=True)
         elif isinstance(entry, Change):
             tracker.runs.change(entry.run_id, entry.change, position)
         elif isinstance(entry, Create):
             tracker.runs.create(_placed(entry, tracker), position)
+
+    def _put_together(self, entries: list[PutArtifact], position: StreamPosition) -> None:
+        artifacts = self._tracker.artifacts
+        assert isinstance(artifacts, PutsTogether)
+        staged = [self._staged(entry) for entry in entries]
+        files = {entry.path: file for entry, file in zip(entries, staged, strict=True)}
+        artifacts.put_files(entries[0].run_id, files, position)
+        for file in staged:
+            file.unlink(missing_ok=True)
+
+    def _staged(self, entry: PutArtifact) -> Path:
+        staged = self._folder / entry.file
+        # Only what its own writer has staged: it is removed afterwards.
+        if not (entry.file.startswith(f"{self._stream}.") and "/" not in entry.file and _is_plain_file(staged)):
+            raise NotFound(f"the copy {staged} of what was to be stored as {entry.path!r} does not exist")
+        return staged
 
     def _bury(self, number: int, payload: bytes, entry: Entry | None, error: Exception) -> None:
         message = f"{type(error).__name__}: {error.message if isinstance(error, MLOpsError) else error}"
@@ -391,6 +418,14 @@ def _is_plain_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _size(path: Path) -> int:
+    """The size of a file in bytes; 0 when it cannot be told, which storing it will find."""
+    try:
+        return path.lstat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def is_refusal(error: MLOpsError) -> bool:

@@ -70,16 +70,28 @@ class EmbeddedArtifacts:
         prefix = f"{artifact_path(path)}/" if path else ""
         with self._context.read() as connection:
             self._require_writable(connection, run_id)
-        sources = {artifact_path(prefix + name): source for name, source in regular_files(folder)}
+        return self.put_files(run_id, {prefix + name: source for name, source in regular_files(folder)})
+
+    def put_files(
+        self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
+    ) -> tuple[Artifact, ...]:
+        """See :class:`jupyter_mlops.tracker.protocol.PutsTogether`."""
+        for path in files:
+            artifact_path(path)
+        check_position(position)
+        with self._context.read() as connection:
+            self._require_writable(connection, run_id)
         with self._context.blobs.upload() as upload:
             digests: dict[str, str] = {}
-            for name, source in sources.items():
+            for path, source in files.items():
                 with opened(source, follow=False) as file:
-                    digests[name] = upload.add(file).digest
+                    digests[path] = upload.add(file).digest
             with upload.transaction() as connection:
+                if not streams.claim(connection, position, self._context.stream_user, self._context.clock()):
+                    return tuple(self._applied(connection, run_id, path) for path in files)
                 artifacts.lock_run(connection, run_id)
                 blobs = upload.keep(connection)
-                return self._write(connection, run_id, {name: blobs[digest] for name, digest in digests.items()})
+                return self._write(connection, run_id, {path: blobs[digest] for path, digest in digests.items()})
 
     def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
         receiving = self.receive_part(run_id, upload_id, path, offset)
