@@ -7,9 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_mlops.core.records import Metric
+
+if TYPE_CHECKING:
+    import psutil
 
 MEMORY = "system/memory_mb"
 """Resident memory of the kernel's processes together, in 10^6 bytes."""
@@ -47,7 +50,7 @@ class Usage:
             return ()
         memory, spent = 0, 0.0
         try:
-            tree = [self._root, *self._root.children(recursive=True)]
+            tree = [self._root, *_descendants(self._root)]
         except psutil.Error:
             return ()
         cpu: dict[int, float] = {}
@@ -65,6 +68,27 @@ class Usage:
         stamp, step = time.time_ns() // 1_000_000, self._step
         self._step += 1
         return tuple(Metric(key, value, stamp, step) for key, value in values.items())
+
+
+def _descendants(root: psutil.Process) -> list[psutil.Process]:
+    """The processes below ``root``. Linux tells them by process; psutil looks at all that the machine has."""
+    import psutil
+
+    found: list[psutil.Process] = []
+    ids = [root.pid]
+    for pid in ids:
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is needed
+                with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:  # noqa: PTH123
+                    ids += map(int, file.read().split())
+        except OSError:
+            # It has just ended; or the system does not tell.
+            if pid == root.pid:
+                return list(root.children(recursive=True))
+    for pid in ids[1:]:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
 
 
 class Watch:
