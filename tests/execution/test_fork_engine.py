@@ -16,7 +16,7 @@ import pytest
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Reason, ReasonKind, RunStatus
 from jupyter_mlops.execution.engine import DEFAULT_ENGINE, NotebookTask, Remark, TaskEvent, load_engine
-from jupyter_mlops.execution.fork.engine import ForkEngine
+from jupyter_mlops.execution.fork.engine import EqualForkEngine, ForkEngine
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.execution.conftest import Command
 from tests.waiting import until
@@ -308,14 +308,23 @@ def test_what_is_not_seeded_differs_from_point_to_point(
 ) -> None:
     path = notebook(
         "import random\nimport numpy as np\ngenerator = np.random.default_rng()\nfixed = np.random.default_rng(1)\n"
-        "random.random(), np.random.rand(), generator.random()",
-        "x\nprint(random.random(), np.random.rand(), generator.random(), fixed.random())",
+        "own = random.Random()\nown_fixed = random.Random(1)\nreseeded = random.Random()\nreseeded.seed(2)\n"
+        "random.random(), np.random.rand(), generator.random(), own.random()",
+        "x\nprint(random.random(), np.random.rand(), generator.random(), own.random(),"
+        " fixed.random(), own_fixed.random(), reseeded.random())",
         parameters="x = 0",
     )
-    tasks = [task(path, swept=("x",), x=x) for x in range(2)]
-    assert len(Outcome(ForkEngine().run(tasks, jobs=1)).remarks) == 1
-    first, second = (printed(tracker, item.run_id).split() for item in tasks)
-    assert [one == other for one, other in zip(first, second, strict=True)] == [False, False, False, True]
+
+    def drawn(engine: ForkEngine) -> list[list[str]]:
+        tasks = [task(path, swept=("x",), x=x) for x in range(2)]
+        assert len(Outcome(engine.run(tasks, jobs=1)).remarks) == 1
+        return [printed(tracker, item.run_id).split() for item in tasks]
+
+    first, second = drawn(ForkEngine())
+    assert [one == other for one, other in zip(first, second, strict=True)] == [False] * 4 + [True] * 3
+    equal, to_it = drawn(EqualForkEngine())
+    assert equal == to_it
+    assert equal[4:] == first[4:]
 
 
 @pytest.mark.slow

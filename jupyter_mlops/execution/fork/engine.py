@@ -33,14 +33,25 @@ class ForkEngine:
     Where that cannot be done with the same result, it says why in one line and gives each point a fresh kernel.
     """
 
+    _equal = False
+    """Whether what is random and was not seeded goes on equally at all points."""
+
     def run(
         self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
     ) -> Generator[TaskEvent | Remark, None, None]:
         check_jobs(jobs)
-        return _run(iter(tasks), jobs, stops)
+        return _run(iter(tasks), jobs, stops, self._equal)
 
 
-def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[TaskEvent | Remark, None, None]:
+class EqualForkEngine(ForkEngine):
+    """The same, with random states that were not seeded kept equal: points differ by their parameters only."""
+
+    _equal = True
+
+
+def _run(
+    tasks: Iterator[NotebookTask], jobs: int, stops: Stops, equal: bool
+) -> Generator[TaskEvent | Remark, None, None]:
     first = next(tasks, None)
     if first is None:
         return
@@ -48,7 +59,7 @@ def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[Ta
     variables = environment(jobs)
     try:
         # Workers end first: they bring their runs to an end.
-        with TemplateProcess(folder) as process, Workers(variables, folder) as workers:
+        with TemplateProcess(folder, equal=equal) as process, Workers(variables, folder) as workers:
             try:
                 prefix = _prefix(first)
                 process.start(first, prefix, variables)
@@ -76,10 +87,12 @@ def _prefix(task: NotebookTask) -> Prefix:
 
 
 class TemplateProcess:
-    """The process that executes the prefix, and ends with the context."""
+    """The process that executes the prefix, and ends with the context. ``equal`` says whether its children go on
+    equally with what is random and was not seeded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, equal: bool = False) -> None:
         self._folder = folder
+        self._equal = equal
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._log = (folder / "log").open("w+b")
@@ -110,7 +123,13 @@ class TemplateProcess:
             os.close(writing)
         threads = {name: variables[name] for name in THREAD_VARIABLES}
         about = About(key=key_of(task), injects=prefix.point.injects, threads=threads, template=self._process.pid)
-        work = {**prefix.work, "probe": PROBE, "modules": modules_probe(), "about": msgspec.to_builtins(about)}
+        work = {
+            **prefix.work,
+            "equal": self._equal,
+            "probe": PROBE,
+            "modules": modules_probe(),
+            "about": msgspec.to_builtins(about),
+        }
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(work).encode() + b"\n")

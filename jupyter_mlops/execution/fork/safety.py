@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import random
@@ -13,6 +14,8 @@ import sqlite3
 import stat
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +75,15 @@ class Surroundings:
 
 
 class Seeds:
-    """Whether the notebook seeds what is random; what it does not is seeded anew in each child."""
+    """Whether the notebook seeds what is random; what it does not is seeded anew in each child, or restored."""
 
     def __init__(self) -> None:
         self._seeded = False
-        self._seed = random.seed
+        self._seed, self._seed_own = random.seed, random.Random.seed
+        self._unseeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
         self._state = random.getstate()
         random.seed = self._noted
+        self._noted_own = random.Random.seed = self._noting(random.Random.seed)  # type: ignore[method-assign]
 
     def hold(self) -> None:
         """Note how far the cells have come."""
@@ -88,13 +93,33 @@ class Seeds:
         self._seeded = any(given is not None for given in (*arguments[:1], options.get("a")))
         self._seed(*arguments, **options)
 
-    def renew(self, namespace: dict[str, Any], source: str) -> None:
-        """Seed what the cells, whose text is ``source``, have not seeded."""
+    def _noting(self, seed: Callable[..., None]) -> Callable[..., None]:
+        def noting(generator: random.Random, a: Any = None, *arguments: Any, **options: Any) -> None:
+            (self._unseeded.add if a is None else self._unseeded.discard)(generator)
+            seed(generator, a, *arguments, **options)
+
+        return functools.wraps(seed)(noting)
+
+    def _forget(self) -> None:
         if random.seed == self._noted:
             random.seed = self._seed
+        if random.Random.seed is self._noted_own:
+            random.Random.seed = self._seed_own  # type: ignore[method-assign]
+
+    def restore(self) -> None:
+        """Have a child go on as every other does."""
+        self._forget()
+        # Python itself seeds it anew in each child.
+        random.setstate(self._state)
+
+    def renew(self, namespace: dict[str, Any], source: str) -> None:
+        """Seed what the cells, whose text is ``source``, have not seeded."""
+        self._forget()
         # Python itself seeds it anew in each child.
         if self._seeded:
             random.setstate(self._state)
+        for generator in list(self._unseeded):
+            generator.seed()
         numpy = sys.modules.get("numpy.random")
         if numpy is None:
             return

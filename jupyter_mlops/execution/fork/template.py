@@ -2,9 +2,10 @@
 
 It is run by the kernel's own Python, which need not have jupyter_mlops, with the arguments FOLDER and STATUS_FD and
 ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
-fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``probe``, ``modules``: expressions for
-texts that tell of the interpreter and of imported modules; ``about``: whatever others are to be told). STATUS_FD is
-told ``{"begun": index}`` for each cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
+fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``equal``: whether random states that were
+not seeded stay equal; ``probe``, ``modules``: expressions for texts that tell of the interpreter and of imported
+modules; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each cell, and then
+``{"unsafe": why}`` or ``{"ready": pid}``.
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
 gave (``interpreter``, ``files``), the number of ``modules``, and the ``messages`` that each cell gave. A line with
@@ -230,7 +231,7 @@ def _become(
     _use_cores(asked["environment"].get("OMP_NUM_THREADS", "1"))
     # Not before, because opening channels draws random numbers, too.
     source = "\n".join(source for _, source, _ in work["cells"])
-    app.kernel.before_cells = lambda: seeds.renew(shell.user_ns, source)
+    app.kernel.before_cells = seeds.restore if work["equal"] else lambda: seeds.renew(shell.user_ns, source)
     app.go_on(asked["connection_file"])
 
 
