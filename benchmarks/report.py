@@ -18,6 +18,8 @@ SQLite is in WAL mode with `synchronous=FULL` on our side, and as the peer confi
 """
 _PACKAGES = ("jupyter-mlops", "mlflow", "papermill", "optuna", "sqlalchemy", "psycopg", "numpy", "scikit-learn")
 _HEADING = "\n## "
+_TITLES = {"mlflow": "MLflow's API", "sweep": "Sweeps"}
+"""Of suites that are not simply called after their name."""
 
 
 def _seconds(seconds: float) -> str:
@@ -44,7 +46,7 @@ def line(comparison: Comparison) -> str:
 def section(suite: str, comparisons: Sequence[Comparison], date: datetime.date) -> str:
     """A suite's part of the Markdown page."""
     parts = [
-        f"{suite.capitalize()}\n\n"
+        f"{_title(suite)}\n\n"
         f"{date.isoformat()}, {machine()}; {versions(*_PACKAGES)}.\n\n"
         "| what | jupyter-mlops | peer | peer's wall / ours | peer's CPU / ours | goal |\n"
         "| --- | ---: | ---: | ---: | ---: | --- |\n"
@@ -60,10 +62,14 @@ def section(suite: str, comparisons: Sequence[Comparison], date: datetime.date) 
     return "".join(parts)
 
 
+def _title(suite: str) -> str:
+    return _TITLES.get(suite, suite.capitalize())
+
+
 def updated(page: str, fresh: Mapping[str, str], order: Sequence[str]) -> str:
     """The page with the sections of ``fresh`` suites; those of others, and what is no suite's, stay as they are."""
     known = {part.partition("\n")[0]: part for part in page.split(_HEADING)[1:]}
-    known |= {suite.capitalize(): text for suite, text in fresh.items()}
-    titles = [suite.capitalize() for suite in order]
+    known |= {_title(suite): text for suite, text in fresh.items()}
+    titles = list(map(_title, order))
     kept = [known[title] for title in (*titles, *(other for other in known if other not in titles)) if title in known]
     return INTRODUCTION + "".join(f"{_HEADING}{part.rstrip()}\n" for part in kept)
