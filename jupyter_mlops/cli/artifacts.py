@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from jupyter_mlops.cli.backup import verify
+from jupyter_mlops.cli.backup import migrate, verify
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import RunName, json_option
 from jupyter_mlops.cli.terminal import emit_json, note
@@ -23,6 +23,7 @@ def artifacts() -> None:
 
 
 artifacts.add_command(verify)
+artifacts.add_command(migrate)
 
 
 @artifacts.command("list")

@@ -1,22 +1,24 @@
-"""A database in one file, whether two hold the same, and whether the files that it names are what they were."""
+"""A database in one file, whether two hold the same; whether the files that it names are what they were, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import json_option
 from jupyter_mlops.cli.progress import Display
 from jupyter_mlops.cli.terminal import emit_json, unread
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.formats import printable
 
 if TYPE_CHECKING:
     from jupyter_mlops.store.contents import TableContents
+    from jupyter_mlops.store.verify import Damage
 
 
 class _Counting(Display):
@@ -136,13 +138,58 @@ def verify(context: click.Context, *, as_json: bool) -> None:
     if as_json:
         emit_json({"artifacts": place, "files": len(read), "bytes": sum(read), "damaged": found})
     else:
-        for each in found:
-            where = "".join(f"\n  {printable(use)}" for use in each.places)
-            click.echo(f"{each.digest[:16]} ({formats.size(each.size)}): {printable(each.why)}{where}")
+        _list_damage(found)
         verdict = f"{len(found)} are damaged" if found else "all are what was stored"
         click.echo(printable(f"{len(read)} files ({formats.size(sum(read))}) in {place}: {verdict}."))
     if found:
         context.exit(1)
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--skip-damaged", is_flag=True, help="Move although FROM has lost some; otherwise it stays the location.")
+@json_option
+@click.pass_context
+def migrate(context: click.Context, *, source: str, target: str, skip_damaged: bool, as_json: bool) -> None:
+    """Move all files of the store FROM a location TO another one, while it is used: folders, or URLs such as
+    s3://bucket/prefix. Each file is copied and compared with its digest; then TO is where all that have the store open
+    read and write. FROM keeps its copies. Killed, it goes on where it was when it is started again.
+
+    Before: whatever opens the store (the service, without one each Jupyter server) needs the driver and the credentials
+    of TO. After: change MLOPS_ARTIFACTS_URL, or artifacts_url, where they name FROM.
+    """
+    from jupyter_mlops.core import formats
+    from jupyter_mlops.store.blobs import BlobStore
+    from jupyter_mlops.store.moving import move
+    from jupyter_mlops.tracker.connect import artifacts_location, new_location
+
+    connection: Connection = context.obj
+    _require_database(connection)
+    with connection.database() as database, _Counting(formats.size) as counting:
+        wanted = new_location(target)
+        place = artifacts_location(database, source)
+        if wanted.rstrip("/") == place.rstrip("/"):
+            raise InvalidValue(f"the files are in {place} already")
+        blobs = BlobStore(database, place)
+        moved = move(blobs, wanted, skip_damaged=skip_damaged, on_moved=counting)
+    if as_json:
+        emit_json({"from": source, "to": wanted, **msgspec.structs.asdict(moved)})
+    else:
+        _list_damage(moved.damaged)
+        count = f"{moved.objects} files ({formats.size(moved.bytes)})"
+        verdict = "which is the store's location now" if moved.settled else f"but the store stays in {source}"
+        click.echo(printable(f"{count} of {source} are in {wanted}, {verdict}."))
+    if not moved.settled:
+        context.exit(1)
+
+
+def _list_damage(found: Sequence[Damage]) -> None:
+    from jupyter_mlops.core import formats
+
+    for each in found:
+        where = "".join(f"\n  {printable(use)}" for use in each.places)
+        click.echo(f"{each.digest[:16]} ({formats.size(each.size)}): {printable(each.why)}{where}")
 
 
 def _rows_done(rows: int) -> str:

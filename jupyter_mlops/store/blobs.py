@@ -9,6 +9,10 @@ How an upload stays safe from a collection (:mod:`jupyter_mlops.store.collect`) 
 - An object that no row names is left alone while it is younger than :data:`GRACE_MS` (its key tells), or while its
   upload holds a lease. An upload that takes longer than :data:`RENEW_MS` takes leases for its objects and renews them;
   one that finds its leases gone, because it was suspended for long, fails and keeps nothing.
+
+Files may be moved to another location (:mod:`jupyter_mlops.store.moving`) while others have the store open. These find
+it out when they look for an object that came after the move, and in the transaction in which they keep an upload: what
+they have written to the place before is then brought to the one of now.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -53,6 +57,13 @@ class Blob(msgspec.Struct, frozen=True):
     size: int
 
 
+class Place(NamedTuple):
+    """Where objects are, and what the store has settled for it: None before it has."""
+
+    settled: str | None
+    objects: Objects
+
+
 class BlobStore:
     """The bytes of one database's artifacts. Thread-safe.
 
@@ -69,7 +80,32 @@ class BlobStore:
     def __init__(self, database: Database, location: str, clock: Callable[[], int] = now_ms) -> None:
         self.database = database
         self.clock = clock
-        self.objects: Objects = open_location(location, _store_id(database))
+        self._namespace = _store_id(database)
+        with database.read() as connection:
+            settled = settings.get(connection, settings.ARTIFACTS_URL)
+        self._place = Place(settled, self.elsewhere(location))
+
+    @property
+    def objects(self) -> Objects:
+        """Where the objects are."""
+        return self._place.objects
+
+    @property
+    def place(self) -> Place:
+        return self._place
+
+    def elsewhere(self, location: str) -> Objects:
+        """Another place for the objects of this store."""
+        return open_location(location, self._namespace)
+
+    def follow(self) -> bool:
+        """Use the location that the files were moved to since this was opened; whether they were."""
+        with self.database.read() as connection:
+            settled = settings.get(connection, settings.ARTIFACTS_URL)
+        if settled is None or settled == self._place.settled:
+            return False
+        self._place = Place(settled, self.elsewhere(settled))
+        return True
 
     def upload(self) -> Upload:
         """An upload of one or more files; a context manager."""
@@ -95,11 +131,15 @@ class BlobStore:
         try:
             pieces = self.objects.read(blob.id, start, stop)
         except FileNotFoundError as error:
+            if self.follow():
+                return self.read(blob, what, start, stop)
             raise IntegrityError(f"{what}: its bytes are missing from {self.objects.url} (key {blob.id})") from error
-        return _verified(pieces, blob, what, stop - start)
+        return verified(pieces, blob, what, stop - start)
 
 
-def _verified(pieces: Iterator[bytes], blob: Blob, what: str, length: int) -> Iterator[bytes]:
+def verified(pieces: Iterator[bytes], blob: Blob, what: str, length: int) -> Iterator[bytes]:
+    """The pieces, ``length`` bytes of ``blob``; ``IntegrityError``, which names ``what``, instead of the last one when
+    they are not what was stored."""
     digest = hashlib.sha256() if length == blob.size else None
     held: bytes | None = None
     for piece in pieces:
@@ -117,6 +157,23 @@ def _verified(pieces: Iterator[bytes], blob: Blob, what: str, length: int) -> It
         yield held
 
 
+def copy(blob: Blob, source: Objects, target: Objects, what: str) -> None:
+    """Have the object of ``blob`` in ``target`` too. ``IntegrityError``, which names ``what``, when ``source`` does not
+    have what was stored; then ``target`` has nothing of it either."""
+    try:
+        pieces = source.read(blob.id, 0, blob.size)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{what}: its bytes are missing from {source.url} (key {blob.id})") from error
+    writer = target.create(blob.id)
+    try:
+        for piece in verified(pieces, blob, what, blob.size):
+            writer.write(piece)
+        writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+
+
 class Upload:
     """Files on their way in: ``add`` each, then ``keep`` them in the ``transaction`` that refers to them.
 
@@ -126,6 +183,7 @@ class Upload:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
+        self._place = store.place
         self._added: dict[str, Blob] = {}
         self._kept: set[str] | None = None
         self._leased: set[str] = set()
@@ -139,7 +197,7 @@ class Upload:
     ) -> None:
         if kind is None or self._kept is None:
             for key in self._added.keys() - (self._kept or set()):
-                self._store.objects.remove(key)
+                self._place.objects.remove(key)
 
     def add(self, source: BinaryIO) -> Blob:
         """Store what ``source`` has to read. The blob is the upload's own until it is kept."""
@@ -162,15 +220,28 @@ class Upload:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A write transaction for which all that was added is durable."""
-        self._store.objects.sync(list(self._added))
-        with self._store.database.write() as connection:
-            try:
-                yield connection
-            except BaseException:
-                # Nothing is committed for sure, unlike when the commit itself fails.
-                self._kept = None
-                raise
+        """A write transaction for which all that was added is durable, and in the store's place until it ends."""
+        self._place.objects.sync(list(self._added))
+        while True:
+            with self._store.database.write() as connection:
+                if settings.hold(connection, settings.ARTIFACTS_URL) == self._place.settled:
+                    try:
+                        yield connection
+                    except BaseException:
+                        # Nothing is committed for sure, unlike when the commit itself fails.
+                        self._kept = None
+                        raise
+                    return
+            self._follow()
+
+    def _follow(self) -> None:
+        """Bring what was added to where the store's files were moved to meanwhile."""
+        self._store.follow()
+        before, self._place = self._place, self._store.place
+        for blob in self._added.values():
+            copy(blob, before.objects, self._place.objects, "the upload")
+            before.objects.remove(blob.id)
+        self._place.objects.sync(list(self._added))
 
     def keep(self, connection: Connection) -> dict[str, Blob]:
         """Give what was added its rows.
@@ -231,7 +302,7 @@ class Incoming:
         self._key = new_id()
         self._digest = hashlib.sha256()
         self._size = 0
-        self._writer = upload._store.objects.create(self._key)
+        self._writer = upload._place.objects.create(self._key)
 
     def write(self, piece: bytes) -> None:
         self._digest.update(piece)

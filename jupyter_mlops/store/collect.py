@@ -34,6 +34,7 @@ def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
     ``grace_ms`` protects the objects of uploads that have no lease yet; with less than the default, an upload that
     goes on at the same time can lose its bytes.
     """
+    blobs.follow()
     runs = sum(_delete_runs(database, cutoff))
     experiments = sum(_delete_experiments(database, cutoff))
     _expire_uploads(database, blobs.clock())
@@ -49,6 +50,7 @@ def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
 
 def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
     """What :func:`collect` would remove now."""
+    blobs.follow()
     now = blobs.clock()
     kept = sa.and_(
         _artifact.holder.not_in(sa.select(_run.id).where(_deleted_run(cutoff))),

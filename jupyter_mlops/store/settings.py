@@ -13,12 +13,24 @@ ARTIFACTS_URL = "artifacts.url"
 
 _setting = schema.setting.c
 _GET = sa.select(_setting.value).where(_setting.key == sa.bindparam("name"))
+_HOLD = _GET.with_for_update(read=True, key_share=True)
+_LOCK = _GET.with_for_update()
 _SET_FIRST = Upsert(lambda insert: insert(schema.setting).on_conflict_do_nothing())
 
 
 def get(connection: Connection, key: str) -> str | None:
     """The value kept under ``key``."""
     return connection.execute(_GET, {"name": key}).scalar()
+
+
+def hold(connection: Connection, key: str) -> str | None:
+    """The value kept under ``key``, which nobody who takes :func:`lock` changes before the transaction ends."""
+    return connection.execute(_HOLD, {"name": key}).scalar()
+
+
+def lock(connection: Connection, key: str) -> str | None:
+    """The value kept under ``key``, once all who hold it have ended; others wait for this transaction's end."""
+    return connection.execute(_LOCK, {"name": key}).scalar()
 
 
 def set_first(connection: Connection, key: str, value: str) -> None:

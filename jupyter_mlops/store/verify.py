@@ -64,6 +64,17 @@ def damaged(blobs: BlobStore, on_read: Callable[[int], None] | None = None) -> I
     Unavailable
         The location, or the database, does not answer.
     """
+    for page in pages(blobs):
+        for blob in page:
+            found = damage(blobs, blob)
+            if found is not None:
+                yield found
+            if on_read is not None:
+                on_read(blob.size)
+
+
+def pages(blobs: BlobStore) -> Iterator[list[Blob]]:
+    """All that is stored, in the order of its keys, some at a time."""
     last = ""
     while True:
         with blobs.database.read() as connection:
@@ -71,13 +82,15 @@ def damaged(blobs: BlobStore, on_read: Callable[[int], None] | None = None) -> I
         if not page:
             return
         last = page[-1].id
-        for blob in page:
-            why = _why_damaged(blobs, blob)
-            # What was collected since the page was read is not missing.
-            if why is not None and _is_kept(blobs, blob):
-                yield Damage(key=blob.id, digest=blob.digest, size=blob.size, why=why, places=_places(blobs, blob))
-            if on_read is not None:
-                on_read(blob.size)
+        yield page
+
+
+def damage(blobs: BlobStore, blob: Blob) -> Damage | None:
+    """What is wrong with the stored bytes; nothing is, when they were collected meanwhile."""
+    why = _why_damaged(blobs, blob)
+    if why is None or not _is_kept(blobs, blob):
+        return None
+    return Damage(key=blob.id, digest=blob.digest, size=blob.size, why=why, places=_places(blobs, blob))
 
 
 def _why_damaged(blobs: BlobStore, blob: Blob) -> str | None:

@@ -109,14 +109,7 @@ def artifacts_location(database: Database, given: str | Path | None) -> str:
     folder = location.home() if database.path is None else database.path.parent
     beside = str(folder / location.ARTIFACTS_FOLDER)
     wanted = str(given or os.environ.get(location.ARTIFACTS_URL) or "")
-    wanted = wanted and location.absolute(wanted)
-    if "://" in wanted and holds_secret(wanted):
-        scheme = wanted.rpartition("::")[2].partition("://")[0]
-        raise InvalidValue(
-            f"the artifact location {redact_text(masked_url(wanted))} carries a secret, and the store keeps its "
-            f"location: give the URL without, and the secret to fsspec, by an environment variable such as "
-            f"FSSPEC_{scheme.upper()}_PASSWORD or by a file in ~/.config/fsspec"
-        )
+    wanted = wanted and new_location(wanted)
     with database.read() as connection:
         settled = settings.get(connection, settings.ARTIFACTS_URL)
     if settled is None:
@@ -137,3 +130,22 @@ def artifacts_location(database: Database, given: str | Path | None) -> str:
             settings.replace(connection, settings.ARTIFACTS_URL, wanted)
         return wanted
     return place
+
+
+def new_location(place: str) -> str:
+    """A location of files that a store can keep: a folder, made absolute, or an fsspec URL.
+
+    Raises
+    ------
+    InvalidValue
+        The URL carries a secret.
+    """
+    wanted = location.absolute(place)
+    if "://" in wanted and holds_secret(wanted):
+        scheme = wanted.rpartition("::")[2].partition("://")[0]
+        raise InvalidValue(
+            f"the artifact location {redact_text(masked_url(wanted))} carries a secret, and the store keeps its "
+            f"location: give the URL without, and the secret to fsspec, by an environment variable such as "
+            f"FSSPEC_{scheme.upper()}_PASSWORD or by a file in ~/.config/fsspec"
+        )
+    return wanted
