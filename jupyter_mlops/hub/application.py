@@ -112,6 +112,15 @@ class MLOpsService(TraitletsApplication):
         "goes on.",
     ).tag(config=True)
 
+    link_seconds = Integer(
+        0,
+        min=0,
+        max=3600,
+        help="How long a link to the object store may be used, in seconds. With it, this package's own clients (Python "
+        "and commands) get large files from S3, Google Cloud Storage or Azure itself, by a link that is signed when "
+        "they ask; whoever sees the link can read that file until then. 0: all files come through the service.",
+    ).tag(config=True)
+
     public_url = Unicode(
         help="Where browsers reach the service, for links in messages and in what commands print: "
         "https://hub.example.org/services/mlops/. JUPYTERHUB_PUBLIC_URL, which a hub sets that has public_url or "

@@ -119,7 +119,7 @@ class Serving:
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
-        service = Service(self._tracker, identity, executor, self._page())
+        service = Service(self._tracker, identity, executor, self._page(), link_seconds=self._settings.link_seconds)
         server = Server(
             self._make_app(service),
             behind_proxy=self._hub is not None,

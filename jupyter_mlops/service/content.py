@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +13,20 @@ from urllib.parse import quote
 from tornado.iostream import StreamClosedError
 
 from jupyter_mlops.core.access import Scope
-from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.records import Artifact, StreamPosition
 from jupyter_mlops.service.handlers import ApiHandler
 from jupyter_mlops.service.loads import note_load
 from jupyter_mlops.service.receiving import ReceivingHandler
 from jupyter_mlops.tracker import wire
-from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
-from jupyter_mlops.tracker.remote.upload import DIGEST_HEADER
+from jupyter_mlops.tracker.embedded.receiving import Found, Receiving
+from jupyter_mlops.tracker.remote.client import DIGEST_HEADER
+from jupyter_mlops.tracker.remote.links import LINKS_HEADER
 
+logger = logging.getLogger("jupyter_mlops.service")
+
+SMALLEST_LINKED = 1 << 20
+"""Bytes; what is smaller comes sooner from the service than by one more request."""
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 """Of one range; what asks for several is sent the whole file, as it may be."""
 _UNCHANGED = "private, max-age=31536000, immutable"
@@ -33,8 +39,9 @@ class DownloadHandler(ApiHandler):
     """A file, whole or a part; ``start`` and ``stop`` in the query, or a ``Range`` header. With ``digest`` in the
     query, only if that is the file's."""
 
-    async def _send(self, found: Callable[[], tuple[Artifact, Reader]]) -> None:
-        file, read = await self.call(partial(self.tracker.database.repeated, found))
+    async def _send(self, find: Callable[[], Found]) -> None:
+        found = await self.call(partial(self.tracker.database.repeated, find))
+        file = found.file
         assert file.size is not None
         digest = self.query().get("digest")
         if digest is not None and digest != file.digest:
@@ -58,10 +65,14 @@ class DownloadHandler(ApiHandler):
         self.set_header("Content-Length", str(stop - start))
         if (start, stop) == (0, file.size):
             self.set_header(DIGEST_HEADER, str(file.digest))
+            link = await self._link(found)
+            if link is not None:
+                self._lead(link)
+                return
         if self.request.method == "HEAD":
             await self.finish()
             return
-        pieces = await self.call(lambda: read(start, stop))
+        pieces = await self.call(lambda: found.read(start, stop))
         try:
             while (piece := await self.call(lambda: next(pieces, None))) is not None:
                 self.write(piece)
@@ -71,6 +82,25 @@ class DownloadHandler(ApiHandler):
         except StreamClosedError:
             # The client has gone.
             return
+
+    async def _link(self, found: Found) -> str | None:
+        """Where the object store gives the file, for who can follow, when the administrator has allowed it."""
+        seconds = self.service.link_seconds
+        wanted = self.request.method == "GET" and LINKS_HEADER in self.request.headers
+        if not seconds or not wanted or (found.file.size or 0) < SMALLEST_LINKED:
+            return None
+        try:
+            return await self.call(lambda: found.link(seconds))
+        except Unavailable as error:
+            logger.warning("no link could be signed, so that a file comes through the service: %s", error.message)
+            return None
+
+    def _lead(self, link: str) -> None:
+        self.set_status(307)
+        self.set_header("Location", link)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Length", "0")
+        self.finish()
 
     def _part(self, file: Artifact) -> tuple[int, int] | None:
         """The bytes asked for, ``[start, stop)``; None when the file has none of these."""

@@ -55,15 +55,24 @@ class Service:
         Where the tracker is called: it waits for a database, which the event loop must not.
     page
         Where people see what is here; None when only programs do.
+    link_seconds
+        How long a link to the object store may be used, which is then given to who can follow it; 0: none is.
     """
 
     def __init__(
-        self, tracker: EmbeddedTracker, identity: Identity, executor: Executor, page: ServicePage | None = None
+        self,
+        tracker: EmbeddedTracker,
+        identity: Identity,
+        executor: Executor,
+        page: ServicePage | None = None,
+        *,
+        link_seconds: int = 0,
     ) -> None:
         self.tracker = tracker
         self.identity = identity
         self.executor = executor
         self.page = page
+        self.link_seconds = link_seconds
         self.metrics = ServiceMetrics(tracker)
         self._written = Wakeups()
         self._own_ids = new_id()[:20]

@@ -9,7 +9,7 @@ import tornado.web
 from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler, Service
 from jupyter_mlops.store.objects import PIECE
 from jupyter_mlops.tracker.embedded.receiving import Receiving
-from jupyter_mlops.tracker.remote.upload import DIGEST_HEADER
+from jupyter_mlops.tracker.remote.client import DIGEST_HEADER
 
 LARGEST_UPLOAD = 1 << 40
 """Bytes of one body."""

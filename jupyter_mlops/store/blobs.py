@@ -136,6 +136,10 @@ class BlobStore:
             raise IntegrityError(f"{what}: its bytes are missing from {self.objects.url} (key {blob.id})") from error
         return verified(pieces, blob, what, stop - start)
 
+    def link(self, blob: Blob, seconds: int) -> str | None:
+        """See :meth:`jupyter_mlops.store.objects.Objects.link`."""
+        return self.objects.link(blob.id, seconds)
+
 
 def verified(pieces: Iterator[bytes], blob: Blob, what: str, length: int) -> Iterator[bytes]:
     """The pieces, ``length`` bytes of ``blob``; ``IntegrityError``, which names ``what``, instead of the last one when

@@ -63,6 +63,10 @@ class Objects(Protocol):
     def listing(self) -> Iterator[tuple[str, int]]:
         """Key and size of each object here, unfinished ones too, in no order."""
 
+    def link(self, key: str, seconds: int) -> str | None:
+        """A URL by which anybody can read the object for ``seconds``; None where there is no such thing. Nothing says
+        that the object is there."""
+
 
 def open_location(location: str, namespace: str) -> Objects:
     """The objects below ``namespace`` (an id) in ``location``: a path, or an fsspec URL (``s3://bucket/prefix``).
@@ -145,6 +149,9 @@ class FolderObjects:
                         except FileNotFoundError:
                             continue
                         yield key, size
+
+    def link(self, key: str, seconds: int) -> None:  # noqa: ARG002
+        return None
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:_SHARD] / key
@@ -230,6 +237,13 @@ class RemoteObjects:
                 key = path.rpartition("/")[2]
                 if is_id(key):
                     yield key, detail["size"]
+
+    def link(self, key: str, seconds: int) -> str | None:
+        try:
+            with self._failures(passing=NotImplementedError):
+                return str(self._answer(self._fs.sign, self._path(key), expiration=seconds))
+        except NotImplementedError:
+            return None
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:_SHARD]}/{key}"

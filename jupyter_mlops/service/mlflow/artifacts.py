@@ -22,7 +22,7 @@ from jupyter_mlops.service.mlflow.runs import OfRun, found
 from jupyter_mlops.service.mlflow.words import LOGGED, MODEL_PREFIX, VERSIONS, FileInfo, run_uri
 from jupyter_mlops.service.receiving import ReceivingHandler
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
-from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving
+from jupyter_mlops.tracker.embedded.receiving import Found, Receiving
 
 LARGEST_POSTED = 10 << 20
 """Bytes of a file that is no upload, but the body of a request."""
@@ -58,7 +58,7 @@ class ListOfModel(Message, frozen=True, kw_only=True):
 class Files(Protocol):
     """A folder of the proxied tree that has files, and is somebody's."""
 
-    def found(self, path: str) -> tuple[Artifact, Reader]: ...
+    def found(self, path: str) -> Found: ...
 
     def list(self, path: str) -> Sequence[Artifact]: ...
 
@@ -75,7 +75,7 @@ class RunFiles:
         self._run_id = run_id
         self._folder = folder
 
-    def found(self, path: str) -> tuple[Artifact, Reader]:
+    def found(self, path: str) -> Found:
         return self._artifacts.found(self._run_id, self._inside(path))
 
     def list(self, path: str) -> Sequence[Artifact]:
@@ -114,7 +114,7 @@ class VersionFiles:
         self._name = name
         self._version = version
 
-    def found(self, path: str) -> tuple[Artifact, Reader]:
+    def found(self, path: str) -> Found:
         return self._models.found(self._name, self._version, path)
 
     def list(self, path: str) -> Sequence[Artifact]:
@@ -216,7 +216,7 @@ class ArtifactHandler(DownloadHandler, DialectHandler, ReceivingHandler):
     async def delete(self, path: str) -> None:
         await self.answered(self._delete(path))
 
-    def _found(self, path: str) -> tuple[Artifact, Reader]:
+    def _found(self, path: str) -> Found:
         files, inside = place_of(self.tracker, path)
         return files.found(inside)
 
@@ -244,7 +244,7 @@ class NamedArtifactHandler(DownloadHandler, DialectHandler):
     async def _get(self, parts: dict[str, str]) -> None:
         given = {**self.query(), **parts}
 
-        def find() -> tuple[Artifact, Reader]:
+        def find() -> Found:
             files, path = self._find(self.tracker, given)
             return files.found(safe_path(path))
 

@@ -24,7 +24,7 @@ from jupyter_mlops.store.objects import require_driver
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
-from jupyter_mlops.tracker.embedded.receiving import Reader, Receiving, received
+from jupyter_mlops.tracker.embedded.receiving import Found, Receiving, received
 from jupyter_mlops.tracker.upload import opened, regular_files
 
 
@@ -214,10 +214,9 @@ class EmbeddedArtifacts:
     def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._read(run_id, self._file(run_id, path), start, stop)
 
-    def found(self, run_id: str, path: str) -> tuple[Artifact, Reader]:
-        """A file as it is now, and its bytes, whatever is stored under the path from then on."""
+    def found(self, run_id: str, path: str) -> Found:
         file = self._file(run_id, path)
-        return file.record(), partial(self._read, run_id, file)
+        return Found(file.record(), partial(self._read, run_id, file), partial(self._context.blobs.link, file.blob))
 
     def download(self, run_id: str, path: str, destination: Path) -> Path:
         with self._reading(run_id, path) as connection:

@@ -37,7 +37,7 @@ from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
 from jupyter_mlops.tracker.embedded import aliases, deciding, deletedmodels
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
-from jupyter_mlops.tracker.embedded.receiving import Reader
+from jupyter_mlops.tracker.embedded.receiving import Found
 from jupyter_mlops.tracker.embedded.references import EmbeddedReferences, registry_tags
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
@@ -287,13 +287,14 @@ class EmbeddedModels(EmbeddedReferences):
     def open(self, name: str, version: int, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._read(name, version, self._file(name, version, path), start, stop)
 
-    def found(self, name: str, version: int, path: str, digest: str | None = None) -> tuple[Artifact, Reader]:
+    def found(self, name: str, version: int, path: str, digest: str | None = None) -> Found:
         """A version's file, and its bytes. Who does not know the file's ``digest`` cannot see whether it is the one
         that was registered; for them all files are compared with the version's (``IntegrityError``)."""
         if digest is None:
             require_whole(self.version(name, version), self.files(name, version))
         file = self._file(name, version, path)
-        return file.record(), partial(self._read, name, version, file)
+        read = partial(self._read, name, version, file)
+        return Found(file.record(), read, partial(self._context.blobs.link, file.blob))
 
     def download(self, name: str, version: int, destination: Path) -> Path:
         files = self._files(name, version)

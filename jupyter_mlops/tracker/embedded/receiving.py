@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue
+from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.store.blobs import Blob, BlobStore, Incoming, Upload
 from jupyter_mlops.store.objects import PIECE
 
@@ -14,6 +15,15 @@ T = TypeVar("T")
 
 Reader = Callable[[int, int], Iterator[bytes]]
 """Gives the bytes ``[start, stop)`` of a file that was found, in pieces, verified."""
+
+
+class Found(NamedTuple):
+    """A file as it is now, and its bytes, whatever is stored under its path from then on."""
+
+    file: Artifact
+    read: Reader
+    link: Callable[[int], str | None]
+    """Gives a URL by which anybody can read the bytes for so many seconds; None where there is no such thing."""
 
 
 class Receiving(Generic[T]):

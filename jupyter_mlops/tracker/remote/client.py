@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.request
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -19,14 +18,15 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import PREFIX, Operation
+from jupyter_mlops.tracker.remote.links import LINKS_HEADER, Links, pool_for
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 """How long a silence of the service may be."""
+DIGEST_HEADER = "X-Content-SHA256"
+"""With the whole of a file, and with what is sent: its SHA-256, in hex."""
 BYTES = "application/octet-stream"
 """What files are sent as."""
-_CONNECTIONS = 8
-"""Connections that are kept when idle; more are opened as threads need them."""
 
 Query = Mapping[str, Any]
 Token = str | Callable[[], str | None] | None
@@ -66,7 +66,8 @@ class Client:
         self._headers = {"Accept": wire.MSGPACK, "User-Agent": f"jupyter-mlops/{__version__}"}
         self._token = token
         self._pid = os.getpid()
-        self._pool: urllib3.PoolManager | None = _pool_for(parts.scheme, parts.hostname)
+        self._pool: urllib3.PoolManager | None = pool_for(parts.scheme, parts.hostname)
+        self._links = Links(parts.scheme)
 
     def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
         """Have the service do ``operation``; gives its answer."""
@@ -99,11 +100,12 @@ class Client:
         headers: Mapping[str, str] = MappingProxyType({"Content-Type": wire.MSGPACK}),
         repeatable: bool = False,
         stream: bool = False,
+        links: bool = False,
         silence: float = READ_SECONDS,
     ) -> urllib3.BaseHTTPResponse:
         """The service's answer to a request below its API, when it is a good one: a record, or nothing. With ``stream``
-        it is bytes, still to be read, and the answer is to be closed. ``headers`` are those of a body; ``silence`` is
-        in seconds.
+        it is bytes, still to be read, and the answer is to be closed; with ``links`` it may be where they are instead
+        (307). ``headers`` are those of a body; ``silence`` is in seconds.
 
         Raises
         ------
@@ -114,6 +116,7 @@ class Client:
         url = f"{self.url}/{PREFIX}{path}"
         if query:
             url += "?" + _encoded(query)
+        own = {**self._headers, **self._authorization(), **({LINKS_HEADER: "follow"} if links else {})}
         retries = urllib3.Retry(
             total=1, connect=1, read=int(repeatable), other=0, redirect=0, status=0, allowed_methods=None
         )
@@ -122,7 +125,7 @@ class Client:
                 method,
                 url,
                 body=body,
-                headers={**self._headers, **self._authorization(), **(headers if body is not None else {})},
+                headers={**own, **(headers if body is not None else {})},
                 retries=retries,
                 redirect=False,
                 preload_content=not stream,
@@ -137,7 +140,23 @@ class Client:
         named = answer.headers.get("Content-Type", "").startswith(kind)
         if (answer.status == 204 and not stream) or (200 <= answer.status < 300 and named):
             return answer
+        if links and answer.status == 307 and "Location" in answer.headers:
+            return answer
         raise self._failure(answer)
+
+    def fetch(self, path: str, query: Query) -> tuple[urllib3.BaseHTTPResponse, str | None]:
+        """The answer with the bytes of a file, still to be read, from the service or from where it leads; and what
+        their SHA-256 should be, in hex, when they are all of the file. Raises as :meth:`send` does."""
+        answer = self.send("GET", path, query, repeatable=True, stream=True, links=self._links.usable)
+        digest = answer.headers.get(DIGEST_HEADER)
+        if answer.status == 307:
+            answer.release_conn()
+            # What cannot be compared is not taken from a third party.
+            bytes_there = None if digest is None else self._links.follow(answer.headers["Location"])
+            if bytes_there is not None:
+                return bytes_there, digest
+            answer = self.send("GET", path, query, repeatable=True, stream=True)
+        return answer, answer.headers.get(DIGEST_HEADER)
 
     def unavailable(self, error: Exception) -> Unavailable:
         """What it means that a connection failed."""
@@ -148,6 +167,7 @@ class Client:
         pool, self._pool = self._pool, None
         if pool is not None and os.getpid() == self._pid:
             pool.clear()
+            self._links.close()
 
     def _usable_pool(self) -> urllib3.PoolManager:
         if self._pool is None:
@@ -189,13 +209,6 @@ class Client:
             f"{self.url} answers {answer.status} {answer.reason or ''}".rstrip()
             + ", but not as a jupyter-mlops service: it may be starting, or the URL may be wrong"
         )
-
-
-def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
-    if proxy:
-        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS)
 
 
 def filled(path: str, **values: str | int) -> str:

@@ -20,7 +20,7 @@ from jupyter_mlops.tracker.download import require_empty, require_whole, save_fi
 from jupyter_mlops.tracker.operations import RUN_CONTENT, UPLOAD_CONTENT, VERSION_CONTENT, operation
 from jupyter_mlops.tracker.remote.client import Client, filled
 from jupyter_mlops.tracker.remote.nouns import Noun
-from jupyter_mlops.tracker.remote.upload import DIGEST_HEADER, PART, Upload, parts_of, put_bytes
+from jupyter_mlops.tracker.remote.upload import PART, Upload, parts_of, put_bytes
 from jupyter_mlops.tracker.upload import opened, regular_files
 
 PIECE = 1 << 20
@@ -29,8 +29,7 @@ _WATERMARK = operation("runs.watermark")
 
 def read(client: Client, path: str, query: Mapping[str, Any], what: str) -> Iterator[bytes]:
     """The bytes that the service has at ``path``, in pieces; a whole file is compared with its digest at the end."""
-    answer = client.send("GET", path, query, repeatable=True, stream=True)
-    digest = answer.headers.get(DIGEST_HEADER)
+    answer, digest = client.fetch(path, query)
     told = answer.headers.get("Content-Length", "")
     size = int(told) if told.isascii() and told.isdigit() else -1
 

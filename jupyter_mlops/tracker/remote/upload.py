@@ -14,12 +14,10 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Artifact, Part, StreamPosition
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import UPLOAD_CONTENT, operation
-from jupyter_mlops.tracker.remote.client import READ_SECONDS, Client, filled
+from jupyter_mlops.tracker.remote.client import DIGEST_HEADER, READ_SECONDS, Client, filled
 
 PART = 32 << 20
 """Bytes of a part, and of the largest file that is sent in one request. Parts are in memory while they are sent."""
-DIGEST_HEADER = "X-Content-SHA256"
-"""With the whole of a file, and with what is sent: its SHA-256, in hex."""
 
 _PIECE = 1 << 20
 _PATIENCE = 15.0
