@@ -92,7 +92,9 @@ class DownloadHandler(ApiHandler):
         try:
             return await self.call(lambda: found.link(seconds))
         except Unavailable as error:
-            logger.warning("no link could be signed, so that a file comes through the service: %s", error.message)
+            # Once, and not for each file: credentials that cannot sign do not learn it.
+            self.service.link_seconds = 0
+            logger.warning("files come through the service, since no link could be signed: %s", error.message)
             return None
 
     def _lead(self, link: str) -> None:
