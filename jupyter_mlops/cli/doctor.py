@@ -28,8 +28,8 @@ _WORDS = {State.GOOD: "ok", State.DOUBTFUL: "warning", State.BAD: "problem"}
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
     """Look at what is used here (the service, or the database and its files; what waits on this machine; JupyterLab's
-    panel) and say what does not work and what to change. Nothing is changed. The exit code is 1 when there is a
-    problem; warnings leave it 0."""
+    panel; the Python kernels) and say what does not work and what to change. Nothing is changed. The exit code is 1
+    when there is a problem; warnings leave it 0."""
     found = list(_examine(context.obj))
     if as_json:
         emit_json(found)
@@ -44,6 +44,7 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
 
 
 def _examine(connection: Connection) -> Iterator[Finding]:
+    from jupyter_mlops.cli import kernels
     from jupyter_mlops.core.redaction import masked_url
     from jupyter_mlops.tracker import location
 
@@ -60,6 +61,7 @@ def _examine(connection: Connection) -> Iterator[Finding]:
         yield from examine_store(url, connection.artifacts)
     yield _spools(url)
     yield from _panel()
+    yield from kernels.examined()
 
 
 def _spools(url: str) -> Finding:
