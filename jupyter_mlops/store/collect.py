@@ -12,7 +12,7 @@ from itertools import islice
 import sqlalchemy as sa
 
 from jupyter_mlops.core.records import Collected, Lifecycle
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, usage
 from jupyter_mlops.store.blobs import GRACE_MS, BlobStore
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.parameters import among
@@ -85,8 +85,10 @@ def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
     while True:
         with database.write() as connection:
             runs = connection.execute(found).scalars().all()
+            gone = usage.of_runs(connection, runs) if runs else []
             connection.execute(schema.artifact.delete().where(among(_artifact.holder, "runs", runs)))
             connection.execute(schema.run.delete().where(among(_run.id, "runs", runs)))
+            usage.charge(connection, gone)
         yield len(runs)
         if not runs:
             return
@@ -98,6 +100,7 @@ def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
         with database.write() as connection:
             experiments = connection.execute(found).scalars().all()
             connection.execute(schema.experiment.delete().where(among(_experiment.id, "experiments", experiments)))
+            usage.forget(connection, experiments)
         yield len(experiments)
         if not experiments:
             return

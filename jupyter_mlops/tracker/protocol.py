@@ -58,6 +58,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.tracker.limits import Quotas
 from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 from jupyter_mlops.tracker.webhooks import Webhooks
@@ -73,6 +74,7 @@ __all__ = [
     "Models",
     "Policies",
     "Promotions",
+    "Quotas",
     "Runs",
     "Tracker",
     "Webhooks",
@@ -458,6 +460,8 @@ class Tracker(Protocol):
     def webhooks(self) -> Webhooks: ...
     @property
     def logged_models(self) -> LoggedModels: ...
+    @property
+    def quotas(self) -> Quotas: ...
 
     def page(self) -> ServicePage | None:
         """Where people see in a browser what is here; None where there is no such page."""

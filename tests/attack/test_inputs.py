@@ -23,6 +23,7 @@ from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -179,6 +180,9 @@ class Door:
             "uses": tuple,
             "run_ids": lambda: [self.run],
             "logged_model_id": lambda: None,
+            "subject": lambda: "somebody",
+            "quota": Quota,
+            "everyone": lambda: False,
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:

@@ -25,6 +25,7 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -407,6 +408,10 @@ CASES: dict[str, Case] = {
         ),
     ),
     "logged_models.uses": listing(lambda t, it: bool(t.logged_models.uses([it.run_id]))),
+    "quotas.standing": model(SEES, lambda t, _, __: t.quotas.standing("group:red")),
+    "quotas.rules": case(ADMINISTERS, lambda t, _, __: t.quotas.rules(), unseen=PermissionDenied),
+    "quotas.set": case(ADMINISTERS, lambda t, it, _: t.quotas.set(it.experiment, Quota()), unseen=PermissionDenied),
+    "quotas.recount": case(ADMINISTERS, lambda t, _, __: t.quotas.recount(), unseen=PermissionDenied),
     "datasets.search": listing(lambda t, it: bool(t.datasets.search([it.experiment_id]))),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
@@ -425,7 +430,7 @@ NEEDED_OF_TOKEN = {
     **dict.fromkeys(("artifacts.open", "artifacts.download", "models.open", "models.download"), Scope.READ),
 }
 """What a service asks of a credential, by method."""
-DECIDED_BY_ADMINISTRATORS = {"promotions.override", "checks.claim", "checks.renew", "checks.report"}
+DECIDED_BY_ADMINISTRATORS = {"promotions.override", "checks.claim", "checks.renew", "checks.report", "quotas.set"}
 FOR_WHO_OWNS_SOMETHING = {"models.create", "models.register"}
 """Methods for which one must have something of one's own, or be able to."""
 

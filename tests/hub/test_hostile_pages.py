@@ -39,6 +39,8 @@ VALUES: dict[str, Any] = {
     "claim": "0" * 32,
     "result": {"name": "loads", "verdict": "passed", "summary": "fine"},
     "url": "https://receiver.example/",
+    "subject": LEAD,
+    "quota": {},
 }
 """What is asked for, of all that decides for others."""
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
+    from jupyter_mlops.tracker.embedded.quotas import EmbeddedQuotas
     from jupyter_mlops.tracker.embedded.webhooks import EmbeddedWebhooks, Outgoing
 
 __all__ = ["EmbeddedTracker", "OpenStore", "RunCalls"]
@@ -115,6 +116,12 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
 
         return EmbeddedLoggedModels(self._context)
+
+    @cached_property
+    def quotas(self) -> EmbeddedQuotas:
+        from jupyter_mlops.tracker.embedded.quotas import EmbeddedQuotas
+
+        return EmbeddedQuotas(self._context)
 
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.

@@ -61,6 +61,12 @@ class RemoteLoggedModels(Noun):
     noun = "logged_models"
 
 
+class RemoteQuotas(Noun):
+    """See :class:`jupyter_mlops.tracker.limits.Quotas`."""
+
+    noun = "quotas"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -88,6 +94,7 @@ class RemoteTracker(Noun):
         self.checks = cast("protocol.Checks", RemoteChecks(client))
         self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
         self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
+        self.quotas = cast("protocol.Quotas", RemoteQuotas(client))
 
     @cached_property
     def principal(self) -> Principal:

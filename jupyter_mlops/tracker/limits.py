@@ -1,0 +1,26 @@
+"""The tracker's nouns for what owners may have: quotas, and how long runs are kept."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jupyter_mlops.core.quotas import Quota, QuotaRule, Standing
+
+
+class Quotas(Protocol):
+    """How much the things of an owner may take (:mod:`jupyter_mlops.core.quotas`). What finds no room is refused with
+    ``QuotaExceeded``, and nothing of it is stored; reading, deleting and what takes no room go on."""
+
+    def standing(self, owner: str | None = None, *, everyone: bool = False) -> tuple[Standing, ...]:
+        """What of their quotas the caller and their groups use, or one ``owner`` whose things the caller may read.
+        ``everyone`` gives all that have something, who uses most first; for administrators."""
+
+    def rules(self) -> tuple[QuotaRule, ...]:
+        """The quotas that were set, by subject; for administrators."""
+
+    def set(self, subject: str, quota: Quota | None) -> None:
+        """Give a user, ``group:NAME``, all users (``*``) or all groups (``group:*``) a quota, or take theirs back. One
+        that is below what there is deletes nothing. For administrators."""
+
+    def recount(self) -> int:
+        """Count again what everybody has; gives how many counters were wrong. For administrators."""
