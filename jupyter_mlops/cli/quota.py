@@ -84,7 +84,7 @@ def set_(
     if as_json:
         emit_json({"subject": owner, "quota": given})
     else:
-        click.echo(printable(f"{_named(owner)} may have {_sentence(given)}."))
+        click.echo(printable(f"{named(owner)} may have {_sentence(given)}."))
 
 
 @quota.command()
@@ -97,7 +97,7 @@ def remove(connection: Connection, *, owner: str, as_json: bool) -> None:
     if as_json:
         emit_json({"subject": owner, "quota": None})
     else:
-        click.echo(printable(f"{_named(owner)} has no quota of its own any more."))
+        click.echo(printable(f"{named(owner)} has no quota of its own any more."))
 
 
 @quota.command("list")
@@ -117,7 +117,7 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     given = [each.quota for each in found]
     show(
         [
-            Column(header="owner", cells=cells([_named(each.subject) for each in found], "bold")),
+            Column(header="owner", cells=cells([named(each.subject) for each in found], "bold")),
             Column(header="files", cells=cells([_size(each.bytes) for each in given]), right=True),
             Column(header="runs", cells=cells([_count(each.runs) for each in given]), right=True),
             Column(header="points", cells=cells([_count(each.points) for each in given]), right=True),
@@ -176,7 +176,7 @@ def _sentence(given: Quota) -> str:
     return ", ".join(filter(None, parts)) or "as much as there is room for"
 
 
-def _named(subject: str) -> str:
+def named(subject: str) -> str:
     return {EVERY_USER: "every user", EVERY_GROUP: "every group"}.get(subject, subject)
 
 

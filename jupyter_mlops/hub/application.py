@@ -112,6 +112,13 @@ class MLOpsService(TraitletsApplication):
         "goes on.",
     ).tag(config=True)
 
+    collect_after_days = Float(
+        0.0,
+        min=0.0,
+        help="After how many days the service collects, once a day, what was deleted: until then it can be restored, "
+        "and counts. 0 leaves it to `jupyter mlops gc`.",
+    ).tag(config=True)
+
     public_url = Unicode(
         help="Where browsers reach the service, for links in messages and in what commands print: "
         "https://hub.example.org/services/mlops/. JUPYTERHUB_PUBLIC_URL, which a hub sets that has public_url or "

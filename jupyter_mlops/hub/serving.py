@@ -132,7 +132,13 @@ class Serving:
             log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self._settings.url)
         ready()
         beside = [
-            asyncio.create_task(Maintenance(service, self._settings.lost_after_seconds).run()),
+            asyncio.create_task(
+                Maintenance(
+                    service,
+                    self._settings.lost_after_seconds,
+                    collect_after_days=self._settings.collect_after_days,
+                ).run()
+            ),
             asyncio.create_task(Couriers(service, self._networks, self._mail).run()),
             asyncio.create_task(seal_regularly(service)),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from jupyter_mlops.core.quotas import Quota, QuotaRule, Standing
+from jupyter_mlops.core.retention import Expiry, Retention, RetentionRule
 
 
 class Quotas(Protocol):
@@ -24,3 +25,23 @@ class Quotas(Protocol):
 
     def recount(self) -> int:
         """Count again what everybody has; gives how many counters were wrong. For administrators."""
+
+
+class Retentions(Protocol):
+    """How long runs are kept (:mod:`jupyter_mlops.core.retention`). What its rule no longer keeps is deleted, and can
+    be restored until it is collected. Never: runs that have not ended, runs that promoted models descend from, those
+    tagged ``mlops.keep``, and the parents of any of these. A service applies the rules once a day."""
+
+    def rules(self) -> tuple[RetentionRule, ...]:
+        """The rules that concern the caller and their groups, by subject; for administrators all."""
+
+    def set(self, subject: str, retention: Retention | None) -> None:
+        """Give a user, ``group:NAME``, all users (``*``) or all groups (``group:*``) a rule, or take theirs back. For
+        administrators."""
+
+    def preview(self, owner: str | None = None) -> Expiry:
+        """What :meth:`apply` would delete now, and why: of ``owner``, whose things the caller may read; else of the
+        caller and their groups, for administrators of all."""
+
+    def apply(self) -> Expiry:
+        """Delete what the rules no longer keep; each run is on record. For administrators."""

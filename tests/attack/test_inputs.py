@@ -43,6 +43,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.core.retention import Retention
 from jupyter_mlops.store import schema
 from jupyter_mlops.tracker import operations
 from jupyter_mlops.tracker.connect import connect
@@ -183,6 +184,7 @@ class Door:
             "subject": lambda: "somebody",
             "quota": Quota,
             "everyone": lambda: False,
+            "retention": lambda: Retention(days=30),
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:
@@ -218,6 +220,7 @@ class Door:
             ("policies", "get"): {"owner": lambda: None},
             ("policies", "set"): {"owner": lambda: None},
             ("policies", "history"): {"owner": lambda: None},
+            ("quotas", "standing"): {"owner": lambda: None},
             ("webhooks", "create"): {"owner": lambda: None},
             ("webhooks", "list"): {"owner": lambda: None},
             ("webhooks", "delete"): {

@@ -41,6 +41,7 @@ VALUES: dict[str, Any] = {
     "url": "https://receiver.example/",
     "subject": LEAD,
     "quota": {},
+    "retention": {"days": 1},
 }
 """What is asked for, of all that decides for others."""
 

@@ -135,6 +135,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "path": "model/MLmodel",
         "reference": "@staging",
         "quota": {"runs": 0},
+        "retention": {"days": 1},
         "restricted": False,
         "run_ids": [things.run_id],
         "stream": STREAM,

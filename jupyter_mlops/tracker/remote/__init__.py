@@ -67,6 +67,12 @@ class RemoteQuotas(Noun):
     noun = "quotas"
 
 
+class RemoteRetention(Noun):
+    """See :class:`jupyter_mlops.tracker.limits.Retentions`."""
+
+    noun = "retention"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -95,6 +101,7 @@ class RemoteTracker(Noun):
         self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
         self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
         self.quotas = cast("protocol.Quotas", RemoteQuotas(client))
+        self.retention = cast("protocol.Retentions", RemoteRetention(client))
 
     @cached_property
     def principal(self) -> Principal:
