@@ -135,7 +135,7 @@ def _show(found: Expiry) -> None:
 
 def _told(found: Expiry, verb: str) -> str:
     owners = ", ".join(f"{count:,} of {owner}" for owner, count in found.by_owner.items())
-    spared = f" {found.spared:,} more are past their time, and kept." if found.spared else ""
+    spared = f" {found.spared:,} past their time are kept." if found.spared else ""
     runs = "run" if found.runs == 1 else "runs"
     return printable(f"{verb} {found.runs:,} {runs}{f' ({owners})' if owners else ''}.{spared}")
 

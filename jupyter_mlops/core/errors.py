@@ -138,6 +138,11 @@ class TooManyRequests(MLOpsError):
     http_status = 429
     error_code = "REQUEST_LIMIT_EXCEEDED"
 
+    def __init__(self, message: str, after: float = 1.0) -> None:
+        super().__init__(message)
+        self.after = after
+        """Seconds from when on it may."""
+
 
 class SchemaOutdated(MLOpsError):
     """The database was made by an older version: ``jupyter mlops db upgrade`` is needed."""

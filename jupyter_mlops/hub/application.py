@@ -104,6 +104,18 @@ class MLOpsService(TraitletsApplication):
         "kept the service waiting for the longest time, and is answered 503 when all are being answered. Less where "
         "the system allows fewer open files.",
     ).tag(config=True)
+    requests_per_second = Float(
+        0.0,
+        min=0.0,
+        help="How many requests a user may make in a second, on average, at each replica; what 10 s are worth may come "
+        "at once. More are answered 429 with the time to wait, which clients keep to. 0 for any number.",
+    ).tag(config=True)
+    max_body_bytes = Integer(
+        32 << 20,
+        min=4 << 20,
+        help="How many bytes a request may have that is no file; more are answered 413. Clients send 2 MB of logged "
+        "values at once.",
+    ).tag(config=True)
     lost_after_seconds = Float(
         300.0,
         min=1.0,

@@ -119,12 +119,14 @@ class Serving:
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
-        service = Service(self._tracker, identity, executor, self._page())
+        rate = self._settings.requests_per_second
+        service = Service(self._tracker, identity, executor, self._page(), requests_per_second=rate)
         server = Server(
             self._make_app(service),
             behind_proxy=self._hub is not None,
             request_seconds=self._settings.request_seconds,
             max_connections=min(self._settings.max_connections, _allowed_connections()),
+            max_body_bytes=self._settings.max_body_bytes,
         )
         server.add_sockets(sockets)
         log = self._settings.log

@@ -54,6 +54,7 @@ def running(
     find_job: Callable[[str], Principal | None] | None = None,
     page: ServicePage | None = None,
     more: Callable[[Service], list[Route]] = lambda _: [],
+    requests_per_second: float = 0.0,
 ) -> Iterator[Running]:
     """A service over the store, until the block ends; ``folder`` is for its files. ``find_job`` gives the principal of
     a check's token by its digest; the store does when it is None. ``page`` is where people are said to see it,
@@ -66,7 +67,7 @@ def running(
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         identity = JobTokens(TokenFile(tokens), find_job or tracker.principal_of_check, executor)
-        service = Service(tracker, identity, executor, page)  # type: ignore[arg-type]
+        service = Service(tracker, identity, executor, page, requests_per_second=requests_per_second)  # type: ignore[arg-type]
         server = Server(make_app(service, more=more(service)))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)

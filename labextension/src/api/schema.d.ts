@@ -1039,6 +1039,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What of their quotas the caller and their groups use, or one owner whose things the caller may read. */
+        get: operations["quotas.standing"];
+        put?: never;
+        /** Give a user, group:NAME, all users (*) or all groups (group:*) a quota, or take theirs back. */
+        post: operations["quotas.set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/quotas/recount": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Count again what everybody has */
+        post: operations["quotas.recount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/quotas/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The quotas that were set, by subject */
+        get: operations["quotas.rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The rules that concern the caller and their groups, by subject */
+        get: operations["retention.rules"];
+        put?: never;
+        /** Give a user, group:NAME, all users (*) or all groups (group:*) a rule, or take theirs back. */
+        post: operations["retention.set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delete what the rules no longer keep */
+        post: operations["retention.apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What apply would delete now, and why: of owner, whose things the caller may read */
+        get: operations["retention.preview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1891,6 +1995,34 @@ export interface components {
             updated: number;
         };
         /**
+         * Expired
+         * @description A run that a rule no longer keeps.
+         */
+        Expired: {
+            end_time: number;
+            experiment_id: string;
+            name: string;
+            owner: string;
+            run_id: string;
+            why: string;
+        };
+        /**
+         * Expiry
+         * @description What the rules come to now.
+         */
+        Expiry: {
+            /** @default {} */
+            by_owner?: {
+                [key: string]: number;
+            };
+            /** @default [] */
+            listed?: components["schemas"]["Expired"][];
+            /** @default 0 */
+            runs?: number;
+            /** @default 0 */
+            spared?: number;
+        };
+        /**
          * Happening
          * @description That something changed, for live views: whoever shows it looks again.
          */
@@ -2413,6 +2545,30 @@ export interface components {
          */
         PromotionState: "expired" | "open" | "promoted" | "rejected" | "superseded" | "withdrawn";
         /**
+         * Quota
+         * @description How much there may be; None is without a limit.
+         */
+        Quota: {
+            /** @default null */
+            bytes?: number | null;
+            /** @default null */
+            file_bytes?: number | null;
+            /** @default null */
+            points?: number | null;
+            /** @default null */
+            runs?: number | null;
+        };
+        /**
+         * QuotaRule
+         * @description A quota as it was set.
+         */
+        QuotaRule: {
+            at: number;
+            quota: components["schemas"]["Quota"];
+            subject: string;
+            user: string;
+        };
+        /**
          * Reason
          * @description Why a run ended FAILED or KILLED.
          */
@@ -2448,6 +2604,32 @@ export interface components {
             /** @default [] */
             tags?: components["schemas"]["Tag"][];
             updated: number;
+        };
+        /**
+         * Retention
+         * @description How long runs are kept after their end. Without ``days``, those that finished well are kept for ever.
+         */
+        Retention: {
+            /** @default null */
+            days?: number | null;
+            /** @default null */
+            failed_days?: number | null;
+            /** @default 0 */
+            keep_best?: number;
+            /** @default  */
+            metric?: string;
+            /** @default false */
+            minimize?: boolean;
+        };
+        /**
+         * RetentionRule
+         * @description A rule as it was set.
+         */
+        RetentionRule: {
+            at: number;
+            retention: components["schemas"]["Retention"];
+            subject: string;
+            user: string;
         };
         /** Review */
         Review: {
@@ -2634,6 +2816,19 @@ export interface components {
             user: string;
         };
         /**
+         * Standing
+         * @description An owner's quota, and how much of it is used.
+         */
+        Standing: {
+            owner: string;
+            quota: components["schemas"]["Quota"];
+            /** @default null */
+            subject?: string | null;
+            usage: components["schemas"]["Usage"];
+            /** @default [] */
+            warnings?: string[];
+        };
+        /**
          * StreamPosition
          * @description Where a write stands in its client's numbered stream. A position at or below the stream's watermark was applied
          *         before: it is acknowledged and not applied again. Numbers start at 1 and rise by one.
@@ -2656,6 +2851,18 @@ export interface components {
          * @enum {unknown}
          */
         Template: "json" | "slack" | "teams";
+        /**
+         * Usage
+         * @description How much there is.
+         */
+        Usage: {
+            /** @default 0 */
+            bytes?: number;
+            /** @default 0 */
+            points?: number;
+            /** @default 0 */
+            runs?: number;
+        };
         /**
          * Verdict
          * @enum {unknown}
@@ -5282,6 +5489,245 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Waiting"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.standing": {
+        parameters: {
+            query?: {
+                everyone?: boolean;
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Standing"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    quota: components["schemas"]["Quota"] | null;
+                    subject: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.recount": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": number;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRule"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionRule"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    retention: components["schemas"]["Retention"] | null;
+                    subject: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Expiry"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.preview": {
+        parameters: {
+            query?: {
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Expiry"];
                 };
             };
             400: components["responses"]["error400"];
