@@ -119,6 +119,7 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         emit_json(run)
     else:
         outcome.show(run, experiment=experiment, output=task["output"])
+        outcome.remind_of_quotas(connection.tracker)
     if run.status is not RunStatus.FINISHED:
         raise click.exceptions.Exit(exit_code(run))
 

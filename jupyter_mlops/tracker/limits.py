@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.quotas import Quota, QuotaRule, Standing
 from jupyter_mlops.core.retention import Expiry, Retention, RetentionRule
+
+if TYPE_CHECKING:
+    from jupyter_mlops.tracker.protocol import Tracker
+
+
+def quota_warnings(tracker: Tracker) -> tuple[str, ...]:
+    """What to say of quotas of the caller and their groups that are nearly used up: sentences without a full stop. None
+    where the store is of a version without quotas."""
+    try:
+        return tuple(warning for each in tracker.quotas.standing() for warning in each.warnings)
+    except NotFound:
+        return ()
 
 
 class Quotas(Protocol):

@@ -31,6 +31,8 @@ def test_a_quota_is_set_seen_and_taken_back(mlops: Mlops, team: Team) -> None:
     run = team.runs["calm-heron-7"]
     mlops("quota", "set", ME, "--bytes", str(standing["usage"]["bytes"] + 1))
     assert f"{ME!r} uses 99 % of its quota" in mlops("quota").output
+    (found,) = [each for each in json.loads(mlops("doctor", "--json").stdout) if each["what"] == "quota"]
+    assert (found["state"], "uses 99 %" in found["told"]) == ("doubtful", True)
     with pytest.raises(QuotaExceeded, match="no room for this"):
         team.tracker.artifacts.put(run.run_id, "more", io.BytesIO(b"xx"))
     assert mlops("quota", "set", ME).stdout == f"{ME} may have as much as there is room for.\n"

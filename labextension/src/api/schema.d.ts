@@ -2956,8 +2956,26 @@ export interface components {
                 "application/json": components["schemas"]["Problem"];
             };
         };
+        /** @description More at once than is taken. */
+        error413: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Problem"];
+            };
+        };
         /** @description The file has none of the bytes in the range. */
         error416: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description More requests than the caller may make; the header Retry-After says when to ask again. */
+        error429: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2974,7 +2992,7 @@ export interface components {
                 "application/json": components["schemas"]["Problem"];
             };
         };
-        /** @description No room left; nothing half written is visible. */
+        /** @description No room left, or a quota is used up; nothing half written is visible. */
         error507: {
             headers: {
                 [name: string]: unknown;
@@ -3017,6 +3035,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3048,6 +3068,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3082,6 +3104,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3115,6 +3139,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3149,6 +3175,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3185,6 +3213,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3218,6 +3248,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3248,6 +3280,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3277,6 +3311,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3316,6 +3352,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3345,6 +3383,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3372,6 +3412,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3405,6 +3447,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3438,6 +3482,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3469,6 +3515,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3498,6 +3546,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3538,6 +3588,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3569,6 +3621,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3598,6 +3652,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3633,6 +3689,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3668,6 +3726,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3697,6 +3757,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3733,6 +3795,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3782,6 +3846,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3811,6 +3877,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3838,6 +3906,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3871,6 +3941,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3906,6 +3978,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3935,6 +4009,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3970,6 +4046,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4011,6 +4089,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4040,6 +4120,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4067,6 +4149,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4105,6 +4189,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4136,6 +4222,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4174,6 +4262,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4204,6 +4294,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4243,6 +4335,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4272,6 +4366,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4305,6 +4401,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4350,6 +4448,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4381,6 +4481,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4416,6 +4518,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4446,6 +4550,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4483,6 +4589,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4527,6 +4635,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4557,6 +4667,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4585,6 +4697,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4621,6 +4735,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4651,6 +4767,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4687,6 +4805,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4724,6 +4844,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4776,7 +4898,9 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
             416: components["responses"]["error416"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4809,6 +4933,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4839,6 +4965,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4866,6 +4994,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4896,6 +5026,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4935,6 +5067,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4965,6 +5099,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4992,6 +5128,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5030,6 +5168,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5059,6 +5199,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5097,6 +5239,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5132,6 +5276,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5165,6 +5311,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5200,6 +5348,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5229,6 +5379,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5262,6 +5414,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5297,6 +5451,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5333,6 +5489,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5365,6 +5523,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5401,6 +5561,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5438,6 +5600,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5469,6 +5633,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5496,6 +5662,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5526,6 +5694,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5558,6 +5728,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5589,6 +5761,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5616,6 +5790,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5643,6 +5819,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5675,6 +5853,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5706,6 +5886,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5735,6 +5917,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5770,6 +5954,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5799,6 +5985,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5826,6 +6014,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5863,6 +6053,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5894,6 +6086,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5923,6 +6117,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5952,6 +6148,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5981,6 +6179,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6016,6 +6216,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6066,7 +6268,9 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
             416: components["responses"]["error416"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6102,6 +6306,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6133,6 +6339,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6164,6 +6372,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6195,6 +6405,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6228,6 +6440,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6263,6 +6477,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6296,6 +6512,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6327,6 +6545,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6361,6 +6581,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6390,6 +6612,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6420,6 +6644,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6460,6 +6686,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6488,6 +6716,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6525,6 +6755,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6552,6 +6784,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6582,6 +6816,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6615,6 +6851,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6657,6 +6895,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6699,6 +6939,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6732,6 +6974,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6772,6 +7016,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6816,6 +7062,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6860,6 +7108,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6900,6 +7150,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6929,6 +7181,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6958,6 +7212,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -7003,6 +7259,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -7030,6 +7288,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -7061,6 +7321,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
