@@ -5,12 +5,16 @@ from __future__ import annotations
 import getpass
 import io
 import json
+from pathlib import Path
 
 import pytest
 from made_up_team import Mlops, Team
 
 from jupyter_mlops.core.errors import InvalidValue, QuotaExceeded
 from jupyter_mlops.core.formats import parse_size
+from jupyter_mlops.core.quotas import Quota
+from jupyter_mlops.core.records import Batch, Metric
+from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
 
 ME = getpass.getuser()
 
@@ -42,6 +46,20 @@ def test_a_quota_is_set_seen_and_taken_back(mlops: Mlops, team: Team) -> None:
     assert "no size" in mlops("quota", "set", ME, "--bytes", "much", code=2).output
     assert mlops("quota", "recount").stdout == "Counted; 0 counters were wrong.\n"
     assert [row["owner"] for row in json.loads(mlops("quota", "--all", "--json").stdout)] == [ME]
+
+
+def test_what_waits_for_room_keeps_no_command_from_working(mlops: Mlops, team: Team, home: Path) -> None:
+    run = team.runs["calm-heron-7"]
+    writer = SpoolWriter(home / "spool", target=target_of(team.tracker.url))
+    writer.append(Log(run.run_id, Batch(metrics=(Metric("late", 1.0, 1),))))
+    writer.close()
+    team.tracker.quotas.set(ME, Quota(points=0))
+    said = mlops("runs", "list")
+    assert "calm-heron-7" in said.stdout
+    assert f"could not be stored: {ME!r} may have 0 metric points" in said.stderr
+    team.tracker.quotas.set(ME, None)
+    mlops("runs", "list")
+    assert "late" in {metric.key for metric in team.tracker.runs.get(run.run_id).metrics}
 
 
 @pytest.mark.usefixtures("team")
