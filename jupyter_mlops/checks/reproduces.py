@@ -15,8 +15,9 @@ from jupyter_mlops.core.checks import ReproducesSettings, Verdict
 from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import comparable_metrics
+from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.recording.recorder import ENVIRONMENT
-from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again
+from jupyter_mlops.recording.repeat import parameters_again
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.tracker.download import save_file
 from jupyter_mlops.tracker.evidence import MODULES, NOTEBOOK, UNCOMMITTED, reproduction

@@ -18,8 +18,9 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
+from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.recording.recorder import RunFolder
-from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again, place
+from jupyter_mlops.recording.repeat import parameters_again, place
 from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.tracker.evidence import NOTEBOOK
 
@@ -118,6 +119,7 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         emit_json(run)
     else:
         outcome.show(run, experiment=experiment, output=task["output"])
+        outcome.remind_of_quotas(connection.tracker)
     if run.status is not RunStatus.FINISHED:
         raise click.exceptions.Exit(exit_code(run))
 

@@ -64,6 +64,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "audit": Entry("jupyter_mlops.cli.audit:audit", "Who did what; whether the record still is what it was."),
         "import": Entry("jupyter_mlops.cli.importing:import_", "Bring here what MLflow keeps."),
         "gc": Entry("jupyter_mlops.cli.database:gc", "Remove what was deleted, for good, and free its bytes."),
+        "quota": Entry("jupyter_mlops.cli.quota:quota", "How much you may have, and how much there is."),
+        "retention": Entry("jupyter_mlops.cli.retention:retention", "Delete the runs that are past their time."),
         "spool": Entry("jupyter_mlops.cli.spool:spool", "What was logged and is not stored yet; store it now."),
         "doctor": Entry("jupyter_mlops.cli.doctor:doctor", "What does not work here, and what to change."),
         "db": Entry("jupyter_mlops.cli.database:db", "The database: status, upgrade, dump and load."),

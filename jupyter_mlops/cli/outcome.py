@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli import tables
-from jupyter_mlops.cli.terminal import console, output_text
+from jupyter_mlops.cli.terminal import console, note, output_text
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.compare import metric_keys
+from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.reasons import failing_line, headline
 from jupyter_mlops.core.records import Reason, Run, RunStatus
+from jupyter_mlops.tracker.limits import quota_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from jupyter_mlops.tracker.protocol import Tracker
 
 MOST_METRICS = 12
 """How many metrics are shown at the end of a run; `runs show` has all."""
@@ -47,6 +52,14 @@ def show(run: Run, *, experiment: str, output: str | None) -> None:
     to.print("\nNext:")
     for command in _next(run):
         to.print(f"  {command}", soft_wrap=True)
+
+
+def remind_of_quotas(tracker: Tracker) -> None:
+    """Say which quotas of the user and their groups are nearly used up."""
+    # The run is over and stored: that nothing can be said of quotas now is no failure of it.
+    with contextlib.suppress(MLOpsError):
+        for warning in quota_warnings(tracker):
+            note(f"\n{warning}; `jupyter mlops quota` says more.")
 
 
 def failure(reason: Reason, *, short: bool = False) -> Iterator[Text]:

@@ -104,8 +104,8 @@ def show(page: RunPage) -> None:
 
 
 def _about(page: RunPage, width: int) -> list[RenderableType]:
+    from jupyter_mlops.core.run_fields import RERUN_TAG
     from jupyter_mlops.execution.plan import BEST_TAG, GRID_TAG
-    from jupyter_mlops.recording.repeat import RERUN_TAG
 
     run, now = page.run, formats.now()
     tags = {tag.key: tag.value for tag in run.tags}

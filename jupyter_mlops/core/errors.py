@@ -119,6 +119,31 @@ class StorageFull(MLOpsError):
     error_code = "RESOURCE_EXHAUSTED"
 
 
+class QuotaExceeded(MLOpsError):
+    """An owner has as much as they may have; nothing half written is visible. It works again when there is room."""
+
+    http_status = 507
+    error_code = "RESOURCE_EXHAUSTED"
+
+
+class TooLarge(InvalidValue):
+    """More at once than is taken."""
+
+    http_status = 413
+
+
+class TooManyRequests(MLOpsError):
+    """More requests than a caller may make in a time; the same one may succeed later."""
+
+    http_status = 429
+    error_code = "REQUEST_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, after: float = 1.0) -> None:
+        super().__init__(message)
+        self.after = after
+        """Seconds from when on it may."""
+
+
 class SchemaOutdated(MLOpsError):
     """The database was made by an older version: ``jupyter mlops db upgrade`` is needed."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
+from jupyter_mlops.core.quotas import Standing
 from jupyter_mlops.core.records import Record
 
 SKEW_SECONDS = 30
@@ -38,6 +40,13 @@ def doubtful(what: str, told: str, advice: str) -> Finding:
 
 def bad(what: str, told: str, advice: str) -> Finding:
     return Finding(what=what, state=State.BAD, told=told, advice=advice)
+
+
+def room(standings: Iterable[Standing]) -> Iterator[Finding]:
+    """About quotas that are nearly used up."""
+    advice = "delete what is not needed, or give more: jupyter mlops quota"
+    for each in standings:
+        yield from (doubtful("quota", warning, advice) for warning in each.warnings)
 
 
 def clocks(skew: float, other: str) -> Finding:

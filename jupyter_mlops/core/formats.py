@@ -14,6 +14,8 @@ from jupyter_mlops.core.values import short
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _NUMBER = r"(\d{1,9}(?:\.\d{1,6})?)"
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([kMGTP]?)B?", re.ASCII | re.IGNORECASE)
+_UNITS = ("", "k", "m", "g", "t", "p")
 _LENGTH = re.compile(rf"{_NUMBER}|(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re.ASCII)
 
 
@@ -76,6 +78,15 @@ def size(count: int) -> str:
         value /= 1000
         del units[0]
     return f"{value:.3g} {units[0]}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes as people write them: ``500MB``, ``1.5 TB`` (powers of 1000), or plain bytes; ``InvalidValue`` when it is
+    none."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidValue(f"{short(text)} is no size; such are 500MB, 20GB and 1.5TB")
+    return round(float(found[1]) * 1000.0 ** _UNITS.index(found[2].lower()))
 
 
 def number(value: float) -> str:

@@ -24,6 +24,8 @@ from jupyter_mlops.core.values import (
     short,
 )
 
+RERUN_TAG = "mlops.rerun.of"
+"""Of a run that repeats another, whose id it is."""
 OWN_NAME_TAG = "mlops.run_name"
 """What a notebook calls its run, where whoever ran it has chosen another name."""
 LONGEST_REASON_TEXT = 50_000

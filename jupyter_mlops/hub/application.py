@@ -104,6 +104,18 @@ class MLOpsService(TraitletsApplication):
         "kept the service waiting for the longest time, and is answered 503 when all are being answered. Less where "
         "the system allows fewer open files.",
     ).tag(config=True)
+    requests_per_second = Float(
+        0.0,
+        min=0.0,
+        help="How many requests a user may make in a second, on average, at each replica; what 10 s are worth may come "
+        "at once. More are answered 429 with the time to wait, which clients keep to. 0 for any number.",
+    ).tag(config=True)
+    max_body_bytes = Integer(
+        32 << 20,
+        min=4 << 20,
+        help="How many bytes a request may have that is no file; more are answered 413. Clients send 2 MB of logged "
+        "values at once.",
+    ).tag(config=True)
     lost_after_seconds = Float(
         300.0,
         min=1.0,
@@ -119,6 +131,13 @@ class MLOpsService(TraitletsApplication):
         help="How long a link to the object store may be used, in seconds. With it, this package's own clients (Python "
         "and commands) get large files from S3, Google Cloud Storage or Azure itself, by a link that is signed when "
         "they ask; whoever sees the link can read that file until then. 0: all files come through the service.",
+    ).tag(config=True)
+
+    collect_after_days = Float(
+        0.0,
+        min=0.0,
+        help="After how many days the service collects, once a day, what was deleted: until then it can be restored, "
+        "and counts. 0 leaves it to `jupyter mlops gc`.",
     ).tag(config=True)
 
     public_url = Unicode(

@@ -119,12 +119,20 @@ class Serving:
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
         identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
-        service = Service(self._tracker, identity, executor, self._page(), link_seconds=self._settings.link_seconds)
+        service = Service(
+            self._tracker,
+            identity,
+            executor,
+            self._page(),
+            link_seconds=self._settings.link_seconds,
+            requests_per_second=self._settings.requests_per_second,
+        )
         server = Server(
             self._make_app(service),
             behind_proxy=self._hub is not None,
             request_seconds=self._settings.request_seconds,
             max_connections=min(self._settings.max_connections, _allowed_connections()),
+            max_body_bytes=self._settings.max_body_bytes,
         )
         server.add_sockets(sockets)
         log = self._settings.log
@@ -132,7 +140,13 @@ class Serving:
             log.warning("tokens come to %s unencrypted: put a proxy with TLS in front", self._settings.url)
         ready()
         beside = [
-            asyncio.create_task(Maintenance(service, self._settings.lost_after_seconds).run()),
+            asyncio.create_task(
+                Maintenance(
+                    service,
+                    self._settings.lost_after_seconds,
+                    collect_after_days=self._settings.collect_after_days,
+                ).run()
+            ),
             asyncio.create_task(Couriers(service, self._networks, self._mail).run()),
             asyncio.create_task(seal_regularly(service)),
         ]

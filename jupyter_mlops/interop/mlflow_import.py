@@ -54,7 +54,7 @@ def import_from(
 
     Raises
     ------
-    Unavailable, Unauthenticated, StorageFull
+    Unavailable, Unauthenticated, StorageFull, QuotaExceeded
         The source or the store does not answer, or has no room; repeated later, the import goes on.
     """
     report = Report(source=source.shown, target=tracker.url)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import Conflict, MLOpsError, StorageFull, Unauthenticated
+from jupyter_mlops.core.errors import Conflict, MLOpsError, QuotaExceeded, StorageFull, Unauthenticated
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.interop.mlflow_source import Source, SourceFile
 from jupyter_mlops.interop.report import Report
@@ -44,7 +44,7 @@ class Transfer(msgspec.Struct, frozen=True):
         is raised."""
         try:
             yield
-        except (StorageFull, Unauthenticated):
+        except (QuotaExceeded, StorageFull, Unauthenticated):
             raise
         except MLOpsError as error:
             if not is_refusal(error):

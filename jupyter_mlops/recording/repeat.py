@@ -16,9 +16,6 @@ from jupyter_mlops.core.redaction import REDACTED
 from jupyter_mlops.recording.recorder import ENVIRONMENT, LONG_PARAMETERS
 from jupyter_mlops.tracker.protocol import Tracker
 
-RERUN_TAG = "mlops.rerun.of"
-"""On a rerun: the id of the run whose notebook and parameters it took."""
-
 
 class _Kernel(msgspec.Struct, frozen=True):
     name: str | None = None

@@ -43,6 +43,7 @@ from jupyter_mlops.server.repeating import intent_of
 from jupyter_mlops.server.reproducing import judgement
 from jupyter_mlops.server.store import LazyTracker
 from jupyter_mlops.server.submission import Submitter, experiment_name
+from jupyter_mlops.tracker.limits import quota_warnings
 from jupyter_mlops.tracker.location import is_service
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.undelivered import undelivered
@@ -207,10 +208,12 @@ class Desk:
     def _status(self, tracker: Tracker) -> ServerStatus:
         problem = None
         spool = Spool(waiting=None, refused=0)
+        warnings: tuple[str, ...] = ()
         try:
             tracker.experiments.search(limit=1)
             left = undelivered(tracker)
             spool = Spool(waiting=left.waiting, refused=len(left.refused), damaged=tuple(left.damaged))
+            warnings = quota_warnings(tracker)
         except MLOpsError as error:
             problem = error.message
         standings = self._queue.standings()
@@ -225,6 +228,7 @@ class Desk:
             waiting=sum(standing.status is RunStatus.SCHEDULED for standing in standings),
             limit=self._limit,
             spool=spool,
+            warnings=warnings,
         )
 
 

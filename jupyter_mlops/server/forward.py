@@ -48,7 +48,8 @@ _NOT_ANSWERED = frozenset(
     "www-authenticate".split()
 )
 _NOTHING = "there is nothing at this URL"
-_GATEWAY = (502, 503, 504)
+_LATER = (429, 502, 503, 504)
+"""Answers that say nothing of what is there: what was answered before is as good."""
 LARGEST_KEPT = 1 << 20
 """Bytes of an answer that is kept for when the service is away."""
 MOST_KEPT = 32 << 20
@@ -249,10 +250,10 @@ class ForwardHandler(ApiHandler):
             if not await self._give_again(answers.find(key)):
                 raise
             return
-        if answer.status in _GATEWAY and await self._give_again(answers.find(key)):
+        if answer.status in _LATER and await self._give_again(answers.find(key)):
             answer.close()
             return
-        if 400 <= answer.status < 500:
+        if 400 <= answer.status < 500 and answer.status != 429:
             answers.drop(key)
         await self._pass_on(answer, None if self.request.method == "HEAD" else key)
 

@@ -215,6 +215,8 @@ class ServerStatus(Record, frozen=True, kw_only=True):
     limit: int
     """Notebooks at once."""
     spool: Spool
+    warnings: tuple[str, ...] = ()
+    """Of quotas of the user and their groups that are nearly used up."""
 
 
 class _OneJob(msgspec.Struct, frozen=True):

@@ -8,8 +8,9 @@ from pathlib import Path
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Json, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import Reproduction, comparable_metrics
+from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.recording.kernel import kernel_spec
-from jupyter_mlops.recording.repeat import RERUN_TAG, parameters_again, place
+from jupyter_mlops.recording.repeat import parameters_again, place
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.evidence import NOTEBOOK, reproduction

@@ -24,6 +24,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.redaction import redact_params, redact_value
+from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.core.values import tag
 from jupyter_mlops.execution.jobs import Job, SweepWork, published
 from jupyter_mlops.execution.plan import record_sweep
@@ -31,7 +32,6 @@ from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.execution.request import SweepRequest
 from jupyter_mlops.execution.sweep import Place
 from jupyter_mlops.recording.kernel import kernel_spec
-from jupyter_mlops.recording.repeat import RERUN_TAG
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.server.documents import Document

@@ -32,9 +32,11 @@ _ERRORS = {
     "403": "The credential does not allow this.",
     "404": "No such thing, or not yours to see.",
     "409": "The thing is in a state that does not allow this.",
+    "413": "More at once than is taken.",
     "416": "The file has none of the bytes in the range.",
+    "429": "More requests than the caller may make; the header Retry-After says when to ask again.",
     "503": "The store does not answer now; the same request may succeed later.",
-    "507": "No room left; nothing half written is visible.",
+    "507": "No room left, or a quota is used up; nothing half written is visible.",
 }
 
 Schema = dict[str, Any]

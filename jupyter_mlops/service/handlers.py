@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from itertools import count
+from math import ceil
 from types import MappingProxyType, NoneType
 from typing import Any, TypeVar, cast
 
@@ -20,12 +21,14 @@ from jupyter_mlops.core.errors import (
     MLOpsError,
     NotFound,
     PermissionDenied,
+    TooManyRequests,
     Unavailable,
 )
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
+from jupyter_mlops.service.rates import Rates
 from jupyter_mlops.service.wakeups import Wakeups
 from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.tracker import wire
@@ -57,6 +60,8 @@ class Service:
         Where people see what is here; None when only programs do.
     link_seconds
         How long a link to the object store may be used, which is then given to who can follow it; 0: none is.
+    requests_per_second
+        How many requests each caller may make; 0 for any number.
     """
 
     def __init__(
@@ -67,12 +72,14 @@ class Service:
         page: ServicePage | None = None,
         *,
         link_seconds: int = 0,
+        requests_per_second: float = 0.0,
     ) -> None:
         self.tracker = tracker
         self.identity = identity
         self.executor = executor
         self.page = page
         self.link_seconds = link_seconds
+        self.rates = Rates(requests_per_second)
         self.metrics = ServiceMetrics(tracker)
         self._written = Wakeups()
         self._own_ids = new_id()[:20]
@@ -155,6 +162,13 @@ class ApiHandler(DiscreetHandler):
             principal = await self.service.identity.principal(self, fresh=self.decides)
             if principal.widest < required:
                 raise PermissionDenied(f"this needs the scope {required.name.lower()!r}, which your token lacks")
+            wait = self.service.rates.wait(principal.name)
+            if wait:
+                raise TooManyRequests(
+                    f"{principal.name!r} asks more than {self.service.rates.per_second:g} times a second: ask again "
+                    f"after {wait:.1f} s, or send more at once",
+                    wait,
+                )
             self.principal = principal
         except Exception as error:  # noqa: BLE001 - each becomes an answer
             self.refuse(error)
@@ -225,8 +239,9 @@ class ApiHandler(DiscreetHandler):
         self.clear()
         self.set_header("X-Request-Id", self.request_id)
         self.set_status(error.status_code if isinstance(error, HTTPError) else known.http_status)
-        if known.http_status == 503:
-            self.set_header("Retry-After", "1")
+        if known.http_status in (429, 503):
+            wait = known.after if isinstance(known, TooManyRequests) else 1.0
+            self.set_header("Retry-After", str(ceil(wait)))
         self.set_header("Content-Type", wire.JSON)
         self.finish(self.told(known))
 

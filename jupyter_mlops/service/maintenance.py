@@ -1,5 +1,5 @@
-"""What a service does by itself from time to time: it ends the runs whose runner is silent, and closes the requests
-for promotion whose time is over.
+"""What a service does by itself from time to time: it ends the runs whose runner is silent, closes the requests for
+promotion whose time is over, and deletes, once a day, what the rules of retention no longer keep.
 
 Of runs on other machines nothing else can be known. Several replicas may do so at once: the database lets one end a
 run, and who is heard again has it reopened, whichever replica hears it. (Events are trimmed by the writer of runs.)
@@ -32,12 +32,22 @@ class Maintenance:
     lost_after_seconds
         How long a runner may be silent. Silence counts only from when it could be heard: from this service's own start,
         and anew after a time in which the database was away or this machine was asleep.
+    collect_after_days
+        After how many days what was deleted is collected; 0 for never.
     clock
         Seconds; one that goes on while the machine sleeps.
     """
 
-    def __init__(self, service: Service, lost_after_seconds: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        service: Service,
+        lost_after_seconds: float,
+        clock: Callable[[], float] = time.time,
+        *,
+        collect_after_days: float = 0.0,
+    ) -> None:
         self._service = service
+        self._collect_after_days = collect_after_days
         self._lost_after = lost_after_seconds
         self._clock = clock
         self._period = min(PERIOD_SECONDS, lost_after_seconds / 3)
@@ -59,6 +69,7 @@ class Maintenance:
                 for run_id in ended:
                     logger.warning("run %s was ended: its runner was silent for %g s", run_id, self._lost_after)
             await self._close_requests()
+            await self._keep_house()
 
     async def _close_requests(self) -> None:
         try:
@@ -70,6 +81,22 @@ class Maintenance:
         else:
             if closed:
                 logger.info("%d requests for promotion have expired", closed)
+
+    async def _keep_house(self) -> None:
+        try:
+            kept = await self._service.call(partial(self._service.tracker.keep_house, self._collect_after_days))
+        except MLOpsError as error:
+            logger.warning("what is past its time cannot be deleted: %s", error.message)
+        except Exception:
+            logger.exception("what is past its time cannot be deleted")
+        else:
+            if kept is not None:
+                expiry, collected = kept
+                logger.info(
+                    "%d runs were past their time and are deleted, %d deleted ones are collected",
+                    expiry.runs,
+                    collected.runs,
+                )
 
     async def round(self) -> list[str]:
         """Look once; gives the ids of the runs that were ended."""

@@ -58,6 +58,8 @@ class Application(tornado.web.Application):
         super().__init__(*args, **settings)  # type: ignore[arg-type]
         self._begun: WeakSet[HTTPServerRequest] = WeakSet()
         self.awaited = Awaited()
+        self.largest_body = LARGEST_BODY
+        """Bytes of a request that is no upload."""
 
     @property
     def answering(self) -> int:
@@ -66,8 +68,8 @@ class Application(tornado.web.Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> HTTPMessageDelegate:  # type: ignore[override]
         found: HTTPMessageDelegate = super().find_handler(request, **kwargs)
-        if not found.stream_request_body and _length(request) > LARGEST_BODY:  # type: ignore[attr-defined]
-            found = _TooLarge(request)
+        if not found.stream_request_body and _length(request) > self.largest_body:  # type: ignore[attr-defined]
+            found = _TooLarge(request, self.largest_body)
         else:
             self._begun.add(request)
         stream = request.connection.stream  # type: ignore[union-attr]
@@ -92,14 +94,15 @@ class _TooLarge(HTTPMessageDelegate):
     """Answers a body that is too large, at its end: a client that sends it before it reads would take the answer for a
     broken connection. One that is larger by far is cut off."""
 
-    def __init__(self, request: HTTPServerRequest) -> None:
+    def __init__(self, request: HTTPServerRequest, most: int) -> None:
         self._connection = cast(HTTP1Connection, request.connection)
+        self._most = most
 
     def headers_received(self, start_line: object, headers: HTTPHeaders) -> None:  # noqa: ARG002
         self._connection.set_max_body_size(_LARGEST_DROPPED)
 
     def finish(self) -> None:
-        body = _refusal(f"the body has more than {LARGEST_BODY} bytes: send it in parts")
+        body = _refusal(f"the body has more than {self._most} bytes: send it in parts")
         headers = HTTPHeaders({"Content-Type": wire.JSON, "Content-Length": str(len(body))})
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", 413, "Content Too Large"), headers, body)
         self._connection.finish()
@@ -120,6 +123,8 @@ class Server(HTTPServer):
     max_connections
         How many there may be. One more takes the place of the one that has kept us waiting for the longest time, and
         is told to come again when all are being answered.
+    max_body_bytes
+        How large a request may be that is no upload.
     """
 
     def initialize(  # type: ignore[override]
@@ -129,12 +134,14 @@ class Server(HTTPServer):
         behind_proxy: bool = False,
         request_seconds: float = REQUEST_SECONDS,
         max_connections: int = MOST_CONNECTIONS,
+        max_body_bytes: int = LARGEST_BODY,
     ) -> None:
         set_parse_body_config(ParseBodyConfig(urlencoded=ParseUrlEncodedConfig(max_arguments=MOST_WORDS)))
-        super().initialize(app, xheaders=behind_proxy, max_header_size=LARGEST_HEADER, max_body_size=LARGEST_BODY)
+        super().initialize(app, xheaders=behind_proxy, max_header_size=LARGEST_HEADER, max_body_size=max_body_bytes)
         # Tornado's own would be a timer for each request.
         self.conn_params.header_timeout = None
         self._app = app
+        app.largest_body = max_body_bytes
         self._request_seconds = request_seconds
         self._max_connections = max_connections
         self._sweeping = PeriodicCallback(self._sweep, 1000 * request_seconds / _SWEEPS)

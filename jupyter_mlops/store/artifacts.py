@@ -99,6 +99,13 @@ def refer(connection: Connection, holder: str, files: Mapping[str, Blob], now: i
     connection.execute(_UPSERT.on(connection), rows)
 
 
+def bytes_of(connection: Connection, holder: str, paths: Collection[str]) -> int:
+    """How many bytes the files at the paths have that are there."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(schema.blob.c.size), 0)).select_from(_artifact)
+    query = query.join(schema.blob, schema.blob.c.id == _artifact.c.blob_id).where(_artifact.c.holder == holder)
+    return int(connection.execute(query.where(among(_artifact.c.path, "paths", list(paths)))).scalar_one())
+
+
 def delete_files(connection: Connection, holder: str, path: str = "") -> int:
     """Remove the file or the folder ``path``, or all files of the holder; returns how many files that were."""
     statement = _artifact.delete().where(_artifact.c.holder == holder)

@@ -7,7 +7,7 @@ in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ from jupyter_mlops.store import (
     schema,
     schema_logged,
     streams,
+    usage,
     writes,
 )
 from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log, RunCall
@@ -196,6 +197,7 @@ class RunWriter:
         self._merge_chunks(connection, logs, changes)
         self._trim_events(connection, len(happened), now)
         _read_back(connection, [*creates, *changes])
+        usage.charge(connection, _growths(created, logs, facts))
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
@@ -257,6 +259,16 @@ class RunWriter:
         if self._events >= _EVENTS_BETWEEN_TRIMS:
             self._events = 0
             events.trim_events(connection, now)
+
+
+def _growths(created: Sequence[Create], logs: Sequence[Log], facts: dict[str, _Facts]) -> Iterator[usage.Growth]:
+    """What the calls add to what their owners hold."""
+    for call in created:
+        run = facts[call.run_id]
+        yield usage.Growth(run.experiment_id, run.owner, runs=1)
+    for log in logs:
+        run = facts[log.run_id]
+        yield usage.Growth(run.experiment_id, run.owner, points=log.points)
 
 
 def _read_back(connection: Connection, calls: Sequence[RunCall]) -> None:

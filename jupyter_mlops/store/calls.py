@@ -51,10 +51,13 @@ class Log(RunCall):
         self.inputs = batch.inputs
         self.model_points = batch.model_points
         self.summaries: dict[str, Summary] = {}
+        self.points = 0
+        """Of metrics."""
         self.chunks: list[dict[str, Any]] = []
         for key, points in chunks.points_of(batch).items():
             codec, packed = chunks.pack(points)
             self.summaries[key] = metrics.summarize(points)
+            self.points += len(points)
             self.chunks.append({"run_id": run_id, "key": key, "count": len(points), "codec": codec, "points": packed})
         self.rows = len(self.params) + len(self.tags) + len(self.inputs) + len(self.model_points) + 2 * len(self.chunks)
 

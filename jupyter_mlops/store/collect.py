@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.records import Collected, Lifecycle
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, usage
 from jupyter_mlops.store.blobs import GRACE_MS, BlobStore
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.lineage import held_runs
 from jupyter_mlops.store.parameters import among
 
 _AT_ONCE = 500
@@ -29,7 +31,7 @@ _artifact = schema.artifact.c
 
 def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
     """Remove what was deleted at ``cutoff`` (milliseconds since the epoch) or before, then all bytes that nothing
-    refers to.
+    refers to. Runs that promoted models descend from stay.
 
     ``grace_ms`` protects the objects of uploads that have no lease yet; with less than the default, an upload that
     goes on at the same time can lose its bytes.
@@ -52,14 +54,15 @@ def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
     """What :func:`collect` would remove now."""
     blobs.follow()
     now = blobs.clock()
-    kept = sa.and_(
-        _artifact.holder.not_in(sa.select(_run.id).where(_deleted_run(cutoff))),
-        _artifact.holder.not_in(sa.select(_upload.id).where(_upload.lease_until < now)),
-    )
-    freed = _unreferred(kept).with_only_columns(sa.func.count(), sa.func.coalesce(sa.func.sum(_blob.size), 0))
-    emptied = _deleted_experiments(cutoff, sa.not_(_deleted_run(cutoff)))
     with database.read() as connection:
-        runs = connection.execute(sa.select(sa.func.count()).where(_deleted_run(cutoff))).scalar_one()
+        gone = _collectable(connection, cutoff)
+        kept = sa.and_(
+            _artifact.holder.not_in(sa.select(_run.id).where(gone)),
+            _artifact.holder.not_in(sa.select(_upload.id).where(_upload.lease_until < now)),
+        )
+        freed = _unreferred(kept).with_only_columns(sa.func.count(), sa.func.coalesce(sa.func.sum(_blob.size), 0))
+        emptied = _deleted_experiments(cutoff, sa.not_(gone))
+        runs = connection.execute(sa.select(sa.func.count()).where(gone)).scalar_one()
         experiments = connection.execute(emptied.with_only_columns(sa.func.count())).scalar_one()
         count, size = connection.execute(freed).one()
     lost = dict(_lost_objects(database, blobs, now - grace_ms, leased=_upload.lease_until >= now))
@@ -68,6 +71,11 @@ def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
 
 def _deleted_run(cutoff: int) -> sa.ColumnElement[bool]:
     return sa.and_(_run.lifecycle == Lifecycle.DELETED.value, _run.deleted_at <= cutoff)
+
+
+def _collectable(connection: Connection, cutoff: int) -> sa.ColumnElement[bool]:
+    """Of the deleted runs those that no promoted model descends from."""
+    return sa.and_(_deleted_run(cutoff), ~among(_run.id, "held", sorted(held_runs(connection))))
 
 
 def _deleted_experiments(cutoff: int, staying: sa.ColumnElement[bool]) -> sa.Select[str]:
@@ -83,12 +91,14 @@ def _unreferred(reference: sa.ColumnElement[bool]) -> sa.Select[str]:
 
 
 def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
-    found = sa.select(_run.id).where(_deleted_run(cutoff)).limit(_AT_ONCE).with_for_update(skip_locked=True)
     while True:
         with database.write() as connection:
-            runs = connection.execute(found).scalars().all()
+            found = sa.select(_run.id).where(_collectable(connection, cutoff)).limit(_AT_ONCE)
+            runs = connection.execute(found.with_for_update(skip_locked=True)).scalars().all()
+            gone = usage.of_runs(connection, runs) if runs else []
             connection.execute(schema.artifact.delete().where(among(_artifact.holder, "runs", runs)))
             connection.execute(schema.run.delete().where(among(_run.id, "runs", runs)))
+            usage.charge(connection, gone)
         yield len(runs)
         if not runs:
             return
@@ -100,6 +110,7 @@ def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
         with database.write() as connection:
             experiments = connection.execute(found).scalars().all()
             connection.execute(schema.experiment.delete().where(among(_experiment.id, "experiments", experiments)))
+            usage.forget(connection, experiments)
         yield len(experiments)
         if not experiments:
             return

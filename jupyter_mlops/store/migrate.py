@@ -17,13 +17,14 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core.errors import InvalidValue, SchemaOutdated, SchemaTooNew
 from jupyter_mlops.store import (  # noqa: F401 - their tables join the others
     schema,
+    schema_limits,
     schema_logged,
     schema_promotion,
     schema_telling,
 )
 from jupyter_mlops.store.database import Database
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision of :mod:`jupyter_mlops.store.schema`."""
 
 SCRIPTS = Path(__file__).with_name("migrations")

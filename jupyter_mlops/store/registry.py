@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core.errors import Conflict
 from jupyter_mlops.core.records import Alias, AliasMove, ModelVersion, RegisteredModel, Tag
 from jupyter_mlops.core.values import LONGEST_KEY, short
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import schema, usage
 from jupyter_mlops.store.artifacts import File, delete_files
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.upsert import insert_of
@@ -134,6 +134,7 @@ def delete(connection: Connection, model_id: str) -> None:
     versions = sa.select(_version.id).where(_version.model_id == model_id)
     connection.execute(schema.artifact.delete().where(_artifact.holder.in_(versions)))
     connection.execute(schema.model.delete().where(_model.id == model_id))
+    usage.forget(connection, [model_id])
 
 
 # --- versions --------------------------------------------------------------------------------------------------------

@@ -245,6 +245,7 @@ model = Table(
     Column("updated", BigInteger, nullable=False),
     Column("last_version", Integer, nullable=False),
     Column("restricted", Boolean, nullable=False, server_default=sql.false()),
+    Index(None, "owner"),
 )
 
 model_tag = Table(

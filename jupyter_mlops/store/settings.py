@@ -38,6 +38,13 @@ def set_first(connection: Connection, key: str, value: str) -> None:
     connection.execute(_SET_FIRST.on(connection), {"key": key, "value": value})
 
 
+def swap(connection: Connection, key: str, old: str, new: str) -> bool:
+    """Keep ``new`` in place of ``old``; False when something else is kept by now. Of several that try at once one
+    succeeds."""
+    changed = sa.update(schema.setting).where(_setting.key == key, _setting.value == old).values(value=new)
+    return connection.execute(changed).rowcount == 1
+
+
 def replace(connection: Connection, key: str, value: str) -> None:
     """Keep ``value`` in place of the one there is."""
     connection.execute(sa.update(schema.setting).where(_setting.key == key).values(value=value))

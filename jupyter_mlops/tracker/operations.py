@@ -50,6 +50,8 @@ NOUNS: dict[str, type] = {
     "checks": protocol.Checks,
     "webhooks": protocol.Webhooks,
     "logged_models": protocol.LoggedModels,
+    "quotas": protocol.Quotas,
+    "retention": protocol.Retentions,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -150,7 +152,8 @@ def _as_sent(hint: Any) -> Any:
 _DECIDING = frozenset(
     "experiments.share experiments.unshare experiments.transfer models.restrict models.transfer promotions.approve "
     "promotions.reject promotions.request_changes promotions.rollback promotions.override policies.set checks.claim "
-    "checks.renew checks.report webhooks.create webhooks.delete".split()
+    "checks.renew checks.report webhooks.create webhooks.delete quotas.set "
+    "retention.set".split()
 )
 
 
@@ -288,6 +291,20 @@ def _declared() -> Iterator[Operation]:
         ("delete", "DELETE", "logged-models/{model_id}", write),
         ("use", "POST", "runs/{run_id}/models", write),
         ("uses", "POST", "search/model-uses", read),
+    )
+    yield from of(
+        "quotas",
+        ("standing", "GET", "quotas", read),
+        ("rules", "GET", "quotas/rules", admin),
+        ("set", "POST", "quotas", admin),
+        ("recount", "POST", "quotas/recount", admin),
+    )
+    yield from of(
+        "retention",
+        ("rules", "GET", "retention", read),
+        ("set", "POST", "retention", admin),
+        ("preview", "GET", "retention/preview", read),
+        ("apply", "POST", "retention/apply", admin),
     )
     yield from of(
         "",

@@ -58,6 +58,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.tracker.limits import Quotas, Retentions
 from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 from jupyter_mlops.tracker.webhooks import Webhooks
@@ -73,6 +74,8 @@ __all__ = [
     "Models",
     "Policies",
     "Promotions",
+    "Quotas",
+    "Retentions",
     "Runs",
     "Tracker",
     "Webhooks",
@@ -458,6 +461,10 @@ class Tracker(Protocol):
     def webhooks(self) -> Webhooks: ...
     @property
     def logged_models(self) -> LoggedModels: ...
+    @property
+    def quotas(self) -> Quotas: ...
+    @property
+    def retention(self) -> Retentions: ...
 
     def page(self) -> ServicePage | None:
         """Where people see in a browser what is here; None where there is no such page."""
@@ -482,7 +489,7 @@ class Tracker(Protocol):
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,
-        nor of an upload in flight."""
+        nor of an upload in flight. Runs that promoted models descend from stay, deleted as they are."""
 
     def close(self) -> None: ...
 

@@ -22,7 +22,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated, Unavailable
+from jupyter_mlops.core.errors import (
+    InvalidValue,
+    MLOpsError,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.process import is_alive
@@ -430,7 +437,8 @@ def _size(path: Path) -> int:
 
 def is_refusal(error: MLOpsError) -> bool:
     """Whether sending it again could never succeed."""
-    return (error.http_status < 500 and not isinstance(error, Unauthenticated)) or error.http_status == 501
+    later = isinstance(error, Unauthenticated | TooManyRequests)
+    return (error.http_status < 500 and not later) or error.http_status == 501
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from jupyter_mlops.core.checks import CheckResult, Verdict
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -42,6 +43,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.core.retention import Retention
 from jupyter_mlops.store import schema
 from jupyter_mlops.tracker import operations
 from jupyter_mlops.tracker.connect import connect
@@ -179,6 +181,10 @@ class Door:
             "uses": tuple,
             "run_ids": lambda: [self.run],
             "logged_model_id": lambda: None,
+            "subject": lambda: "somebody",
+            "quota": Quota,
+            "everyone": lambda: False,
+            "retention": lambda: Retention(days=30),
         }
 
     def special(self, noun: str, method: str) -> dict[str, Callable[[], Any]]:
@@ -214,6 +220,7 @@ class Door:
             ("policies", "get"): {"owner": lambda: None},
             ("policies", "set"): {"owner": lambda: None},
             ("policies", "history"): {"owner": lambda: None},
+            ("quotas", "standing"): {"owner": lambda: None},
             ("webhooks", "create"): {"owner": lambda: None},
             ("webhooks", "list"): {"owner": lambda: None},
             ("webhooks", "delete"): {

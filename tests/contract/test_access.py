@@ -25,6 +25,7 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
     Dataset,
@@ -40,6 +41,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.core.retention import Retention
 from jupyter_mlops.tracker.operations import NOUNS, OPERATIONS
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
@@ -157,6 +159,7 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     admin.models.restrict(thing.model, True)
     thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
     hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
+    admin.retention.set("group:red", Retention(days=30_000))
     return msgspec.structs.replace(
         thing,
         experiment_id=experiment.experiment_id,
@@ -407,6 +410,18 @@ CASES: dict[str, Case] = {
         ),
     ),
     "logged_models.uses": listing(lambda t, it: bool(t.logged_models.uses([it.run_id]))),
+    "quotas.standing": model(SEES, lambda t, _, __: t.quotas.standing("group:red")),
+    "quotas.rules": case(ADMINISTERS, lambda t, _, __: t.quotas.rules(), unseen=PermissionDenied),
+    "quotas.set": case(ADMINISTERS, lambda t, it, _: t.quotas.set(it.experiment, Quota()), unseen=PermissionDenied),
+    "quotas.recount": case(ADMINISTERS, lambda t, _, __: t.quotas.recount(), unseen=PermissionDenied),
+    "retention.rules": listing(
+        lambda t, _: "group:red" in {rule.subject for rule in t.retention.rules()}, of_model=True
+    ),
+    "retention.set": case(
+        ADMINISTERS, lambda t, it, _: t.retention.set(it.experiment, Retention(days=1)), unseen=PermissionDenied
+    ),
+    "retention.preview": model(SEES, lambda t, _, __: t.retention.preview("group:red")),
+    "retention.apply": case(ADMINISTERS, lambda t, _, __: t.retention.apply(), unseen=PermissionDenied),
     "datasets.search": listing(lambda t, it: bool(t.datasets.search([it.experiment_id]))),
     "datasets.uses": listing(lambda t, it: bool(t.datasets.uses(it.digest))),
     "compare": case(SEES, lambda t, it, _: t.compare([it.run_id, it.child_id])),
@@ -425,7 +440,14 @@ NEEDED_OF_TOKEN = {
     **dict.fromkeys(("artifacts.open", "artifacts.download", "models.open", "models.download"), Scope.READ),
 }
 """What a service asks of a credential, by method."""
-DECIDED_BY_ADMINISTRATORS = {"promotions.override", "checks.claim", "checks.renew", "checks.report"}
+DECIDED_BY_ADMINISTRATORS = {
+    "promotions.override",
+    "checks.claim",
+    "checks.renew",
+    "checks.report",
+    "quotas.set",
+    "retention.set",
+}
 FOR_WHO_OWNS_SOMETHING = {"models.create", "models.register"}
 """Methods for which one must have something of one's own, or be able to."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import ReasonKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.waiting import processes_with, until
@@ -26,6 +27,7 @@ def test_a_run_from_the_command_line_to_the_record(
 ) -> None:
     path = notebook("print(width)", LOG, parameters=PARAMETERS, name="shapes")
     before = path.read_bytes()
+    tracker.quotas.set(tracker.principal.name, Quota(runs=1))
     output = mlops(
         "run",
         str(path),
@@ -42,6 +44,7 @@ def test_a_run_from_the_command_line_to_the_record(
         "out.ipynb",
     )
 
+    assert "uses 100 % of its quota: 1 runs of 1 runs" in mlops.errors
     run = tracker.runs.resolve("small")
     assert run.status is RunStatus.FINISHED
     assert {param.key: param.value for param in run.params} == {"width": 0.5, "height": 4}

@@ -39,6 +39,9 @@ VALUES: dict[str, Any] = {
     "claim": "0" * 32,
     "result": {"name": "loads", "verdict": "passed", "summary": "fine"},
     "url": "https://receiver.example/",
+    "subject": LEAD,
+    "quota": {},
+    "retention": {"days": 1},
 }
 """What is asked for, of all that decides for others."""
 

@@ -17,6 +17,7 @@ import pytest
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Batch, Metric, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
 from jupyter_mlops.core.values import param
 from jupyter_mlops.recording.delivery import StorageWarning
@@ -86,6 +87,29 @@ class TestLive:
         with pytest.warns(StorageWarning, match="pip install s3fs"):
             session.flush()
         assert [found.value for found in session.reader().runs.get(run.run_id).metrics] == [0.0]
+
+    def test_what_finds_no_room_waits_and_is_stored_when_there_is(
+        self, begin: Callable[..., Session], store: Tracker, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        session = begin()
+        run = session.start_run()
+        session.flush()
+        owner = store.experiments.get(run.experiment_id).owner
+        store.quotas.set(owner, Quota(bytes=3, points=10))
+        for step in range(20):
+            session.log_metrics(run.run_id, metric(step))
+            session.flush()
+        session.delivery.put_file(run.run_id, "notes.txt", lambda place: place.write_text("longer than three"))
+        session.flush()
+        told = [str(warning.message) for warning in recwarn if warning.category is StorageWarning]
+        assert len(told) == 1
+        assert f"{owner!r} may have 10 metric points, and has 10 metric points" in told[0]
+        assert "is kept in" in told[0]
+        assert [found.count for found in store.runs.get(run.run_id).metrics] == [10]
+        store.quotas.set(owner, Quota())
+        session.flush()
+        assert [found.count for found in store.runs.get(run.run_id).metrics] == [20]
+        assert [file.path for file in store.artifacts.walk(run.run_id)] == ["notes.txt"]
 
     def test_a_run_is_seen_at_once(self, begin: Callable[..., Session], store: Tracker) -> None:
         run = begin().start_run(name="first", tags={"team": "a"}, description="why")

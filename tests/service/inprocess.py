@@ -55,6 +55,7 @@ def running(
     page: ServicePage | None = None,
     more: Callable[[Service], list[Route]] = lambda _: [],
     link_seconds: int = 0,
+    requests_per_second: float = 0.0,
 ) -> Iterator[Running]:
     """A service over the store, until the block ends; ``folder`` is for its files. ``find_job`` gives the principal of
     a check's token by its digest; the store does when it is None. ``page`` is where people are said to see it,
@@ -67,7 +68,9 @@ def running(
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         identity = JobTokens(TokenFile(tokens), find_job or tracker.principal_of_check, executor)
-        service = Service(tracker, identity, executor, page, link_seconds=link_seconds)  # type: ignore[arg-type]
+        service = Service(  # type: ignore[arg-type]
+            tracker, identity, executor, page, link_seconds=link_seconds, requests_per_second=requests_per_second
+        )
         server = Server(make_app(service, more=more(service)))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)

@@ -14,9 +14,11 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from jupyter_mlops.core.findings import Finding, State
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.embedded.diagnosis import examine_store
+from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.diagnosis import examine_service
 from tests.service.inprocess import Running, running
 
@@ -114,6 +116,13 @@ def test_a_proxy_that_lets_too_little_through(service: Running, proxied: Callabl
     assert found["live events"] is State.BAD
     assert found["large requests"] in (State.BAD, State.DOUBTFUL)
     assert states(examine_service(proxied(service.url, late=True), service.token("ann")))["clock"] is State.DOUBTFUL
+
+
+def test_a_service_says_what_is_nearly_used_up(service: Running) -> None:
+    with RemoteTracker(service.url, service.token("boss", scope="admin")) as boss:
+        boss.quotas.set("ann", Quota(runs=0))
+    found = {each.what: each for each in examine_service(service.url, service.token("ann"))}
+    assert (found["quota"].state, "'ann' uses all of its quota" in found["quota"].told) == (State.DOUBTFUL, True)
 
 
 def test_a_sound_store(database_url: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.core.audit import AuditHead, AuditVerdict
     from jupyter_mlops.core.compare import Comparison
     from jupyter_mlops.core.promotion import NotebookChanges
+    from jupyter_mlops.core.retention import Expiry
     from jupyter_mlops.store.calls import RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
+    from jupyter_mlops.tracker.embedded.quotas import EmbeddedQuotas
+    from jupyter_mlops.tracker.embedded.retention import EmbeddedRetention
     from jupyter_mlops.tracker.embedded.webhooks import EmbeddedWebhooks, Outgoing
 
 __all__ = ["EmbeddedTracker", "OpenStore", "RunCalls"]
@@ -116,6 +119,18 @@ class EmbeddedTracker:
 
         return EmbeddedLoggedModels(self._context)
 
+    @cached_property
+    def quotas(self) -> EmbeddedQuotas:
+        from jupyter_mlops.tracker.embedded.quotas import EmbeddedQuotas
+
+        return EmbeddedQuotas(self._context)
+
+    @cached_property
+    def retention(self) -> EmbeddedRetention:
+        from jupyter_mlops.tracker.embedded.retention import EmbeddedRetention
+
+        return EmbeddedRetention(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
@@ -185,6 +200,15 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.deciding import end_requests
 
         return end_requests(self._context)
+
+    def keep_house(self, collect_after_days: float) -> tuple[Expiry, Collected] | None:
+        """Apply the rules of retention, and collect what was deleted more than ``collect_after_days`` ago (nothing when
+        0): once a day, whichever of a store's services asks first; None for all others. For a service."""
+        if self.principal.scope < Scope.ADMIN:
+            raise PermissionDenied(f"keeping house needs the scope 'admin', which {self.principal.name!r} lacks")
+        from jupyter_mlops.tracker.embedded.retention import daily
+
+        return daily(self._context, collect_after_days)
 
     def principal_of_check(self, token_digest: str) -> Principal | None:
         """Who the token of a check stands for, by its digest; None when there is no such check, or it is over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import is_id
+from jupyter_mlops.core.quotas import quota_of, require_file
 from jupyter_mlops.core.records import Artifact, Lifecycle, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
 from jupyter_mlops.core.values import artifact_path, short
-from jupyter_mlops.store import artifacts, events, staging, streams
+from jupyter_mlops.store import artifacts, events, staging, streams, usage
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob, Upload
 from jupyter_mlops.store.objects import require_driver
@@ -26,6 +27,9 @@ from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
 from jupyter_mlops.tracker.embedded.receiving import Found, Receiving, received
 from jupyter_mlops.tracker.upload import opened, regular_files
+
+Room = Callable[[int, int], None]
+"""Raises when a file of which so many bytes have come, and all that came with it, may have no more."""
 
 
 @checked
@@ -54,7 +58,7 @@ class EmbeddedArtifacts:
         check_position(position)
         user = self._context.stream_user
         with self._context.read() as connection:
-            self._require_writable(connection, run_id)
+            room = self._room(connection, run_id, [path])
 
         def keep(upload: Upload, content: Blob) -> Artifact:
             with upload.transaction() as connection:
@@ -64,7 +68,7 @@ class EmbeddedArtifacts:
                 blobs = upload.keep(connection)
                 return self._write(connection, run_id, {path: blobs[content.digest]})[0]
 
-        return Receiving(self._context.blobs, keep)
+        return Receiving(self._context.blobs, keep, lambda size: room(size, size))
 
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         prefix = f"{artifact_path(path)}/" if path else ""
@@ -79,15 +83,23 @@ class EmbeddedArtifacts:
         for path in files:
             artifact_path(path)
         check_position(position)
+        user = self._context.stream_user
         with self._context.read() as connection:
-            self._require_writable(connection, run_id)
+            if position is not None and streams.watermark(connection, position.stream, user) >= position.number:
+                self._require_writable(connection, run_id)
+                return tuple(self._applied(connection, run_id, path) for path in files)
+            room = self._room(connection, run_id, list(files))
         with self._context.blobs.upload() as upload:
             digests: dict[str, str] = {}
+            total = 0
             for path, source in files.items():
                 with opened(source, follow=False) as file:
-                    digests[path] = upload.add(file).digest
+                    blob = upload.add(file)
+                digests[path] = blob.digest
+                total += blob.size
+                room(blob.size, total)
             with upload.transaction() as connection:
-                if not streams.claim(connection, position, self._context.stream_user, self._context.clock()):
+                if not streams.claim(connection, position, user, self._context.clock()):
                     return tuple(self._applied(connection, run_id, path) for path in files)
                 artifacts.lock_run(connection, run_id)
                 blobs = upload.keep(connection)
@@ -105,8 +117,11 @@ class EmbeddedArtifacts:
             raise InvalidValue(f"offset: a part begins at byte 0 or later, not at {offset}")
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
-            self._require_writable(connection, run_id)
-            staging.check_offset(staging.parts(connection, holder, path).get(path, []), path, offset)
+            staged = staging.parts(connection, holder)
+            room = self._room(connection, run_id, [*staged, path])
+            staging.check_offset(staged.get(path, []), path, offset)
+        # With all that has come of the upload, so that one that will find no room is told so early.
+        others = sum(staging.reached(file) for name, file in staged.items() if name != path)
 
         def keep(upload: Upload, content: Blob) -> Part:
             with upload.transaction() as connection:
@@ -116,7 +131,7 @@ class EmbeddedArtifacts:
                 blobs = upload.keep(connection)
                 return staging.add(connection, holder, path, offset, blobs[content.digest], now)
 
-        return Receiving(self._context.blobs, keep)
+        return Receiving(self._context.blobs, keep, lambda size: room(offset + size, others + offset + size))
 
     def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
         holder = self._holder(run_id, upload_id)
@@ -234,11 +249,14 @@ class EmbeddedArtifacts:
         with self._context.write() as connection:
             run = self._require_writable(connection, run_id)
             artifacts.lock_run(connection, run_id)
+            gone = artifacts.walk_files(connection, run_id, path)
             if not artifacts.delete_files(connection, run_id, path):
                 raise _missing(run_id, path)
             now = self._context.clock()
             events.add_events(connection, run_changed(run_id, run, now))
             events.add_audit(connection, self._context.principal.name, "artifact.delete", run_id, now, {"path": path})
+            less = sum(file.blob.size for file in gone)
+            usage.charge(connection, [usage.Growth(run.experiment_id, bytes=-less)])
 
     def _holder(self, run_id: str, upload_id: str) -> str:
         if not is_id(upload_id):
@@ -268,10 +286,23 @@ class EmbeddedArtifacts:
     def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
         run = self._require_writable(connection, run_id)
         now = self._context.clock()
+        before = artifacts.bytes_of(connection, run_id, files)
         written = artifacts.put_files(connection, run_id, files, now)
         if written:
             events.add_events(connection, run_changed(run_id, run, now))
+            more = sum(blob.size for blob in files.values()) - before
+            usage.charge(connection, [usage.Growth(run.experiment_id, run.owner, bytes=more)])
         return written
+
+    def _room(self, connection: Connection, run_id: str, paths: Sequence[str]) -> Room:
+        """Of a run that may be written to; ``paths`` are those of its files that are replaced."""
+        run = self._require_writable(connection, run_id)
+        quota = quota_of(run.owner, usage.quotas(connection))[1]
+        if quota.bytes is None and quota.file_bytes is None:
+            return lambda _size, _total: None
+        used = usage.of_owners(connection, [run.owner])[run.owner].bytes
+        used -= artifacts.bytes_of(connection, run_id, paths)
+        return partial(require_file, run.owner, quota, used)
 
     def _applied(self, connection: Connection, run_id: str, path: str) -> Artifact:
         """What a put that was applied before has left."""

@@ -11,10 +11,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from jupyter_mlops.core.errors import MLOpsError
-from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good
+from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good, room
 from jupyter_mlops.core.formats import size
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.store import migrate
+from jupyter_mlops.core.quotas import standing
+from jupyter_mlops.store import migrate, usage
 from jupyter_mlops.store.blobs import BlobStore
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.connect import artifacts_location
@@ -56,6 +57,7 @@ def _examine(database: Database, artifacts: str | None) -> Iterator[Finding]:
     yield good("database", f"{database.url} answers, with schema {found}")
     yield from (_sqlite if database.is_sqlite else _postgresql)(database)
     yield from _files(database, artifacts)
+    yield from _quotas(database)
 
 
 def _sqlite(database: Database) -> Iterator[Finding]:
@@ -102,6 +104,13 @@ def _files(database: Database, artifacts: str | None) -> Iterator[Finding]:
     yield good("files", f"{blobs.objects.url} takes, gives and removes files")
     if "://" not in blobs.objects.url and not database.is_sqlite:
         yield _room("room", Path(blobs.objects.url))
+
+
+def _quotas(database: Database) -> Iterator[Finding]:
+    with database.read() as connection:
+        rules = usage.quotas(connection)
+        held = usage.of_owners(connection) if rules else {}
+    yield from room(standing(owner, used, rules) for owner, used in sorted(held.items()))
 
 
 def _room(what: str, folder: Path) -> Finding:

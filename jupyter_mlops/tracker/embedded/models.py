@@ -30,7 +30,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
-from jupyter_mlops.store import artifacts, events, logged_models, registry, search, webhooks
+from jupyter_mlops.store import artifacts, events, logged_models, registry, search, usage, webhooks
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
@@ -214,6 +214,7 @@ class EmbeddedModels(EmbeddedReferences):
             # With the digest, so that the sealed record says which bytes these were.
             detail = {"version": number, "run_id": run_id, "path": path, "digest": new.digest}
             self._audit(connection, "version.create", name, detail)
+            usage.charge(connection, [usage.Growth(model.id, model.owner, bytes=new.size)])
         return msgspec.structs.replace(new, version=number)
 
     def version(self, name: str, version: int) -> ModelVersion:
@@ -273,10 +274,12 @@ class EmbeddedModels(EmbeddedReferences):
                 raise Conflict(
                     f"the alias {pointing[0]!r} points at {named(name, version)}: move or delete the alias first"
                 )
+            held = sum(file.blob.size for file in artifacts.walk_files(connection, version_id))
             registry.delete_version(connection, version_id)
             deciding.supersede(self._context, connection, model, "the candidate was deleted", version)
             self._touch(connection, model)
             self._audit(connection, "version.delete", name, {"version": version})
+            usage.charge(connection, [usage.Growth(model.id, bytes=-held)])
 
     def files(self, name: str, version: int) -> tuple[Artifact, ...]:
         return tuple(file.record() for file in self._files(name, version))

@@ -26,6 +26,10 @@ class Found(NamedTuple):
     """Gives a URL by which anybody can read the bytes for so many seconds; None where there is no such thing."""
 
 
+def _without_limit(_size: int) -> None:
+    return
+
+
 class Receiving(Generic[T]):
     """A file on its way in: ``write`` its pieces, then ``finish``, else ``discard``. Thread-safe.
 
@@ -37,11 +41,17 @@ class Receiving(Generic[T]):
         Where the bytes go.
     keep
         Called when they are there; gives what ``finish`` gives.
+    room
+        Called with how many bytes have come; raises when there is no room for so many.
     """
 
-    def __init__(self, blobs: BlobStore, keep: Callable[[Upload, Blob], T]) -> None:
+    def __init__(
+        self, blobs: BlobStore, keep: Callable[[Upload, Blob], T], room: Callable[[int], None] = _without_limit
+    ) -> None:
         self._blobs = blobs
         self._keep = keep
+        self._room = room
+        self._size = 0
         self._turn = threading.Lock()
         self._started: tuple[Upload, Incoming] | None = None
         self._over = False
@@ -50,6 +60,8 @@ class Receiving(Generic[T]):
         """Store one more piece; after an error nothing is left to discard."""
         with self._turn:
             try:
+                self._size += len(piece)
+                self._room(self._size)
                 self._incoming()[1].write(piece)
             except BaseException:
                 self._discard()

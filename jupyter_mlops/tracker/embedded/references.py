@@ -15,7 +15,7 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import ModelVersion, Tag
 from jupyter_mlops.core.redaction import redact_tags, redact_text
-from jupyter_mlops.store import artifacts, events, registry, webhooks
+from jupyter_mlops.store import artifacts, events, registry, usage, webhooks
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.tracker.embedded.aliases import require_version
 from jupyter_mlops.tracker.embedded.loggedmodels import require_logged
@@ -76,6 +76,8 @@ class EmbeddedReferences(EmbeddedModelCards):
             webhooks.announce(connection, model, "version.created", now, user, {"version": number})
             detail = {"version": number, "source": new.source, "digest": new.digest}
             events.add_audit(connection, user, "version.create", name, now, detail)
+            held = sum(file.blob.size for file in files)
+            usage.charge(connection, [usage.Growth(model.id, model.owner, bytes=held)])
         return msgspec.structs.replace(new, version=number)
 
     def _copy(

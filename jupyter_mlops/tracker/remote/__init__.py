@@ -61,6 +61,18 @@ class RemoteLoggedModels(Noun):
     noun = "logged_models"
 
 
+class RemoteQuotas(Noun):
+    """See :class:`jupyter_mlops.tracker.limits.Quotas`."""
+
+    noun = "quotas"
+
+
+class RemoteRetention(Noun):
+    """See :class:`jupyter_mlops.tracker.limits.Retentions`."""
+
+    noun = "retention"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -88,6 +100,8 @@ class RemoteTracker(Noun):
         self.checks = cast("protocol.Checks", RemoteChecks(client))
         self.webhooks = cast("protocol.Webhooks", RemoteWebhooks(client))
         self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
+        self.quotas = cast("protocol.Quotas", RemoteQuotas(client))
+        self.retention = cast("protocol.Retentions", RemoteRetention(client))
 
     @cached_property
     def principal(self) -> Principal:

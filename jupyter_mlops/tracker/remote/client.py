@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -13,7 +14,14 @@ import msgspec
 import urllib3
 
 from jupyter_mlops._version import __version__
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unauthenticated, Unavailable
+from jupyter_mlops.core.errors import (
+    Conflict,
+    InvalidValue,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import wire
@@ -27,6 +35,10 @@ DIGEST_HEADER = "X-Content-SHA256"
 """With the whole of a file, and with what is sent: its SHA-256, in hex."""
 BYTES = "application/octet-stream"
 """What files are sent as."""
+PATIENCE_SECONDS = 60.0
+"""For how long a service is asked again that is asked too often."""
+
+_MOST_DIGITS = 9
 
 Query = Mapping[str, Any]
 Token = str | Callable[[], str | None] | None
@@ -110,22 +122,60 @@ class Client:
         Raises
         ------
         MLOpsError
-            What the service answered; ``Unavailable`` when it did not, or somebody else did.
+            What the service answered; ``Unavailable`` when it did not, or somebody else did. A service that is asked
+            too often is asked again after the time that it says, for :data:`PATIENCE_SECONDS` at most.
         """
+        until = time.monotonic() + PATIENCE_SECONDS
+        asked = {**(headers if body is not None else {}), **({LINKS_HEADER: "follow"} if links else {})}
+        while True:
+            answer = self._answer(method, path, query, body, asked, repeatable, stream, silence)
+            # A login page, too, is answered with 200: taken for an answer, what was sent would be lost.
+            kind = BYTES if stream else wire.MSGPACK
+            named = answer.headers.get("Content-Type", "").startswith(kind)
+            if (answer.status == 204 and not stream) or (200 <= answer.status < 300 and named):
+                return answer
+            if links and answer.status == 307 and "Location" in answer.headers:
+                return answer
+            # What was refused for coming too soon was not done, so that it may always be sent again.
+            wait = _retry_after(answer) if answer.status == 429 else None
+            if wait is None or time.monotonic() + wait > until:
+                raise self._failure(answer)
+            answer.drain_conn()
+            answer.release_conn()
+            time.sleep(wait)
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        repeatable: bool,
+        stream: bool,
+        silence: float,
+    ) -> urllib3.BaseHTTPResponse:
         pool = self._usable_pool()
         url = f"{self.url}/{PREFIX}{path}"
         if query:
             url += "?" + _encoded(query)
-        own = {**self._headers, **self._authorization(), **({LINKS_HEADER: "follow"} if links else {})}
         retries = urllib3.Retry(
-            total=1, connect=1, read=int(repeatable), other=0, redirect=0, status=0, allowed_methods=None
+            total=1,
+            connect=1,
+            read=int(repeatable),
+            other=0,
+            redirect=0,
+            status=0,
+            allowed_methods=None,
+            # What the service says then is for us to read.
+            respect_retry_after_header=False,
         )
         try:
-            answer = pool.request(
+            return pool.request(
                 method,
                 url,
                 body=body,
-                headers={**own, **(headers if body is not None else {})},
+                headers={**self._headers, **self._authorization(), **headers},
                 retries=retries,
                 redirect=False,
                 preload_content=not stream,
@@ -135,14 +185,6 @@ class Client:
             )
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable(error) from error
-        # A login page, too, is answered with 200: taken for an answer, what was sent would be lost.
-        kind = BYTES if stream else wire.MSGPACK
-        named = answer.headers.get("Content-Type", "").startswith(kind)
-        if (answer.status == 204 and not stream) or (200 <= answer.status < 300 and named):
-            return answer
-        if links and answer.status == 307 and "Location" in answer.headers:
-            return answer
-        raise self._failure(answer)
 
     def fetch(self, path: str, query: Query) -> tuple[urllib3.BaseHTTPResponse, str | None]:
         """The answer with the bytes of a file, still to be read, from the service or from where it leads; and what
@@ -203,6 +245,8 @@ class Client:
                 f"{self.url} answers 413: this is more at once than a proxy in front of the service takes; its limit "
                 "(of nginx: client_max_body_size) should be 32 MB"
             )
+        if answer.status == 429:
+            return TooManyRequests(f"{self.url} is asked too often; something in front of the service says so")
         if answer.status in (401, 403):
             return Unauthenticated(f"{self.url} answers {answer.status}: set MLOPS_TRACKING_TOKEN to a token for it")
         return Unavailable(
@@ -218,6 +262,12 @@ def filled(path: str, **values: str | int) -> str:
             raise InvalidValue("a name is not empty") if name == "name" else NotFound(f"{name} is empty")
     # A part that is only dots would be taken for a step up.
     return path.format(**{name: quote(str(value), safe="").replace(".", "%2E") for name, value in values.items()})
+
+
+def _retry_after(answer: urllib3.BaseHTTPResponse) -> float:
+    """After how many seconds to ask again; one that gives no number is asked after a second."""
+    given = answer.headers.get("Retry-After", "")
+    return float(given) if given.isascii() and given.isdigit() and len(given) < _MOST_DIGITS else 1.0
 
 
 def _encoded(query: Query) -> str:

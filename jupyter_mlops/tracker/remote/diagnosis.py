@@ -16,10 +16,10 @@ import urllib3
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unauthenticated
-from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good
+from jupyter_mlops.core.findings import Finding, bad, clocks, doubtful, good, room
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.tracker import location
-from jupyter_mlops.tracker.operations import PREFIX, PRINCIPAL, RUN_CONTENT
+from jupyter_mlops.tracker.operations import PREFIX, PRINCIPAL, RUN_CONTENT, operation
 from jupyter_mlops.tracker.remote.client import BYTES, Client, filled
 
 LARGE = 32 << 20
@@ -67,6 +67,7 @@ def _examine(client: Client, token: str | None) -> Iterator[Finding]:
         yield found
     if principal is None:
         return
+    yield from _quotas(client)
     yield _live(client, token or "")
     if principal.widest >= Scope.WRITE:
         yield _large(client)
@@ -130,6 +131,15 @@ def _caller(client: Client) -> tuple[Finding, Principal | None]:
     if principal.widest < Scope.WRITE:
         return doubtful("token", told, "to record runs it needs the scope custom:mlops:write"), principal
     return good("token", told), principal
+
+
+def _quotas(client: Client) -> Iterator[Finding]:
+    try:
+        found = client.call(operation("quotas.standing"), {})
+    except NotFound:
+        # A service of a version without quotas.
+        return
+    yield from room(found)
 
 
 def _live(client: Client, token: str) -> Finding:

@@ -1039,6 +1039,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What of their quotas the caller and their groups use, or one owner whose things the caller may read. */
+        get: operations["quotas.standing"];
+        put?: never;
+        /** Give a user, group:NAME, all users (*) or all groups (group:*) a quota, or take theirs back. */
+        post: operations["quotas.set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/quotas/recount": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Count again what everybody has */
+        post: operations["quotas.recount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/quotas/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The quotas that were set, by subject */
+        get: operations["quotas.rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The rules that concern the caller and their groups, by subject */
+        get: operations["retention.rules"];
+        put?: never;
+        /** Give a user, group:NAME, all users (*) or all groups (group:*) a rule, or take theirs back. */
+        post: operations["retention.set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delete what the rules no longer keep */
+        post: operations["retention.apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What apply would delete now, and why: of owner, whose things the caller may read */
+        get: operations["retention.preview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1891,6 +1995,34 @@ export interface components {
             updated: number;
         };
         /**
+         * Expired
+         * @description A run that a rule no longer keeps.
+         */
+        Expired: {
+            end_time: number;
+            experiment_id: string;
+            name: string;
+            owner: string;
+            run_id: string;
+            why: string;
+        };
+        /**
+         * Expiry
+         * @description What the rules come to now.
+         */
+        Expiry: {
+            /** @default {} */
+            by_owner?: {
+                [key: string]: number;
+            };
+            /** @default [] */
+            listed?: components["schemas"]["Expired"][];
+            /** @default 0 */
+            runs?: number;
+            /** @default 0 */
+            spared?: number;
+        };
+        /**
          * Happening
          * @description That something changed, for live views: whoever shows it looks again.
          */
@@ -2413,6 +2545,30 @@ export interface components {
          */
         PromotionState: "expired" | "open" | "promoted" | "rejected" | "superseded" | "withdrawn";
         /**
+         * Quota
+         * @description How much there may be; None is without a limit.
+         */
+        Quota: {
+            /** @default null */
+            bytes?: number | null;
+            /** @default null */
+            file_bytes?: number | null;
+            /** @default null */
+            points?: number | null;
+            /** @default null */
+            runs?: number | null;
+        };
+        /**
+         * QuotaRule
+         * @description A quota as it was set.
+         */
+        QuotaRule: {
+            at: number;
+            quota: components["schemas"]["Quota"];
+            subject: string;
+            user: string;
+        };
+        /**
          * Reason
          * @description Why a run ended FAILED or KILLED.
          */
@@ -2448,6 +2604,32 @@ export interface components {
             /** @default [] */
             tags?: components["schemas"]["Tag"][];
             updated: number;
+        };
+        /**
+         * Retention
+         * @description How long runs are kept after their end. Without ``days``, those that finished well are kept for ever.
+         */
+        Retention: {
+            /** @default null */
+            days?: number | null;
+            /** @default null */
+            failed_days?: number | null;
+            /** @default 0 */
+            keep_best?: number;
+            /** @default  */
+            metric?: string;
+            /** @default false */
+            minimize?: boolean;
+        };
+        /**
+         * RetentionRule
+         * @description A rule as it was set.
+         */
+        RetentionRule: {
+            at: number;
+            retention: components["schemas"]["Retention"];
+            subject: string;
+            user: string;
         };
         /** Review */
         Review: {
@@ -2634,6 +2816,19 @@ export interface components {
             user: string;
         };
         /**
+         * Standing
+         * @description An owner's quota, and how much of it is used.
+         */
+        Standing: {
+            owner: string;
+            quota: components["schemas"]["Quota"];
+            /** @default null */
+            subject?: string | null;
+            usage: components["schemas"]["Usage"];
+            /** @default [] */
+            warnings?: string[];
+        };
+        /**
          * StreamPosition
          * @description Where a write stands in its client's numbered stream. A position at or below the stream's watermark was applied
          *         before: it is acknowledged and not applied again. Numbers start at 1 and rise by one.
@@ -2656,6 +2851,18 @@ export interface components {
          * @enum {unknown}
          */
         Template: "json" | "slack" | "teams";
+        /**
+         * Usage
+         * @description How much there is.
+         */
+        Usage: {
+            /** @default 0 */
+            bytes?: number;
+            /** @default 0 */
+            points?: number;
+            /** @default 0 */
+            runs?: number;
+        };
         /**
          * Verdict
          * @enum {unknown}
@@ -2749,8 +2956,26 @@ export interface components {
                 "application/json": components["schemas"]["Problem"];
             };
         };
+        /** @description More at once than is taken. */
+        error413: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Problem"];
+            };
+        };
         /** @description The file has none of the bytes in the range. */
         error416: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description More requests than the caller may make; the header Retry-After says when to ask again. */
+        error429: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2767,7 +2992,7 @@ export interface components {
                 "application/json": components["schemas"]["Problem"];
             };
         };
-        /** @description No room left; nothing half written is visible. */
+        /** @description No room left, or a quota is used up; nothing half written is visible. */
         error507: {
             headers: {
                 [name: string]: unknown;
@@ -2810,6 +3035,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -2841,6 +3068,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -2875,6 +3104,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -2908,6 +3139,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -2942,6 +3175,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -2978,6 +3213,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3011,6 +3248,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3041,6 +3280,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3070,6 +3311,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3109,6 +3352,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3138,6 +3383,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3165,6 +3412,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3198,6 +3447,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3231,6 +3482,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3262,6 +3515,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3291,6 +3546,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3331,6 +3588,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3362,6 +3621,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3391,6 +3652,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3426,6 +3689,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3461,6 +3726,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3490,6 +3757,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3526,6 +3795,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3575,6 +3846,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3604,6 +3877,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3631,6 +3906,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3664,6 +3941,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3699,6 +3978,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3728,6 +4009,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3763,6 +4046,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3804,6 +4089,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3833,6 +4120,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3860,6 +4149,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3898,6 +4189,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3929,6 +4222,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3967,6 +4262,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -3997,6 +4294,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4036,6 +4335,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4065,6 +4366,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4098,6 +4401,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4143,6 +4448,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4174,6 +4481,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4209,6 +4518,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4239,6 +4550,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4276,6 +4589,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4320,6 +4635,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4350,6 +4667,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4378,6 +4697,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4414,6 +4735,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4444,6 +4767,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4480,6 +4805,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4517,6 +4844,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4569,7 +4898,9 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
             416: components["responses"]["error416"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4602,6 +4933,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4632,6 +4965,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4659,6 +4994,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4689,6 +5026,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4728,6 +5067,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4758,6 +5099,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4785,6 +5128,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4823,6 +5168,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4852,6 +5199,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4890,6 +5239,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4925,6 +5276,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4958,6 +5311,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -4993,6 +5348,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5022,6 +5379,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5055,6 +5414,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5090,6 +5451,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5126,6 +5489,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5158,6 +5523,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5194,6 +5561,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5231,6 +5600,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5262,6 +5633,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5289,6 +5662,263 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.standing": {
+        parameters: {
+            query?: {
+                everyone?: boolean;
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Standing"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    quota: components["schemas"]["Quota"] | null;
+                    subject: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.recount": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": number;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "quotas.rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRule"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionRule"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    retention: components["schemas"]["Retention"] | null;
+                    subject: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Expiry"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "retention.preview": {
+        parameters: {
+            query?: {
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Expiry"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5324,6 +5954,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5353,6 +5985,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5380,6 +6014,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5417,6 +6053,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5448,6 +6086,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5477,6 +6117,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5506,6 +6148,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5535,6 +6179,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5570,6 +6216,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5620,7 +6268,9 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
             416: components["responses"]["error416"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5656,6 +6306,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5687,6 +6339,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5718,6 +6372,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5749,6 +6405,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5782,6 +6440,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5817,6 +6477,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5850,6 +6512,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5881,6 +6545,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5915,6 +6581,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5944,6 +6612,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -5974,6 +6644,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6014,6 +6686,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6042,6 +6716,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6079,6 +6755,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6106,6 +6784,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6136,6 +6816,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6169,6 +6851,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6211,6 +6895,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6253,6 +6939,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6286,6 +6974,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6326,6 +7016,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6370,6 +7062,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6414,6 +7108,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6454,6 +7150,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6483,6 +7181,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6512,6 +7212,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6557,6 +7259,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6584,6 +7288,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };
@@ -6615,6 +7321,8 @@ export interface operations {
             403: components["responses"]["error403"];
             404: components["responses"]["error404"];
             409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
             503: components["responses"]["error503"];
             507: components["responses"]["error507"];
         };

@@ -651,6 +651,8 @@ export interface components {
             url: string;
             version: string;
             waiting: number;
+            /** @default [] */
+            warnings?: string[];
             working: number;
         };
         /** Since */

@@ -105,10 +105,12 @@ describe('the sidebar', () => {
   });
 
   it('says how things stand', async () => {
-    const away = { ...STATUS, connected: false, spool: { waiting: 12, refused: 1 } };
+    const warnings = ["'ada' uses 95 % of its quota"];
+    const away = { ...STATUS, connected: false, spool: { waiting: 12, refused: 1 }, warnings };
     show(<Sidebar />, new FakeServer({ ...ANSWERS, 'GET server/v1/status': away }));
     expect(await screen.findByText(/service is away/)).toBeTruthy();
     expect(screen.getByText('12 entries wait to be sent, 1 entry was refused')).toBeTruthy();
+    expect(screen.getByText("'ada' uses 95 % of its quota")).toBeTruthy();
   });
 
   it('says what to do without the server extension, and with another version of it', async () => {

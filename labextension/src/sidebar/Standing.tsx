@@ -20,6 +20,9 @@ export function Standing(): ReactElement {
         <span aria-hidden="true">{isGood ? '●' : '○'}</span> {where}
       </span>
       {data !== undefined && <span>{spool(trans, data.spool)}</span>}
+      {data?.warnings?.map(warning => (
+        <span key={warning}>{warning}</span>
+      ))}
     </footer>
   );
 }

@@ -1,0 +1,147 @@
+"""How much the things of an owner may take: what there is of them, how much there may be, and what is said of both.
+
+A quota is an owner's own (``ada``, ``group:red``), or the one for every user (``*``) or every group (``group:*``) that
+has none of its own. What is counted is what the records say, deleted ones included until they are collected: a file
+counts for each run and each model version that has it, although its bytes are kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jupyter_mlops.core import formats
+from jupyter_mlops.core.access import GROUP_PREFIX
+from jupyter_mlops.core.errors import InvalidValue, QuotaExceeded, TooLarge
+from jupyter_mlops.core.records import Record
+from jupyter_mlops.core.values import LARGEST_INT
+
+EVERY_USER = "*"
+EVERY_GROUP = f"{GROUP_PREFIX}*"
+NEARLY = 0.8
+"""From which part of a quota on its owner is warned."""
+
+
+class Quota(Record, frozen=True, kw_only=True):
+    """How much there may be; None is without a limit."""
+
+    bytes: int | None = None
+    """Of files of runs and of model versions."""
+    runs: int | None = None
+    points: int | None = None
+    """Of metrics."""
+    file_bytes: int | None = None
+    """Of one file of a run."""
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """How much there is."""
+
+    bytes: int = 0
+    runs: int = 0
+    points: int = 0
+
+
+class Standing(Record, frozen=True, kw_only=True):
+    """An owner's quota, and how much of it is used."""
+
+    owner: str
+    usage: Usage
+    quota: Quota
+    subject: str | None = None
+    """Whose quota it is: the owner, ``*`` or ``group:*``; None when there is none."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said of it: one sentence for each part of it that is nearly used up, or is."""
+
+
+class QuotaRule(Record, frozen=True, kw_only=True):
+    """A quota as it was set."""
+
+    subject: str
+    quota: Quota
+    user: str
+    """Who set it."""
+    at: int
+
+
+class _Kind(NamedTuple):
+    what: str
+    remedy: str
+
+
+_KINDS = {
+    "bytes": _Kind("of files", "delete runs, files or versions that are not needed"),
+    "runs": _Kind("runs", "delete runs that are not needed"),
+    "points": _Kind("metric points", "delete runs that are not needed, or log fewer steps"),
+}
+"""What is counted, by the fields of :class:`Usage`."""
+
+
+def checked_quota(quota: Quota) -> Quota:
+    """The quota; ``InvalidValue`` unless its numbers are 0 or more."""
+    for name in Quota.__struct_fields__:
+        value = getattr(quota, name)
+        if value is not None and not 0 <= value <= LARGEST_INT:
+            raise InvalidValue(f"quota: {name} is 0 or more, not {value}; leave it out for no limit")
+    return quota
+
+
+def quota_of(owner: str, quotas: Mapping[str, Quota]) -> tuple[str | None, Quota]:
+    """Whose quota, of those by subject, is that of ``owner``, and the quota. Their own counts alone: what it does not
+    limit is not limited."""
+    for subject in (owner, EVERY_GROUP if owner.startswith(GROUP_PREFIX) else EVERY_USER):
+        if subject in quotas:
+            return subject, quotas[subject]
+    return None, Quota()
+
+
+def standing(owner: str, usage: Usage, quotas: Mapping[str, Quota]) -> Standing:
+    """Where the owner stands."""
+    subject, quota = quota_of(owner, quotas)
+    return Standing(owner=owner, usage=usage, quota=quota, subject=subject, warnings=_warnings(owner, usage, quota))
+
+
+def require_room(owner: str, usage: Usage, quota: Quota, grown: Usage) -> None:
+    """Raise ``QuotaExceeded`` when ``usage``, which has what it has ``grown`` by, is more than ``quota`` has room for.
+    What did not grow is not looked at: who is over a limit may still do what does not need it."""
+    for name, kind in _KINDS.items():
+        limit, more = getattr(quota, name), getattr(grown, name)
+        if limit is not None and more > 0 and getattr(usage, name) > limit:
+            raise exceeded(owner, kind.what, limit, getattr(usage, name) - more, kind.remedy)
+
+
+def require_file(owner: str, quota: Quota, used: int, size: int, total: int) -> None:
+    """Raise when files of ``owner``, who has ``used`` bytes already, may not be: one of ``size`` bytes, with which come
+    ``total`` bytes. ``TooLarge`` when it never may, ``QuotaExceeded`` when there is no room now."""
+    if quota.file_bytes is not None and size > quota.file_bytes:
+        raise TooLarge(
+            f"a file in what belongs to {owner!r} has at most {formats.size(quota.file_bytes)}: store a part of it, or "
+            "only where it is"
+        )
+    if quota.bytes is not None and used + total > quota.bytes:
+        kind = _KINDS["bytes"]
+        raise exceeded(owner, kind.what, quota.bytes, used, kind.remedy)
+
+
+def exceeded(owner: str, what: str, limit: int, used: int, remedy: str) -> QuotaExceeded:
+    """The error for what has no room."""
+    return QuotaExceeded(
+        f"{owner!r} may have {_amount(limit, what)}, and has {_amount(used, what)}: there is no room for this. "
+        f"{remedy[0].upper()}{remedy[1:]}, or ask an administrator for more; `jupyter mlops quota` shows what is used"
+    )
+
+
+def _warnings(owner: str, usage: Usage, quota: Quota) -> tuple[str, ...]:
+    told = []
+    for name, kind in _KINDS.items():
+        limit, used = getattr(quota, name), getattr(usage, name)
+        if limit is not None and used >= NEARLY * limit:
+            share = f"{100 * used // limit} %" if limit else "all"
+            told.append(
+                f"{owner!r} uses {share} of its quota: {_amount(used, kind.what)} of {_amount(limit, kind.what)}"
+            )
+    return tuple(told)
+
+
+def _amount(count: int, what: str) -> str:
+    return f"{formats.size(count)} {what}" if what == _KINDS["bytes"].what else f"{count:,} {what}"

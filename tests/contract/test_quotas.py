@@ -1,0 +1,274 @@
+"""Quotas: what is counted is what there is, what finds no room leaves nothing, and no room is given twice."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied, QuotaExceeded, TooLarge
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import EVERY_GROUP, EVERY_USER, Quota, Standing, Usage
+from jupyter_mlops.core.records import Batch, Experiment, Metric, NewRun, Run, RunChange, RunStatus, Tag
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.schema_limits import usage
+from jupyter_mlops.tracker.protocol import Tracker
+from tests.contract.conftest import Opener
+from tests.together import together
+
+RED = Principal("ada", frozenset({"red"}))
+Start = Callable[..., Run]
+
+
+def put(tracker: Tracker, run: Run, path: str, size: int) -> None:
+    tracker.artifacts.put(run.run_id, path, io.BytesIO(bytes(size)))
+
+
+def points(count: int, start: int = 0) -> Batch:
+    return Batch(metrics=tuple(Metric("loss", 0.5, step, step) for step in range(start, start + count)))
+
+
+def used(tracker: Tracker, owner: str) -> Usage:
+    (found,) = tracker.quotas.standing(owner)
+    return found.usage
+
+
+def begin(tracker: Tracker, name: str = "churn", owner: str | None = None) -> Run:
+    experiment = tracker.experiments.create(name, owner=owner)
+    return tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+
+
+def test_what_there_is_is_counted_wherever_it_goes(tracker: Tracker, open_tracker: Opener, tmp_path: Path) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    assert used(ada, "group:red") == Usage(runs=1)
+    ada.runs.log(run.run_id, points(100))
+    ada.runs.log(run.run_id, points(100))
+    put(ada, run, "a", 10)
+    put(ada, run, "a", 30)
+    put(ada, run, "copy", 30)
+    (tmp_path / "MLmodel").write_bytes(b"flavors: {python_function: {}}")
+    ada.artifacts.put_folder(run.run_id, tmp_path, "model")
+    assert used(ada, "group:red") == Usage(runs=1, points=200, bytes=90)
+    upload = new_id()
+    ada.artifacts.put_part(run.run_id, upload, "big", 0, io.BytesIO(b"x" * 5))
+    digest = ada.artifacts.put_part(run.run_id, upload, "big", 0, io.BytesIO(b"x" * 5)).digest
+    assert used(ada, "group:red").bytes == 90
+    ada.artifacts.commit(run.run_id, upload, {"big": digest})
+    assert used(ada, "group:red").bytes == 95
+    ada.artifacts.delete(run.run_id, "big")
+    ada.models.register("churn", run.run_id, "model")
+    ada.models.refer("churn", "models:/churn/1")
+    ada.models.refer("churn", "s3://elsewhere")
+    assert used(ada, "group:red") == Usage(runs=1, points=200, bytes=150)
+    # They go along with what is handed over.
+    ada.experiments.transfer(run.experiment_id, "group:blue")
+    assert [used(tracker, "group:red"), used(tracker, "group:blue")] == [
+        Usage(bytes=60),
+        Usage(runs=1, points=200, bytes=90),
+    ]
+    ada.models.delete_version("churn", 2)
+    assert used(tracker, "group:red") == Usage(bytes=30)
+    ada.models.delete("churn")
+    assert used(tracker, "group:red") == Usage()
+    # What is deleted counts for as long as it is there.
+    tracker.runs.delete(run.run_id)
+    assert used(tracker, "group:blue").bytes == 90
+    tracker.gc()
+    assert used(tracker, "group:blue") == Usage()
+    assert tracker.quotas.recount() == 0
+
+
+def test_counters_are_found_again(tracker: Tracker, experiment: Experiment, start: Start, database: Database) -> None:
+    run = start(points(7))
+    put(tracker, run, "model/MLmodel", 0)
+    put(tracker, run, "a", 11)
+    before = used(tracker, experiment.owner)
+    with database.write() as connection:
+        connection.execute(usage.update().values(runs=5, bytes=0, points=-3))
+        connection.execute(usage.insert(), {"holder": new_id(), "runs": 1, "bytes": 1, "points": 1})
+    assert tracker.quotas.recount() == 2
+    assert used(tracker, experiment.owner) == before == Usage(runs=1, bytes=11, points=7)
+    assert tracker.quotas.recount() == 0
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(QuotaExceeded) as caught:
+        call()
+    return caught.value.message
+
+
+def test_what_finds_no_room_leaves_nothing(tracker: Tracker, open_tracker: Opener, tmp_path: Path) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    put(ada, run, "a", 600)
+    tracker.quotas.set("group:red", Quota(bytes=1000, runs=2, points=10))
+    told = refusal(lambda: put(ada, run, "b", 401))
+    assert told.startswith("'group:red' may have 1 kB of files, and has 600 B of files: there is no room for this.")
+    for name in ("MLmodel", "weights"):
+        (tmp_path / name).write_bytes(bytes(300))
+    refusal(lambda: ada.artifacts.put_folder(run.run_id, tmp_path, "model"))
+    upload = new_id()
+    ada.artifacts.put_part(run.run_id, upload, "c", 0, io.BytesIO(bytes(300)))
+    refusal(lambda: ada.artifacts.put_part(run.run_id, upload, "c", 300, io.BytesIO(bytes(300))))
+    assert [file.path for file in ada.artifacts.walk(run.run_id)] == ["a"]
+    # What takes no more than before has room.
+    put(ada, run, "a", 1000)
+    put(ada, run, "a", 999)
+    put(ada, run, "b", 1)
+
+    ada.runs.log(run.run_id, points(10))
+    assert "10 metric points" in refusal(lambda: ada.runs.log(run.run_id, points(1, 10)))
+    both = Batch(metrics=points(1, 10).metrics, tags=(Tag("half", "written"),))
+    refusal(lambda: ada.runs.log(run.run_id, both))
+    second = ada.runs.create(NewRun(experiment_id=run.experiment_id))
+    third = NewRun(experiment_id=run.experiment_id, run_id=new_id())
+    assert "2 runs" in refusal(lambda: ada.runs.create(third))
+    assert third.run_id is not None
+    with pytest.raises(NotFound):
+        ada.runs.get(third.run_id)
+    assert used(ada, "group:red") == Usage(runs=2, bytes=1000, points=10)
+    # Who is over a limit still ends and reads runs, and says of them what takes no room.
+    tracker.quotas.set("group:red", Quota(bytes=0, runs=0, points=0))
+    assert ada.runs.change(run.run_id, RunChange(status=RunStatus.FINISHED)).status is RunStatus.FINISHED
+    ada.runs.log(run.run_id, Batch(tags=(Tag("a", "b"),)))
+    ada.runs.heartbeat(run.run_id)
+    assert ada.runs.get(run.run_id).tags == (Tag("a", "b"),)
+    ada.artifacts.delete(run.run_id, "a")
+    ada.runs.delete(second.run_id)
+    assert tracker.quotas.recount() == 0
+
+
+def test_a_version_is_counted_for_the_models_owner(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    put(ada, run, "model/weights", 500)
+    ada.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {}}"))
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    refusal(lambda: ada.models.register("churn", run.run_id, "model"))
+    with pytest.raises(NotFound):
+        ada.models.get("churn")
+
+
+def test_a_file_that_is_too_large_is_so_for_ever(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    tracker.quotas.set("group:red", Quota(file_bytes=100))
+    put(ada, run, "a", 100)
+    put(ada, run, "b", 100)
+    with pytest.raises(TooLarge, match="at most 100 B"):
+        put(ada, run, "c", 101)
+    upload = new_id()
+    for name in ("d", "e"):
+        ada.artifacts.put_part(run.run_id, upload, name, 0, io.BytesIO(bytes(60)))
+    with pytest.raises(TooLarge):
+        ada.artifacts.put_part(run.run_id, upload, "e", 60, io.BytesIO(bytes(60)))
+
+
+def test_whose_quota_counts(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+
+    def limits(found: Sequence[Standing]) -> dict[str, tuple[str | None, int | None]]:
+        return {each.owner: (each.subject, each.quota.runs) for each in found}
+
+    assert limits(ada.quotas.standing()) == {"ada": (None, None), "group:red": (None, None)}
+    tracker.quotas.set(EVERY_USER, Quota(runs=5))
+    tracker.quotas.set(EVERY_GROUP, Quota(runs=50))
+    tracker.quotas.set("group:red", Quota(bytes=1))
+    assert limits(ada.quotas.standing()) == {"ada": (EVERY_USER, 5), "group:red": ("group:red", None)}
+    assert {rule.subject for rule in tracker.quotas.rules()} == {EVERY_USER, EVERY_GROUP, "group:red"}
+    tracker.quotas.set("group:red", None)
+    tracker.quotas.set("ada", Quota(runs=6))
+    tracker.quotas.set("ada", Quota(runs=7))
+    assert limits(ada.quotas.standing()) == {"ada": ("ada", 7), "group:red": (EVERY_GROUP, 50)}
+    with pytest.raises(NotFound, match="no quota of its own"):
+        tracker.quotas.set("group:red", None)
+    for subject, quota in (("", Quota()), ("group:", Quota()), ("ada", Quota(runs=-1))):
+        with pytest.raises(InvalidValue):
+            tracker.quotas.set(subject, quota)
+    with pytest.raises(NotFound):
+        ada.quotas.standing("bo")
+    with pytest.raises(PermissionDenied):
+        ada.quotas.standing(everyone=True)
+    assert [entry.action for entry in tracker.audit(limit=2)] == ["quota.set", "quota.set"]
+    # Who decides nothing for others sets none.
+    with pytest.raises(PermissionDenied):
+        ada.quotas.set("ada", None)
+
+
+def test_everyone_is_seen_by_administrators_the_largest_first(tracker: Tracker, open_tracker: Opener) -> None:
+    for name, size in (("ada", 10), ("bo", 30), ("cy", 20)):
+        one = open_tracker(Principal(name))
+        put(one, begin(one), "a", size)
+    found = tracker.quotas.standing(everyone=True)
+    assert [(each.owner, each.usage.bytes) for each in found] == [("bo", 30), ("cy", 20), ("ada", 10)]
+
+
+def test_who_nears_a_limit_is_told(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(Principal("ada"))
+    run = begin(ada)
+    tracker.quotas.set("ada", Quota(bytes=1000, runs=10, points=0))
+    put(ada, run, "a", 799)
+    (standing,) = ada.quotas.standing()
+    assert standing.warnings == ("'ada' uses all of its quota: 0 metric points of 0 metric points",)
+    tracker.quotas.set("ada", Quota(bytes=1000))
+    put(ada, run, "a", 800)
+    (standing,) = ada.quotas.standing()
+    assert standing.warnings == ("'ada' uses 80 % of its quota: 800 B of files of 1 kB of files",)
+
+
+def test_the_same_room_is_never_given_twice(tracker: Tracker, open_tracker: Opener) -> None:
+    """Two services on one database each have a writer, and know of each other by the database alone."""
+    begin(open_tracker(RED), "elsewhere")
+    tracker.quotas.set("group:red", Quota(bytes=1000, runs=13))
+    replicas = [open_tracker(RED) for _ in range(2)]
+    runs = [begin(replicas[number % 2], f"churn {number}") for number in range(4)]
+
+    def work(number: int) -> list[str]:
+        kept = []
+        mine, run = replicas[number % 2], runs[number]
+        for turn in range(5):
+            with contextlib.suppress(QuotaExceeded):
+                put(mine, run, str(turn), 100)
+                kept.append("file")
+            with contextlib.suppress(QuotaExceeded):
+                mine.runs.create(NewRun(experiment_id=run.experiment_id))
+                kept.append("run")
+        return kept
+
+    kept = [name for part in together(*(lambda number=number: work(number) for number in range(4))) for name in part]
+    assert (kept.count("file"), kept.count("run")) == (10, 8)
+    assert used(tracker, "group:red") == Usage(runs=13, bytes=1000)
+    assert tracker.quotas.recount() == 0
+
+
+def test_counters_of_many_at_once_are_right(
+    tracker: Tracker, open_tracker: Opener, experiment: Experiment, database: Database
+) -> None:
+    replicas = [open_tracker(), open_tracker()]
+
+    def work(number: int) -> None:
+        mine = replicas[number % 2]
+        for turn in range(8):
+            run = mine.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=points(3)))
+            put(mine, run, "a", turn)
+            mine.runs.log(run.run_id, points(2, 3))
+            if turn % 2:
+                mine.runs.delete(run.run_id)
+
+    def count() -> None:
+        for _ in range(3):
+            tracker.gc()
+            tracker.quotas.recount()
+
+    assert together(*(lambda number=number: work(number) for number in range(3)), count) == [None] * 4
+    tracker.gc()
+    assert used(tracker, experiment.owner) == Usage(runs=12, points=60, bytes=3 * (0 + 2 + 4 + 6))
+    assert tracker.quotas.recount() == 0
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(usage)).scalar_one() == 1
