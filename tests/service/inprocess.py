@@ -15,6 +15,7 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.app import Route, make_app
 from jupyter_mlops.service.handlers import Service
+from jupyter_mlops.service.issuedtokens import IssuedTokens
 from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.server import Server
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
@@ -66,8 +67,14 @@ def running(
     loop = asyncio.new_event_loop()
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
+<<<<<<< HEAD
         identity = JobTokens(TokenFile(tokens), find_job or tracker.principal_of_check, executor)
         service = Service(tracker, identity, executor, page, link_seconds=link_seconds)  # type: ignore[arg-type]
+=======
+        issued = IssuedTokens(TokenFile(tokens), tracker.principal_of_issued, executor)  # type: ignore[attr-defined]
+        identity = JobTokens(issued, find_job or tracker.principal_of_check, executor)
+        service = Service(tracker, identity, executor, page)  # type: ignore[arg-type]
+>>>>>>> 3ad3115 (Tokens that count for a while, for workers that write for a user; tests of the Dask engine on a real cluster)
         server = Server(make_app(service, more=more(service)))
         sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -99,14 +100,18 @@ class Attendant:
             # Whether a point is begun again is not for Dask to decide.
             retries=0,
         )
-        future.add_done_callback(lambda _: self._spawn(lambda: self.news.put(_ended(point.run_id, future))))
+
+        def ended(_: object) -> None:
+            self._spawn(lambda: self.news.put(_ended(point.run_id, future)))
+
+        future.add_done_callback(ended)
         return future
 
     def stop(self, reasons: Mapping[str, Mapping[str, Reason]]) -> None:
         """Have points end, by address and run."""
         for address, runs in reasons.items():
             encoded = {run_id: encode(reason) for run_id, reason in runs.items()}
-            self._spawn(lambda address=address, encoded=encoded: self._ask([address], host.stop, encoded))
+            self._spawn(partial(self._ask, [address], host.stop, encoded))
 
     def leave(self) -> None:
         """Tell all workers that the sweep is over, and close the connection."""

@@ -240,7 +240,9 @@ class _Drive:
         """The ends of points whose workers are gone. A worker's own processes bring them to an end; where these are
         gone too, we do, when they would have."""
         latest = time.monotonic() - self._parcel.patience - CANCEL_SECONDS
-        for placed in [placed for placed in self._placed.values() if placed.lost_at is not None]:
+        for placed in list(self._placed.values()):
+            if placed.lost_at is None:
+                continue
             run = self._found(placed.task.run_id)
             if run is None or not run.status.ended:
                 if placed.lost_at > latest:

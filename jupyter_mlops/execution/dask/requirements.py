@@ -59,7 +59,7 @@ def difference(wanted: Requirements, kernel: str) -> str | None:
         found = _ask(kernel, modules=(), packages=wanted.packages)
     except MLOpsError as error:
         return error.message
-    pairs = [("jupyter-mlops", found.mlops, wanted.mlops)]
+    pairs: list[tuple[str, str | None, str | None]] = [("jupyter-mlops", found.mlops, wanted.mlops)]
     # The bytes that a kernel compiles and pickles are the same within a minor version.
     if _minor(found.python) != _minor(wanted.python):
         pairs.append(("Python", found.python, wanted.python))
