@@ -1,4 +1,4 @@
-"""Points on the workers of a real Dask cluster, recorded by a real service: what travels, and what is lost and found."""
+"""Points on the workers of a real Dask cluster, recorded by a real service: what travels, what is lost and found."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_point_whose_worker_is_killed_is_run_again(
     cluster.add_worker()
     _, told = going.communicate(timeout=120)
     assert going.returncode == 0, told
-    (parent,) = tracker.runs.search([tracker.experiments.ensure("work").experiment_id], "run_kind = 'sweep'").items
+    (parent,) = tracker.runs.search([tracker.experiments.ensure("work").experiment_id], "kind = 'sweep'").items
     runs = tracker.runs.children(parent.run_id)
     assert sorted((point(run), run.status) for run in runs) == [
         ("0", RunStatus.FINISHED),
@@ -237,9 +237,8 @@ def test_a_scheduler_that_restarts_costs_no_more_than_what_went_on(
 ) -> None:
     """The last of the tests here: workers end with their scheduler."""
     lock = tmp_path / "lock"
-    path = notebook(
-        f"import os, time\nwhile x and not os.path.exists({str(lock)!r}):\n    time.sleep(0.1)", parameters="x = 0"
-    )
+    waits = f"import os, time\nwhile x and not os.path.exists({str(lock)!r}):\n    time.sleep(0.1)"
+    path = notebook(waits, parameters="x = 0")
     lost, then = task(path, swept=("x",), x=1), task(path, swept=("x",), x=2)
     outcome: dict[str, TaskEvent] = {}
     restarted = False
