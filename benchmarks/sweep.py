@@ -22,6 +22,8 @@ import psutil
 
 from benchmarks.measure import Comparison, Timing
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.execution.dask.cluster import Own
+from jupyter_mlops.execution.dask.engine import DaskEngine
 from jupyter_mlops.execution.engine import NotebookTask, Remark
 from jupyter_mlops.execution.fork.engine import ForkEngine
 from jupyter_mlops.tracker.connect import connect
@@ -47,6 +49,7 @@ def compare(quick: bool) -> Iterator[Comparison]:
             yield _suffix_heavy(tracker, folder, 2 if quick else 4, suffix=0.5 if quick else 30.0)
             yield _overhead(tracker, folder, *((2, 6) if quick else (10, 60)))
             yield _many(tracker, folder, 20 if quick else 1000)
+            yield _on_dask(tracker, folder, 6 if quick else 40, suffix=0.2 if quick else 1.0)
 
 
 def _prefix_heavy(tracker: Tracker, folder: Path, points: int, *, prefix: float) -> Iterator[Comparison]:
@@ -112,6 +115,34 @@ def _many(tracker: Tracker, folder: Path, points: int) -> Comparison:
         "the first fifth",
         f"template and workers: {memory[0] / 1e6:.0f} MB after the first fifth, {memory[1] / 1e6:.0f} MB at the end",
     )
+
+
+def _on_dask(tracker: Tracker, folder: Path, points: int, *, suffix: float) -> Comparison:
+    """A cluster of as many workers as the engine on one machine has, on the same machine; it runs before the sweep."""
+    notebook = _notebook(folder, prefix=0.0, suffix=suffix, at_top=False)
+    _, alone = _forked(tracker, notebook, points)
+    with Own(PROCESSES) as cluster:
+        with cluster.connect() as client:
+            engine = DaskEngine(cluster=client.scheduler.address)
+        cpu = sum(_spent(child) for child in psutil.Process().children())
+        ends: list[float] = []
+        for event in engine.run(_tasks(tracker, notebook, points), jobs=points):
+            if isinstance(event, Remark):
+                ready = time.perf_counter()
+                assert "executed once" in event.text, event.text
+            elif event.status.ended:
+                assert event.reason is None, event.reason
+                ends.append(time.perf_counter())
+        spent = sum(_spent(child) for child in psutil.Process().children()) - cpu
+    shared = Timing((ends[-1] - ready) / points, spent / points)
+    what = f"{points} points, suffix {suffix:g} s, behind the prefix, {PROCESSES} Dask workers"
+    return Comparison(what, "a point", [shared], [alone], ">= 0.9x", "the engine fork")
+
+
+def _spent(process: psutil.Process) -> float:
+    """The CPU time of a process, and of all below it that have ended or not."""
+    used = [each.cpu_times() for each in [process, *process.children(recursive=True)]]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in used)
 
 
 def _resident(process: psutil.Process) -> int:

@@ -23,7 +23,6 @@ from jupyter_mlops.core.model_safety import MLMODEL
 from jupyter_mlops.core.records import Run, RunStatus
 from jupyter_mlops.execution.engine import DEFAULT_ENGINE, Engine, load_engine
 from jupyter_mlops.execution.fork import prefix
-from jupyter_mlops.execution.local import default_jobs
 from jupyter_mlops.execution.plan import DEFAULT_TRIALS, SAMPLERS, SweepPlan, ranked
 from jupyter_mlops.execution.request import SweepRequest
 from jupyter_mlops.execution.sweep import Place, Sweep
@@ -32,7 +31,7 @@ from jupyter_mlops.recording.source import read_source
 MOST_SHOWN = 10
 """How many of the best runs are shown at the end."""
 BESIDE_RESUME = frozenset(
-    "resume jobs engine as_json parameters parameters_raw parameters_yaml parameters_file".split()
+    "resume jobs engine cluster as_json parameters parameters_raw parameters_yaml parameters_file".split()
 )
 """What may be said with --resume: the parameters are for secrets."""
 
@@ -73,8 +72,23 @@ BESIDE_RESUME = frozenset(
     "of progress (idle:10m), or that --optimize finds hopeless (median, halving, hyperband). Repeatable.",
 )
 @click.option("--budget", metavar="TIME", help="Begin no further point after this time, such as 2h or 30m.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Notebooks at once. Default: one a core.")
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Notebooks at once. Default: one a core; on a cluster, one a thread.",
+)
 @click.option("--engine", default=DEFAULT_ENGINE, show_default=True, metavar="NAME", help="What runs the notebooks.")
+@click.option("--cluster", metavar="CLUSTER", help="For --engine dask: ADDRESS of a scheduler, gateway:URL or local:N.")
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Run a point again whose worker or machine was lost, so often.",
+)
 @click.option(
     "--explain", is_flag=True, help="Run nothing: say which cells all points share, and why they part where they do."
 )
@@ -99,6 +113,8 @@ def sweep(
     budget: str | None,
     jobs: int | None,
     engine: str,
+    cluster: str | None,
+    retries: int,
     explain: bool,
     resume: str | None,
     how: How,
@@ -114,7 +130,7 @@ def sweep(
     A point that fails is shown and does not stop the rest. -p gives a parameter the same value at all points.
     """
     connection: Connection = ctx.obj
-    chosen = load_engine(engine)
+    chosen = load_engine(engine, cluster)
     if resume is not None:
         _refuse_beside_resume(ctx)
         parent = connection.tracker.runs.resolve(resume)
@@ -136,6 +152,7 @@ def sweep(
             metric=metric,
             maximize=maximize,
             stop=stop,
+            retries=retries,
             budget=budget,
             kernel=how.kernel,
             cwd=str(how.cwd or notebook.absolute().parent),
@@ -149,7 +166,7 @@ def sweep(
             return
         experiment = connection.tracker.experiments.ensure(how.experiment_for(notebook))
         going = Sweep.begin(connection.tracker, experiment.experiment_id, plan, secrets=secrets, name=how.name)
-    _execute(going, chosen, connection, jobs or default_jobs())
+    _execute(going, chosen, connection, jobs or chosen.usual_jobs)
     if as_json:
         emit_json({"sweep": going.run, "best": going.standing.best, "runs": going.children()})
     else:
@@ -158,10 +175,10 @@ def sweep(
         raise click.exceptions.Exit(1)
 
 
-def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int) -> None:
+def _execute(going: Sweep, engine: Engine, connection: Connection, jobs: int | None) -> None:
     place = Place(tracking_url=connection.database_url, artifacts_url=connection.artifacts)
     todo = going.missing
-    note(f"{going.run.name}: {todo} of {going.plan.total} points to run, {jobs} at once")
+    note(f"{going.run.name}: {todo} of {going.plan.total} points to run" + (f", {jobs} at once" if jobs else ""))
     with orderly():
         try:
             with SweepProgress(going.plan, todo=todo) as on_event:

@@ -52,6 +52,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Who owns what they create without saying whose it is; see :func:`default_owner`."""
     acts_for: str | None = None
     """Of what is no person (CI, a schedule): the user who answers for it, and who counts as asking where it asks."""
+    expires: int | None = None
+    """Until when the credential counts, of one that was issued for a while; milliseconds since the epoch."""
 
     @property
     def person(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_mlops.core.formats import duration
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.records import MetricPoint, Run
+from jupyter_mlops.core.records import MetricPoint, ReasonKind, Run
 from jupyter_mlops.core.rules import Pruner, Rule
 from jupyter_mlops.core.spaces import Point
 from jupyter_mlops.execution.plan import SweepPlan, check_search_possible
@@ -27,7 +28,8 @@ class Course:
     Parameters
     ----------
     missing
-        The numbers of the points to run. Those that the plan does not list, a search finds.
+        The numbers of the points to run. Those that the plan does not list, a search finds. A point whose runner is
+        lost is missing again, as often as the plan allows.
     past
         Earlier runs of the sweep, oldest first.
 
@@ -42,7 +44,8 @@ class Course:
     ) -> None:
         self._tracker = tracker
         self._plan = plan
-        self._missing = missing
+        self._missing = deque(missing)
+        self._retried: Counter[int] = Counter()
         self._began = time.monotonic()
         self._not_begun = 0
         self._study: Study | None = None
@@ -57,10 +60,11 @@ class Course:
 
     def points(self) -> Iterator[tuple[int, str, Point]]:
         """Number, run and values of each point, each when it is asked for."""
-        for place, number in enumerate(self._missing):
+        while self._missing:
             if self._plan.budget is not None and time.monotonic() - self._began >= self._plan.budget:
-                self._not_begun = len(self._missing) - place
+                self._not_begun = len(self._missing)
                 return
+            number = self._missing.popleft()
             run_id = new_id()
             values = self._plan.points[number] if self._study is None else self._study.ask(run_id)
             self.watch.begin(run_id)
@@ -71,6 +75,20 @@ class Course:
         self.watch.end(run)
         if self._study is not None:
             self._study.tell(run)
+
+    def again(self, number: int, run: Run) -> bool:
+        """Whether the point of an ended run is to be run again, because its runner was lost."""
+        lost = run.reason is not None and run.reason.kind is ReasonKind.RUNNER_LOST
+        if not lost or self._retried[number] >= self._plan.retries:
+            return False
+        self._retried[number] += 1
+        self._missing.append(number)
+        return True
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are points to begin, and time for them."""
+        return bool(self._missing) and not self._not_begun
 
     @property
     def cut_short(self) -> str | None:

@@ -1,13 +1,15 @@
 """What an engine is: something that runs many notebook tasks and says how each ended.
 
 Engines are found by the entry point group ``jupyter_mlops.engines``: the entry point's name is what ``--engine`` takes,
-its object is a class that is constructed without arguments and implements :class:`Engine`.
+its object is a class that is constructed without arguments, or with ``cluster`` where it takes that, and implements
+:class:`Engine`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Protocol
 
 import msgspec
@@ -50,6 +52,10 @@ def no_stops() -> Mapping[str, Reason]:
 
 
 class Engine(Protocol):
+    @property
+    def usual_jobs(self) -> int | None:
+        """Tasks at once when nobody says how many; None for as many as it finds room for."""
+
     def run(
         self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
     ) -> Generator[TaskEvent | Remark, None, None]:
@@ -68,10 +74,25 @@ class Engine(Protocol):
         """
 
 
-def load_engine(name: str) -> Engine:
-    """The installed engine called ``name``; ``InvalidValue``, listing those installed, when there is none."""
+def load_engine(name: str, cluster: str | None = None) -> Engine:
+    """The installed engine called ``name``, on ``cluster`` where it is one that needs such.
+
+    Raises
+    ------
+    InvalidValue
+        There is no such engine, and the message lists those installed; or it needs a cluster that is not given, or
+        takes none, or cannot be on this one.
+    MissingDependency
+        What it needs is not installed.
+    """
     installed = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in installed:
         raise InvalidValue(f"no engine {name!r} is installed; installed: {', '.join(sorted(installed))}")
-    engine: Engine = installed[name].load()()
+    found = installed[name].load()
+    needs_cluster = "cluster" in signature(found).parameters
+    if needs_cluster and cluster is None:
+        raise InvalidValue(f"the engine {name!r} needs a cluster: say which one")
+    if not needs_cluster and cluster is not None:
+        raise InvalidValue(f"cluster: the engine {name!r} takes none, it runs on this machine")
+    engine: Engine = found(cluster=cluster) if needs_cluster else found()
     return engine

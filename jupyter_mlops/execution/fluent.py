@@ -14,7 +14,6 @@ from jupyter_mlops.core.records import Json, Run, RunStatus
 from jupyter_mlops.core.spaces import Axis, Interval, make_axis
 from jupyter_mlops.core.values import param, short
 from jupyter_mlops.execution.engine import DEFAULT_ENGINE, load_engine
-from jupyter_mlops.execution.local import default_jobs
 from jupyter_mlops.execution.plan import ranked
 from jupyter_mlops.execution.request import SweepRequest
 from jupyter_mlops.execution.sweep import Place, Standing, Sweep
@@ -58,6 +57,8 @@ def sweep(
     budget: str | None = None,
     jobs: int | None = None,
     engine: str = DEFAULT_ENGINE,
+    cluster: str | None = None,
+    retries: int = 0,
     experiment: str | None = None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -94,7 +95,12 @@ def sweep(
     budget
         Begin no further point after this time, such as ``"2h"``.
     jobs
-        Notebooks at once; one a core by default, eight at most.
+        Notebooks at once; by default one a core and eight at most, or as many as a cluster has threads.
+    engine, cluster
+        What runs the notebooks: ``"fork"``, ``"local"``, or ``"dask"`` with the cluster's address, ``"gateway:URL"`` or
+        ``"local:N"``.
+    retries
+        How often a point is run again whose runner was lost.
     experiment
         Where it is recorded; by default where new runs are.
     cwd
@@ -125,6 +131,7 @@ def sweep(
                 metric=metric,
                 maximize=maximize,
                 stop=stop,
+                retries=retries,
                 budget=budget,
                 kernel=kernel,
                 cwd=str(path.parent if cwd is None else Path(cwd).absolute()),
@@ -134,6 +141,7 @@ def sweep(
             {key: param(key, value).value for key, value in (parameters or {}).items()},
             jobs=jobs,
             engine=engine,
+            cluster=cluster,
             experiment=experiment,
             name=name,
             report=report,
@@ -147,6 +155,7 @@ def run_request(
     *,
     jobs: int | None,
     engine: str,
+    cluster: str | None,
     experiment: str | None,
     name: str | None,
     report: Callable[[str], object] | None,
@@ -155,7 +164,7 @@ def run_request(
     if jobs is not None and jobs < 1:
         raise InvalidValue(f"jobs: {jobs} is too small; it is at least 1")
     session = current()
-    chosen = load_engine(engine)
+    chosen = load_engine(engine, cluster)
     plan, secrets = asked.plan(read_source(asked.notebook), parameters)
     tracker = session.reader()
     where = session.experiment() if experiment is None else tracker.experiments.ensure(experiment)
@@ -171,7 +180,7 @@ def run_request(
             say(f"{child.name} {child.status.value.lower()}{why}: {standing.told(plan.metric)}")
 
     place = Place(tracking_url=session.tracking_url)
-    going.execute(chosen, place, jobs=jobs or default_jobs(), on_event=on_event, on_remark=say)
+    going.execute(chosen, place, jobs=jobs, on_event=on_event, on_remark=say)
     return going
 
 

@@ -78,6 +78,11 @@ class LocalEngine:
     with this process, also when it is killed.
     """
 
+    @property
+    def usual_jobs(self) -> int:
+        """One a core, :data:`MOST_JOBS` at most."""
+        return default_jobs()
+
     def run(
         self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
     ) -> Generator[TaskEvent | Remark, None, None]:
@@ -86,6 +91,7 @@ class LocalEngine:
 
 
 def check_jobs(jobs: int) -> None:
+    """``InvalidValue`` for a number of notebooks at once that is none."""
     if jobs < 1:
         raise InvalidValue(f"jobs must be at least 1, not {jobs}")
 
@@ -102,7 +108,7 @@ class Workers:
         """``fork`` is the folder where they may find a template to fork kernels off."""
         self._environment = environment
         self._fork = fork
-        self._workers: set[_Worker] = set()
+        self._workers: set[WorkerProcess] = set()
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Workers:
@@ -112,9 +118,9 @@ class Workers:
         _end(self._workers)
         self._selector.close()
 
-    def add(self) -> _Worker:
+    def add(self) -> WorkerProcess:
         """Start one more."""
-        worker = _Worker(self._environment, self._fork)
+        worker = WorkerProcess(self._environment, self._fork)
         self._workers.add(worker)
         self._selector.register(worker.events, selectors.EVENT_READ, worker)
         return worker
@@ -137,7 +143,7 @@ class Workers:
                 self._stop(stops())
                 next_stops = time.monotonic() + STOPS_SECONDS
             for key, _ in ready:
-                worker: _Worker = key.data
+                worker: WorkerProcess = key.data
                 line = worker.events.readline()
                 if line.endswith(b"\n"):
                     event = decode(line, TaskEvent)
@@ -160,7 +166,7 @@ class Workers:
         that the number at once follows what the others take. One may always run."""
         return not self._busy() or free_memory() >= LEAST_MEMORY
 
-    def _idle(self) -> _Worker:
+    def _idle(self) -> WorkerProcess:
         """A worker that has nothing to do; a new one when all have."""
         return next((worker for worker in self._workers if worker.task is None), None) or self.add()
 
@@ -170,7 +176,7 @@ class Workers:
                 worker.stop(asked[worker.task.run_id])
 
 
-class _Worker:
+class WorkerProcess:
     """A worker process and the task it is doing."""
 
     def __init__(self, environment: dict[str, str], fork: Path | None) -> None:
@@ -210,6 +216,11 @@ class _Worker:
             self._stopping = True
             self._write(encode(StopTask(run_id=self.task.run_id, reason=reason)))
 
+    def news(self) -> Iterator[TaskEvent]:
+        """Wait for what it tells; ends with the process."""
+        while (line := self.events.readline()).endswith(b"\n"):
+            yield decode(line, TaskEvent)
+
     def _write(self, line: bytes) -> None:
         assert self.process.stdin is not None
         # A worker that has just died is found by the end of its events.
@@ -238,7 +249,7 @@ class _Worker:
         self._stderr.close()
 
 
-def _end(workers: set[_Worker]) -> None:
+def _end(workers: set[WorkerProcess]) -> None:
     """End all workers, orderly at first; see to it that the runs of those that had to be killed end too."""
     for worker in workers:
         worker.cancel()
@@ -254,16 +265,22 @@ def _end(workers: set[_Worker]) -> None:
 
 
 def _lost(task: NotebookTask, how: str) -> TaskEvent:
-    """Bring the record of a task whose worker died to its end: what it logged is kept, its kernel is ended."""
-    from jupyter_mlops.recording.lost import recover
     from jupyter_mlops.tracker.connect import connect
 
     with connect(task.tracking_url, artifacts=task.artifacts_url) as tracker:
-        recover(tracker)
-        run = _found(tracker, task.run_id)
-        # A worker that died after it had brought its run to an end changes nothing about that.
-        if run is None or not run.status.ended or (run.reason and run.reason.kind is ReasonKind.RUNNER_LOST):
-            run = record_failure(tracker, task, Reason(kind=ReasonKind.RUNNER_LOST, message=how))
+        return end_lost(tracker, task, how)
+
+
+def end_lost(tracker: Tracker, task: NotebookTask, how: str) -> TaskEvent:
+    """Bring the record of a task whose worker on this machine died to its end: what it logged is kept, its kernel is
+    ended."""
+    from jupyter_mlops.recording.lost import recover
+
+    recover(tracker)
+    run = _found(tracker, task.run_id)
+    # A worker that died after it had brought its run to an end changes nothing about that.
+    if run is None or not run.status.ended or (run.reason and run.reason.kind is ReasonKind.RUNNER_LOST):
+        run = record_failure(tracker, task, Reason(kind=ReasonKind.RUNNER_LOST, message=how))
     return TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason)
 
 

@@ -65,6 +65,8 @@ class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How a search proposes them; one of :data:`SAMPLERS`."""
     stop: tuple[str, ...] = ()
     """Rules that stop a child, see :mod:`jupyter_mlops.core.rules`."""
+    retries: int = 0
+    """How often a point is begun again whose runner was lost."""
     budget: float | None = None
     """Seconds after which no further point begins, counted anew by a resume."""
     fixed: dict[str, Json] = {}

@@ -24,6 +24,7 @@ from jupyter_mlops.execution.plan import (
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source
 
+MOST_RETRIES = 100
 _FOR_SEARCH = "it belongs to a search; say what to optimize"
 _DIRECTIONS = ("maximize", "minimize")
 
@@ -46,6 +47,7 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
     maximize: bool | None = None
     """None means True."""
     stop: Sequence[str] = ()
+    retries: int = 0
     budget: str | None = None
     """A length of time such as ``2h``."""
     kernel: str | None = None
@@ -78,6 +80,7 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             trials=None if self.optimize is None else self._trials,
             sampler=self._sampler,
             stop=tuple(self.stop),
+            retries=self.retries,
             budget=None if self.budget is None else parse_duration(self.budget),
             fixed=fixed,
             secrets=tuple(secrets),
@@ -102,6 +105,7 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
             "sample": self._check_sample,
             "seed": self._check_seed,
             "stop": lambda: parse_rules(self.stop, optimizes=self.optimize is not None),
+            "retries": self._check_retries,
             "budget": lambda: None if self.budget is None else parse_duration(self.budget),
         }
 
@@ -151,6 +155,10 @@ class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
     def _check_sample(self) -> None:
         if self.optimize is not None and self.sample is not None:
             raise InvalidValue("sample: a search chooses its own points; say how many with trials")
+
+    def _check_retries(self) -> None:
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise InvalidValue(f"retries: {self.retries} are not possible; from 0 to {MOST_RETRIES} are")
 
     def _check_seed(self) -> None:
         if self.seed is not None and self.sample is None and self.optimize is None:

@@ -116,6 +116,8 @@ class Sweep:
         self.standing = Standing(total=plan.total)
         self._done: set[int] = set()
         """Points that need no further run."""
+        self._failed: set[int] = set()
+        """Points that failed in this execution, and are not tried again."""
         for child in self._past:
             point = _point(child)
             self._attempts[point] += 1
@@ -170,12 +172,13 @@ class Sweep:
         engine: Engine,
         place: Place,
         *,
-        jobs: int,
+        jobs: int | None = None,
         on_event: OnEvent = _unheard,
         on_remark: OnRemark = _unheard,
     ) -> Run:
         """Run the missing points and bring the parent to its end: FINISHED, or FAILED when points failed. Points that a
-        rule stops have not failed, nor have those that a budget leaves out.
+        rule stops have not failed, nor have those that a budget leaves out. At most ``jobs`` run at once; when None, as
+        many as the engine usually does.
 
         Raises
         ------
@@ -184,6 +187,7 @@ class Sweep:
         """
         try:
             with RunFolder(self.run.run_id) as folder, beating(self.tracker, self.run.run_id):
+                jobs = jobs or engine.usual_jobs or self.missing
                 return self._execute(folder.scratch, engine, place, jobs, on_event, on_remark)
         finally:
             self._claim.release()
@@ -203,16 +207,19 @@ class Sweep:
             notebook = folder / Path(self.plan.notebook).name
             notebook.write_bytes(b"".join(self.tracker.artifacts.open(self.run.run_id, SOURCE)))
             with self._course(folder) as course:
-                tasks = (self._task(*point, notebook, place) for point in course.points())
-                with closing(engine.run(tasks, jobs=max(1, min(jobs, self.missing)), stops=course.watch)) as events:
-                    for event in events:
-                        if isinstance(event, Remark):
-                            on_remark(event.text)
-                            continue
-                        child = self._take(event, course)
-                        if child is not None and child.reason is not None and not was_stopped(child):
-                            reasons[_what(child.reason)] += 1
-                        on_event(self.standing, child)
+                # Once, unless points are to be run again after the engine took the last one.
+                while course.goes_on:
+                    tasks = (self._task(*point, notebook, place) for point in course.points())
+                    at_once = max(1, min(jobs, self.missing))
+                    with closing(engine.run(tasks, jobs=at_once, stops=course.watch)) as events:
+                        for event in events:
+                            if isinstance(event, Remark):
+                                on_remark(event.text)
+                                continue
+                            child = self._take(event, course)
+                            if child is not None and child.reason is not None and _point(child) in self._failed:
+                                reasons[_what(child.reason)] += 1
+                            on_event(self.standing, child)
                 if course.cut_short is not None:
                     on_remark(course.cut_short)
         except KeyboardInterrupt:
@@ -281,7 +288,12 @@ class Sweep:
         child = self.tracker.runs.get(event.run_id)
         course.tell(child)
         if not self._count(child):
-            self.standing.failed += 1
+            point = _point(child)
+            if course.again(point, child):
+                self._attempts[point] += 1
+            else:
+                self._failed.add(point)
+                self.standing.failed += 1
         self._change(RunChange(progress=self._progress()))
         return child
 

@@ -21,6 +21,7 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
+from jupyter_mlops.service.issuedtokens import IssuedTokens
 from jupyter_mlops.service.jobtokens import JobTokens
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
@@ -118,7 +119,8 @@ class Serving:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
-        identity = JobTokens(self._identity, self._tracker.principal_of_check, executor)
+        issued = IssuedTokens(self._identity, self._tracker.principal_of_issued, executor)
+        identity = JobTokens(issued, self._tracker.principal_of_check, executor)
         service = Service(
             self._tracker,
             identity,

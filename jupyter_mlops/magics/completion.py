@@ -14,7 +14,7 @@ from jupyter_mlops.recording.session import current
 _MOST = 200
 SWEEP_OPTIONS = (
     "--grid --sample --optimize --trials --sampler --seed --metric --maximize --minimize --stop --budget --jobs "
-    "--engine --experiment --name -p"
+    "--engine --cluster --retries --experiment --name -p"
 ).split()
 
 

@@ -29,6 +29,8 @@ def sweep(rest: str) -> Sweep:
     arguments.add_argument("--budget")
     arguments.add_argument("--jobs", "-j", type=int)
     arguments.add_argument("--engine", default=DEFAULT_ENGINE)
+    arguments.add_argument("--cluster")
+    arguments.add_argument("--retries", type=int, default=0)
     arguments.add_argument("--experiment", "-e")
     arguments.add_argument("--name", "-n")
     _, others = parameters(split(rest))
@@ -46,6 +48,7 @@ def sweep(rest: str) -> Sweep:
         metric=given.metric,
         maximize=given.maximize,
         stop=given.stop,
+        retries=given.retries,
         budget=given.budget,
     )
     return run_request(
@@ -53,6 +56,7 @@ def sweep(rest: str) -> Sweep:
         values,
         jobs=given.jobs,
         engine=given.engine,
+        cluster=given.cluster,
         experiment=given.experiment,
         name=given.name,
         report=print,

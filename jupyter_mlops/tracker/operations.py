@@ -313,6 +313,7 @@ def _declared() -> Iterator[Operation]:
         ("audit", "GET", "audit", read),
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),
+        ("issue_token", "POST", "tokens", write),
         ("gc", "POST", "gc", admin),
     )
 

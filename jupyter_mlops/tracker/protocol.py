@@ -29,6 +29,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict
 from jupyter_mlops.core.compare import Comparison
+from jupyter_mlops.core.issued import DEFAULT_SECONDS, IssuedToken
 from jupyter_mlops.core.model_card import Consumer, ModelCard
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.promotion import NotebookChanges
@@ -486,6 +487,9 @@ class Tracker(Protocol):
     def audit_verify(self, published: str = "") -> AuditVerdict:
         """Compare the record with its seals, and with heads that were kept elsewhere: lines as
         :func:`jupyter_mlops.core.audit.written` makes them. For administrators."""
+
+    def issue_token(self, seconds: int = DEFAULT_SECONDS) -> IssuedToken:
+        """A token with which processes elsewhere write for the caller for so long; see :mod:`..core.issued`."""
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,

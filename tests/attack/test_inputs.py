@@ -148,6 +148,7 @@ class Door:
             "digest": lambda: "d",
             "before": lambda: None,
             "older_than_seconds": lambda: 1e9,
+            "seconds": lambda: 60,
             "dry_run": lambda: True,
             "to_user": lambda: "bo",
             "to_group": lambda: None,
@@ -246,7 +247,7 @@ def methods() -> Iterator[tuple[str, str]]:
         for name, method in vars(kind).items():
             if not name.startswith("_") and callable(method):
                 yield noun, name
-    yield from (("", "audit"), ("", "gc"))
+    yield from (("", "audit"), ("", "issue_token"), ("", "gc"))
 
 
 def test_every_method_refuses_what_it_cannot_take(door: Door) -> None:

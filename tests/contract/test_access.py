@@ -6,13 +6,13 @@ import io
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.checks import CheckResult, Verdict
+from jupyter_mlops.core.checks import CheckResult, Verdict, token_digest
 from jupyter_mlops.core.errors import (
     AlreadyExists,
     Conflict,
@@ -42,6 +42,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.retention import Retention
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.operations import NOUNS, OPERATIONS
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.remote import RemoteTracker
@@ -187,6 +188,16 @@ def own_run_with_model(tracker: Tracker) -> str:
     run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
     tracker.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(MLMODEL))
     return run.run_id
+
+
+def with_issued_token(tracker: Tracker) -> Tracker:
+    """What a token shows that the caller has the store issue."""
+    token = tracker.issue_token().token
+    if not isinstance(tracker, EmbeddedTracker):
+        return cast("Tracker", RemoteTracker(tracker.url, token))
+    principal = tracker.principal_of_issued(token_digest(token))
+    assert principal is not None
+    return tracker.acting_for(principal)
 
 
 # --- how -------------------------------------------------------------------------------------------------------------
@@ -432,6 +443,12 @@ CASES: dict[str, Case] = {
     ),
     "audit_head": case(Level.ADMINISTERS, lambda t, _, __: t.audit_head(), unseen=PermissionDenied),
     "audit_verify": case(Level.ADMINISTERS, lambda t, _, __: t.audit_verify(), unseen=PermissionDenied),
+    # An administrator's token shows what is theirs: it never administers.
+    "issue_token": listing(
+        lambda t, it: (
+            it.experiment in names(with_issued_token(t).experiments.search().items) or t.principal.scope is Scope.ADMIN
+        )
+    ),
     "gc": case(Level.ADMINISTERS, lambda t, _, __: t.gc(dry_run=True), unseen=PermissionDenied),
 }
 NEEDED_OF_TOKEN = {

@@ -20,7 +20,7 @@ from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.execution.engine import NotebookTask, Remark, Stops, TaskEvent, no_stops
 from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
-from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, environment
+from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, default_jobs, environment
 from jupyter_mlops.recording.environment import PROBE, modules_probe
 from jupyter_mlops.recording.source import read_source
 
@@ -35,6 +35,11 @@ class ForkEngine:
 
     _equal = False
     """Whether what is random and was not seeded goes on equally at all points."""
+
+    @property
+    def usual_jobs(self) -> int:
+        """One a core, eight at most."""
+        return default_jobs()
 
     def run(
         self, tasks: Iterable[NotebookTask], *, jobs: int, stops: Stops = no_stops
@@ -61,7 +66,7 @@ def _run(
         # Workers end first: they bring their runs to an end.
         with TemplateProcess(folder, equal=equal) as process, Workers(variables, folder) as workers:
             try:
-                prefix = _prefix(first)
+                prefix = find_prefix(first)
                 process.start(first, prefix, variables)
                 # They import what they need while the cells execute.
                 for _ in range(jobs):
@@ -76,7 +81,8 @@ def _run(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prefix(task: NotebookTask) -> Prefix:
+def find_prefix(task: NotebookTask) -> Prefix:
+    """What a task shares with those that differ in what is swept; ``Unfit`` when that cannot be executed once."""
     try:
         source = read_source(task.notebook)
         source.check(task.parameters)

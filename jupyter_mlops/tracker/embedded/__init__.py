@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
+from jupyter_mlops.core.issued import DEFAULT_SECONDS, IssuedToken
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import AuditEntry, Collected
 from jupyter_mlops.store import events, heartbeats
@@ -178,6 +179,11 @@ class EmbeddedTracker:
 
         return audit_verify(self._context, published)
 
+    def issue_token(self, seconds: int = DEFAULT_SECONDS) -> IssuedToken:
+        from jupyter_mlops.tracker.embedded.issuing import issue
+
+        return issue(self._context, seconds)
+
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         from jupyter_mlops.tracker.embedded.collection import collect
 
@@ -213,6 +219,12 @@ class EmbeddedTracker:
     def principal_of_check(self, token_digest: str) -> Principal | None:
         """Who the token of a check stands for, by its digest; None when there is no such check, or it is over."""
         from jupyter_mlops.tracker.embedded.checkjobs import principal_of_token
+
+        return principal_of_token(self._context, token_digest)
+
+    def principal_of_issued(self, token_digest: str) -> Principal | None:
+        """Who a token stands for that the store issued, by its digest; None when it does not count."""
+        from jupyter_mlops.tracker.embedded.issuing import principal_of_token
 
         return principal_of_token(self._context, token_digest)
 

@@ -1626,6 +1626,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A token with which processes elsewhere write for the caller for so long */
+        post: operations["issue_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/webhooks": {
         parameters: {
             query?: never;
@@ -2051,6 +2068,14 @@ export interface components {
             tags?: components["schemas"]["Tag"][];
         };
         /**
+         * IssuedToken
+         * @description A token, which is told once.
+         */
+        IssuedToken: {
+            expires: number;
+            token: string;
+        };
+        /**
          * Lifecycle
          * @enum {unknown}
          */
@@ -2424,6 +2449,8 @@ export interface components {
             decides?: boolean;
             /** @default null */
             default_owner?: string | null;
+            /** @default null */
+            expires?: number | null;
             /** @default [] */
             group_scopes?: [
                 string,
@@ -7174,6 +7201,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": number;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    issue_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @default 3600 */
+                    seconds?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedToken"];
                 };
             };
             400: components["responses"]["error400"];

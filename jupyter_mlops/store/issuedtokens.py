@@ -1,0 +1,39 @@
+"""Tokens that the store gave out for a while: for each, who it stands for. What is kept of the token itself is its
+SHA-256, so that whoever reads the store has no token."""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.records import Record
+from jupyter_mlops.store import schema, settings
+
+_PREFIX = "token:"
+"""Of their keys among the facts of the store; the digest follows."""
+
+_setting = schema.setting.c
+_ALL = sa.select(_setting.key, _setting.value).where(_setting.key.startswith(_PREFIX, autoescape=True))
+
+
+class Issued(Record, frozen=True, kw_only=True):
+    principal: Principal
+    expires: int
+    """Milliseconds since the epoch."""
+
+
+def add(connection: Connection, digest: str, issued: Issued, now: int) -> None:
+    """Keep a token, and forget those that have expired."""
+    over = [key for key, value in connection.execute(_ALL) if msgspec.json.decode(value, type=Issued).expires <= now]
+    if over:
+        connection.execute(sa.delete(schema.setting).where(_setting.key.in_(over)))
+    settings.set_first(connection, _PREFIX + digest, msgspec.json.encode(issued).decode())
+
+
+def find(connection: Connection, digest: str, now: int) -> Issued | None:
+    """The token of this digest; None when there is none, or it has expired."""
+    value = settings.get(connection, _PREFIX + digest)
+    found = None if value is None else msgspec.json.decode(value, type=Issued)
+    return found if found is not None and found.expires > now else None

@@ -1,0 +1,42 @@
+"""Tokens for processes elsewhere that write for a user: see :mod:`jupyter_mlops.core.issued`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.checks import token_digest
+from jupyter_mlops.core.issued import IssuedToken, lessened, new_token
+from jupyter_mlops.store import events, issuedtokens
+from jupyter_mlops.store.issuedtokens import Issued
+from jupyter_mlops.tracker.embedded._context import Context
+
+
+def issue(context: Context, seconds: int) -> IssuedToken:
+    """See :meth:`jupyter_mlops.tracker.protocol.Tracker.issue_token`."""
+    at = context.clock()
+    principal = lessened(context.principal, seconds, at)
+    token = new_token()
+    expires = at + 1000 * seconds
+    with context.write() as connection:
+        issuedtokens.add(connection, token_digest(token), Issued(principal=principal, expires=expires), at)
+        events.add_audit(connection, principal.name, "token.issue", principal.name, at)
+    return IssuedToken(token=token, expires=expires)
+
+
+def principal_of_token(context: Context, digest: str) -> Principal | None:
+    """Who an issued token stands for, by its digest, in those groups of which they still are members; None when it does
+    not count."""
+    with context.read() as connection:
+        found = issuedtokens.find(connection, digest, context.clock())
+    if found is None:
+        return None
+    principal = found.principal
+    return msgspec.structs.replace(
+        principal, groups=frozenset(group for group in principal.groups if _is_member(context, principal, group))
+    )
+
+
+def _is_member(context: Context, principal: Principal, group: str) -> bool:
+    members = context.store.members(group)
+    return members is None or principal.name in members

@@ -1,0 +1,87 @@
+"""Tokens that a service issues for a while: what they reach, and when they count no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.checks import token_digest
+from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied, Unauthenticated
+from jupyter_mlops.core.issued import LONGEST_SECONDS, lessened
+from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.store import issuedtokens
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.issuedtokens import Issued
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.service.inprocess import Running, running
+
+
+@pytest.fixture
+def service(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as started:
+        yield started
+
+
+def test_it_writes_for_who_asked_and_does_no_more(service: Running) -> None:
+    lead = Principal("ann", frozenset({"red"}), Scope.ADMIN)
+    own = RemoteTracker(service.url, service.token_of(lead))
+    experiment = own.experiments.create("e", owner="group:red")
+    theirs = own.experiments.create("theirs", owner="bo")
+    issued = own.issue_token(60)
+    worker = RemoteTracker(service.url, issued.token)
+
+    run = worker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+    assert own.runs.get(run.run_id).run_id == run.run_id
+    principal = worker.principal
+    assert (principal.name, principal.groups, principal.scope) == ("ann", {"red"}, Scope.WRITE)
+    assert not principal.decides
+    assert principal.expires == issued.expires
+    with pytest.raises(NotFound):
+        worker.experiments.get(theirs.experiment_id)
+    with pytest.raises(PermissionDenied):
+        worker.gc()
+    with pytest.raises(PermissionDenied, match="gives no others"):
+        worker.issue_token(60)
+    for seconds in (0, LONGEST_SECONDS + 1):
+        with pytest.raises(InvalidValue, match="seconds"):
+            own.issue_token(seconds)
+    with pytest.raises(Unauthenticated, match="expired"):
+        _ = RemoteTracker(service.url, issued.token + "x").principal
+
+
+def test_who_reads_only_asks_for_none(service: Running) -> None:
+    reader = RemoteTracker(service.url, service.token("bo", scope="read"))
+    with pytest.raises(PermissionDenied):
+        reader.issue_token()
+
+
+def test_it_ends_and_is_forgotten(database: Database) -> None:
+    principal = lessened(Principal("ann"), 60, 0)
+    with database.write() as connection:
+        issuedtokens.add(connection, "a" * 64, Issued(principal=principal, expires=60_000), 0)
+        assert issuedtokens.find(connection, "a" * 64, 59_999) == Issued(principal=principal, expires=60_000)
+        assert issuedtokens.find(connection, "a" * 64, 60_000) is None
+        issuedtokens.add(connection, "b" * 64, Issued(principal=principal, expires=90_000), 60_000)
+        assert issuedtokens.find(connection, "a" * 64, 0) is None
+        assert issuedtokens.find(connection, "b" * 64, 60_000) is not None
+
+
+def test_a_group_that_was_left_is_reached_no_more(sqlite_url: str) -> None:
+    member = Principal("ann", frozenset({"red", "blue"}))
+    with connect(sqlite_url, principal=member) as tracker:
+        assert isinstance(tracker, EmbeddedTracker)
+        digest = token_digest(tracker.issue_token(60).token)
+        tracker.ask_members(lambda group: frozenset({"bo"}) if group == "red" else None)
+        found = tracker.principal_of_issued(digest)
+    assert found is not None
+    assert found.groups == {"blue"}
+
+
+def test_a_check_gives_itself_no_longer_time() -> None:
+    with pytest.raises(PermissionDenied, match="gives no others"):
+        lessened(Principal("check:1"), 60, 0)
