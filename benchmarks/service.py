@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -242,12 +242,30 @@ def _ingest(ours: Served, quick: bool) -> Comparison:
 @contextmanager
 def started_service(database: str, folder: Path, scope: str = "write") -> Iterator[tuple[str, str, psutil.Process]]:
     """Our service over ``database``: its URL, a token of ``ada``, its process."""
+    token = create_token(folder / "tokens.json", Grant(user="ada", scope=scope))
+    with _serving(database, folder, token) as served:
+        yield served
+
+
+@contextmanager
+def _serving(database: str, folder: Path, token: str) -> Iterator[tuple[str, str, psutil.Process]]:
     tokens = folder / "tokens.json"
-    token = create_token(tokens, Grant(user="ada", scope=scope))
     arguments = ["--db", database, "--artifacts", str(folder / "files"), "--tokens", str(tokens), "--port", "0"]
     said = folder / "ours.txt"
     with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], said) as process:
         yield _url_in(said, process), token, psutil.Process(process.pid)
+
+
+@contextmanager
+def served_to(
+    user: str, database: str, folder: Path, *, groups: Sequence[str] = (), promotes: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """Our service over ``database`` with files in ``folder / "files"``, for a member of ``groups`` who may promote in
+    some of them: its URL and a token."""
+    tokens = folder / "tokens.json"
+    grant = Grant(user=user, groups=tuple(groups), group_scopes=dict.fromkeys(promotes, "promote"))
+    with _serving(database, folder, create_token(tokens, grant)) as (url, token, _):
+        yield url, token
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // As bundlers choose. Of what @rjsf has for Node.js, an import gets no default.
+  resolve: { alias: [{ find: /^(@rjsf\/(?:core|utils))$/, replacement: '$1/lib/index.js' }] },
   test: {
     environment: 'jsdom',
     include: ['src/**/*.test.{ts,tsx}'],

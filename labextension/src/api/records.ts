@@ -41,7 +41,6 @@ export type Form = ServerSchemas['Form'];
 export type Intent = ServerSchemas['Intent'];
 export type JobStatus = ServerSchemas['JobStatus'];
 export type NewRunJob = ServerSchemas['NewRunJob'];
-export type NewSweepJob = ServerSchemas['NewSweepJob'];
 export type Plan = ServerSchemas['Plan'];
 export type Reproduction = ServerSchemas['Reproduction'];
 export type ServerStatus = ServerSchemas['ServerStatus'];

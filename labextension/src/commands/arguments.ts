@@ -13,10 +13,15 @@ const FIELDS = [
   'tags',
   'execution_timeout',
   'sample',
+  'optimize',
+  'trials',
+  'sampler',
   'seed',
-  'jobs',
   'metric',
-  'maximize'
+  'maximize',
+  'stop',
+  'budget',
+  'jobs'
 ] as const satisfies readonly (keyof Intent)[];
 
 export function text(args: ReadonlyPartialJSONObject, name: string): string | undefined {

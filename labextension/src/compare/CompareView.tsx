@@ -4,15 +4,14 @@ import { lazy, type ReactElement, Suspense, useCallback, useEffect, useMemo, use
 
 import { answered, type Comparison, type Happening } from '../api';
 import { Failure, Loading } from '../components';
+import { Overlay } from '../components/chart/Overlay';
 import { ShareMenu } from '../components/ShareMenu';
+import { Parallel, Scatter } from '../components/spread';
 import { codeOfComparison } from '../runs/code';
 import { type CompareAddress, useApi, useEvents, useTrans } from '../view';
 import { Compared } from './Compared';
 import { Differences } from './Differences';
-import { Overlay } from './Overlay';
-import { Parallel } from './Parallel';
 import { differs, dimensions } from './rows';
-import { Scatter } from './Scatter';
 
 const NotebookChanges = lazy(async () => ({ default: (await import('./NotebookChanges')).NotebookChanges }));
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Comparison } from '../api';
-import { mixed } from './blended';
+import { mixed } from '../components/spread/blended';
 import comparison from './fixtures/comparison.json';
-import { within } from './Parallel';
+import { within } from '../components/spread/Parallel';
 import { differs, dimensions } from './rows';
 
 const COMPARISON = comparison as unknown as Comparison;

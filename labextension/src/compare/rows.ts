@@ -1,18 +1,9 @@
-/** What runs have, one number or word a run: the axes that they are spread over. */
+/** The rows of a comparison: which of them differ, and the axes that they make. */
 import type { Comparison } from '../api';
 import { toNumber } from '../components/figures';
+import type { Dimension } from '../components/spread';
 
 type Row = Comparison['rows'][number];
-
-export interface Dimension {
-  readonly id: string;
-  readonly name: string;
-  readonly group: 'params' | 'metrics';
-  /** Of each run: a number where all that have one have a number, else a word; null where it has none. */
-  readonly values: readonly (number | string | null)[];
-  /** The words in their order; null for numbers. */
-  readonly words: readonly string[] | null;
-}
 
 export const rowId = ({ group, name }: Row): string => `${group}.${name}`;
 
@@ -43,9 +34,4 @@ function dimension(row: Row, group: 'params' | 'metrics'): Dimension {
 
 function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
-}
-
-/** Where a value is on its axis: a number, or the place of a word. */
-export function position({ words }: Dimension, value: number | string | null): number | null {
-  return typeof value === 'string' ? (words?.indexOf(value) ?? null) : value;
 }

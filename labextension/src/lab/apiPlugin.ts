@@ -8,12 +8,13 @@ export const apiPlugin: JupyterFrontEndPlugin<IMLOpsApi> = {
   description: 'The API of jupyter-mlops and its live events.',
   autoStart: true,
   provides: IMLOpsApi,
-  activate: ({ restored, serviceManager }: JupyterFrontEnd): IMLOpsApi => {
+  activate: ({ serviceManager }: JupyterFrontEnd): IMLOpsApi => {
     const connection = jupyterConnection(serviceManager.serverSettings);
     const events = new Events(connection);
     const cache = createCache();
     follow(cache, events);
-    void restored.then(() => events.start());
+    // While JupyterLab starts: what is asked for before events are live has to be asked for again.
+    events.start();
     return { api: createApi(connection), events, cache };
   }
 };

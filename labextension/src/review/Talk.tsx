@@ -1,8 +1,9 @@
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactElement, useId, useState } from 'react';
 
-import { answered, type PromotionEvidence } from '../api';
+import { answered, principalQuery, type PromotionEvidence } from '../api';
 import { Empty, Failure, RelativeTime } from '../components';
+import { MentionField } from '../components/mentions';
 import { useApi, useTrans } from '../view';
 
 interface Said {
@@ -76,7 +77,9 @@ function Mentioning({ text, users }: { readonly text: string; readonly users: re
 
 function Field({ evidence }: { readonly evidence: PromotionEvidence }): ReactElement {
   const trans = useTrans();
-  const { v1 } = useApi();
+  const api = useApi();
+  const { v1 } = api;
+  const me = useQuery(principalQuery(api)).data?.name;
   const cache = useQueryClient();
   const id = useId();
   const [text, setText] = useState('');
@@ -98,15 +101,15 @@ function Field({ evidence }: { readonly evidence: PromotionEvidence }): ReactEle
         say.mutate();
       }}
     >
-      <textarea
-        rows={2}
-        aria-label={trans.__('Comment')}
-        aria-describedby={refusal === undefined ? undefined : id}
+      <MentionField
+        label={trans.__('Comment')}
+        describedBy={refusal === undefined ? undefined : id}
         placeholder={trans.__('comment … (@name mentions somebody)')}
         maxLength={20_000}
-        disabled={refusal !== undefined}
+        isDisabled={refusal !== undefined}
+        names={peopleIn(evidence).filter(name => name !== me)}
         value={text}
-        onChange={event => setText(event.target.value)}
+        onChange={setText}
       />
       {say.error !== null && <Failure error={say.error} />}
       <div className="jp-mlops-actions">
@@ -125,6 +128,20 @@ function Field({ evidence }: { readonly evidence: PromotionEvidence }): ReactEle
       </div>
     </form>
   );
+}
+
+/** Who has to do with a request, as far as it says so. */
+function peopleIn({ promotion, candidate, champion, consumers = [] }: PromotionEvidence): string[] {
+  const { requester, authors = [], reviews = [], comments = [] } = promotion;
+  const made = [candidate, champion].flatMap(side => (side == null ? [] : [side.version.user, side.run?.user]));
+  return [
+    requester,
+    ...authors,
+    ...reviews.map(({ user }) => user),
+    ...comments.flatMap(({ user, mentions = [] }) => [user, ...mentions]),
+    ...made.flatMap(name => name ?? []),
+    ...consumers.map(({ user }) => user)
+  ];
 }
 
 function saidOf({ promotion }: PromotionEvidence): Said[] {

@@ -3,7 +3,9 @@ import { Fragment, type ReactElement, useState } from 'react';
 
 import { answered, type Run } from '../api';
 import { Empty, Failure, Loading, RelativeTime } from '../components';
+import { MentionField } from '../components/mentions';
 import { useApi, useTrans } from '../view';
+import { usePeople } from './people';
 import { useComments } from './queries';
 
 const MENTION = /(?<![\w@])(@[\w][\w.@+-]*)/g;
@@ -15,6 +17,8 @@ export function Comments({ run }: { readonly run: Run }): ReactElement {
   const cache = useQueryClient();
   const comments = useComments(run.run_id);
   const [text, setText] = useState('');
+  const [isAddressed, setAddressed] = useState(false);
+  const people = usePeople(run, comments.data ?? [], isAddressed);
   const say = useMutation({
     mutationFn: () =>
       answered(
@@ -49,12 +53,13 @@ export function Comments({ run }: { readonly run: Run }): ReactElement {
           say.mutate();
         }}
       >
-        <textarea
-          aria-label={trans.__('Comment')}
+        <MentionField
+          label={trans.__('Comment')}
           placeholder={trans.__('Comment; @name mentions somebody')}
-          rows={2}
+          names={people}
           value={text}
-          onChange={event => setText(event.target.value)}
+          onChange={setText}
+          onFocus={() => setAddressed(true)}
         />
         {say.error !== null && <Failure error={say.error} />}
         <button type="submit" className="jp-mlops-button" disabled={text.trim() === '' || say.isPending}>

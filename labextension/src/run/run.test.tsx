@@ -14,6 +14,7 @@ const AT = `GET api/v1/runs/${run.run_id}`;
 const EVIL = '<img src=x onerror=window.hostile=1>';
 const ANSWERS: Answers = {
   [AT]: run,
+  'GET api/v1/principal': { name: 'ada', groups: [], scope: 2 },
   [`GET api/v1/experiments/${run.experiment_id}`]: experiment,
   [`${AT}/files`]: files,
   [`${AT}/children`]: [],

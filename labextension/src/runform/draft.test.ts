@@ -34,7 +34,7 @@ describe('a draft', () => {
   it('with a swept parameter is a sweep, in the words of the server', () => {
     const swept: Partial<Draft> = {
       parameters: { lr: { text: 'log(1e-4,1e-1,4)', isSwept: true }, depth: { text: '5', isSwept: false } },
-      sampling: { sample: '3', seed: '7', metric: 'loss', goal: 'minimize' }
+      sampling: { method: 'sample', sample: '3', seed: '7', metric: 'loss', goal: 'minimize' }
     };
     expect(isSweep({ ...EMPTY, ...swept })).toBe(true);
     expect(made(swept).intent).toEqual({
@@ -48,10 +48,32 @@ describe('a draft', () => {
     });
   });
 
-  it('leaves a seed out that no sample uses, and what is of a sweep from a run', () => {
+  it('leaves out what another choice of points uses, and what is of a sweep from a run', () => {
     const parameters = { lr: { text: '1,2', isSwept: true } };
-    expect(made({ parameters, sampling: { seed: '7' } }).intent).not.toHaveProperty('seed');
-    expect(made({ sampling: { sample: '3' } }).intent).not.toHaveProperty('sample');
+    const typed = { sample: '3', trials: 'many', sampler: 'gp', seed: '7' };
+    expect(made({ parameters, sampling: typed })).toEqual({
+      intent: { path: 'a.ipynb', parameters: {}, grid: ['lr=1,2'] },
+      problems: {}
+    });
+    expect(made({ sampling: { ...typed, method: 'sample' } }).intent).toEqual({ path: 'a.ipynb', parameters: {} });
+  });
+
+  it('that searches needs a metric, and says by it which way is better', () => {
+    const parameters = { lr: { text: 'uniform(0,1)', isSwept: true } };
+    const sampling = { method: 'search', trials: '12', stop: ' nan,, loss>100 ', budget: '2h' } as const;
+    expect(Object.keys(made({ parameters, sampling }).problems)).toEqual(['metric']);
+    expect(made({ parameters, sampling: { ...sampling, metric: 'auc' } })).toEqual({
+      intent: {
+        path: 'a.ipynb',
+        parameters: {},
+        grid: ['lr=uniform(0,1)'],
+        optimize: 'maximize:auc',
+        trials: 12,
+        stop: ['nan', 'loss>100'],
+        budget: '2h'
+      },
+      problems: {}
+    });
   });
 
   it('takes parameters as JSON where the notebook hides which it has', () => {
@@ -59,7 +81,11 @@ describe('a draft', () => {
     expect(made({ settings: { parameters: '[3]' } }).problems).toHaveProperty('parameters');
   });
 
-  it('is made by the intent that it makes', () => {
+  it.each([
+    { sample: 2, seed: 5, metric: 'auc', maximize: false },
+    { optimize: 'minimize:loss', trials: 9, sampler: 'qmc', seed: 5, stop: ['nan', 'idle:10m'], budget: '90s' },
+    { optimize: 'maximize:a:b' }
+  ])('is made by the intent that it makes: %j', points => {
     const intent = {
       path: 'a.ipynb',
       parameters: { depth: 7 },
@@ -68,10 +94,7 @@ describe('a draft', () => {
       owner: 'group:growth',
       kernel: 'python3',
       execution_timeout: 60,
-      sample: 2,
-      seed: 5,
-      metric: 'auc',
-      maximize: false,
+      ...points,
       tags: { 'mlflow.note.content': 'a note' }
     } as unknown as Intent;
     expect(intentOf('a.ipynb', SCHEMAS, draftOf(intent, SCHEMAS), trans)).toEqual({ intent, problems: {} });

@@ -25,11 +25,18 @@ export interface Settings {
 
 /** The settings of a sweep, as typed. */
 export interface Sampling {
+  /** Which points are run; all combinations when undefined. */
+  readonly method?: 'sample' | 'search';
   readonly sample?: string;
+  readonly trials?: string;
+  readonly sampler?: string;
   readonly seed?: string;
-  readonly jobs?: string;
   readonly metric?: string;
   readonly goal?: 'minimize';
+  /** Rules, with commas between them. */
+  readonly stop?: string;
+  readonly budget?: string;
+  readonly jobs?: string;
 }
 
 export interface Draft {
@@ -109,17 +116,38 @@ export function intentOf(
   if (grid.length === 0) {
     return { intent, problems };
   }
+  const rules = (sampling.stop ?? '').split(',').flatMap(rule => (rule.trim() === '' ? [] : [rule.trim()]));
   const sweep: Intent = {
     ...intent,
     grid,
-    ...given('sample', number('sample', sampling.sample)),
-    ...given('jobs', number('jobs', sampling.jobs)),
-    ...given('metric', sampling.metric)
+    ...pointsOf(sampling, number),
+    ...(rules.length === 0 ? {} : { stop: rules }),
+    ...given('budget', sampling.budget),
+    ...given('jobs', number('jobs', sampling.jobs))
   };
-  // Without a sample a seed does nothing, and the server says so; its field is not shown then.
-  Object.assign(sweep, sweep.sample === undefined ? {} : given('seed', number('seed', sampling.seed)));
-  Object.assign(sweep, sampling.metric === undefined ? {} : { maximize: sampling.goal !== 'minimize' });
+  if (sampling.method === 'search' && sampling.metric === undefined) {
+    problems.metric = [trans.__('Write the name of the metric that the search is for.')];
+  }
   return { intent: sweep, problems };
+}
+
+/** Which points are run, and what their runs are compared by. What only another choice uses is left out. */
+function pointsOf(
+  { method, sample, trials, sampler, seed, metric, goal }: Sampling,
+  number: (field: string, text?: string) => number | undefined
+): Partial<Intent> {
+  if (method === 'search') {
+    return {
+      optimize: `${goal ?? 'maximize'}:${metric ?? ''}`,
+      ...given('trials', number('trials', trials)),
+      ...given('sampler', sampler),
+      ...given('seed', number('seed', seed))
+    };
+  }
+  return {
+    ...(method === 'sample' && { ...given('sample', number('sample', sample)), ...given('seed', number('seed', seed)) }),
+    ...(metric !== undefined && { metric, maximize: goal !== 'minimize' })
+  };
 }
 
 function others(text: string | undefined, problems: Record<string, string[]>, trans: TranslationBundle): object {
@@ -159,13 +187,26 @@ export function draftOf(intent: Partial<Intent>, schemas: Schemas): Draft {
       notes: intent.tags?.[NOTES_TAG]
     },
     sampling: {
+      method: intent.optimize != null ? 'search' : intent.sample != null ? 'sample' : undefined,
       sample: text(intent.sample),
+      trials: text(intent.trials),
+      sampler: intent.sampler ?? undefined,
       seed: text(intent.seed),
-      jobs: text(intent.jobs),
-      metric: intent.metric ?? undefined,
-      goal: intent.maximize === false ? 'minimize' : undefined
+      ...goalOf(intent),
+      stop: intent.stop?.join(', '),
+      budget: intent.budget ?? undefined,
+      jobs: text(intent.jobs)
     }
   };
+}
+
+/** What runs are compared by; a search says it in one word, such as `minimize:loss`. */
+function goalOf({ optimize, metric, maximize }: Partial<Intent>): Pick<Sampling, 'goal' | 'metric'> {
+  if (optimize == null) {
+    return { metric: metric ?? undefined, goal: maximize === false ? 'minimize' : undefined };
+  }
+  const [, direction = 'maximize', name] = /^(?:(maximize|minimize):)?(.*)$/s.exec(optimize) ?? [];
+  return { metric: name, goal: direction === 'minimize' ? 'minimize' : undefined };
 }
 
 /** The draft without parameters that the notebook no longer has. */

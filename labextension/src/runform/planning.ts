@@ -2,7 +2,7 @@
 import { keepPreviousData, queryOptions, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 
-import { type Api, answered, type Intent, type JobStatus, type NewSweepJob, type Plan } from '../api';
+import { type Api, answered, type Intent, type JobStatus, type Plan } from '../api';
 import { useApi } from '../view';
 
 /** How long nothing is typed before the server is asked, in milliseconds. */
@@ -36,13 +36,10 @@ export function useStart() {
   });
 }
 
-export async function submit({ server }: Api, intent: Intent): Promise<JobStatus> {
-  const { grid = [], sample, seed, jobs, metric, maximize, ...run } = intent;
-  if (grid.length === 0) {
-    return answered(server.POST('/runs', { body: run }));
-  }
-  const sweep: NewSweepJob = { ...run, grid, sample, seed, jobs, metric, maximize };
-  return answered(server.POST('/sweeps', { body: sweep }));
+export function submit({ server }: Api, { grid = [], ...run }: Intent): Promise<JobStatus> {
+  return grid.length === 0
+    ? answered(server.POST('/runs', { body: run }))
+    : answered(server.POST('/sweeps', { body: { ...run, grid } }));
 }
 
 /** The latest intent that has not changed for a while. */

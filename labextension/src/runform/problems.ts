@@ -6,14 +6,15 @@ import type { FieldProblem } from '../api';
 import type { Problems, Schemas } from './draft';
 
 const PARAMETER = 'parameters.';
-const SAMPLING = new Set(['sample', 'seed', 'jobs', 'metric']);
+const SAMPLING = new Set(['sample', 'trials', 'sampler', 'seed', 'metric', 'stop', 'budget', 'jobs']);
 const SETTINGS = new Set(['experiment', 'owner', 'kernel', 'execution_timeout', 'name', 'parameters']);
 
 /** Those that were found here, and for other fields those that the server found. */
 export function merged(here: Problems, there: readonly FieldProblem[] = []): Problems {
   const found: Record<string, string[]> = {};
   for (const { field, message } of there) {
-    (found[field] ??= []).push(message);
+    // The metric of a search has the field that other sweeps have for theirs.
+    (found[field === 'optimize' ? 'metric' : field] ??= []).push(message);
   }
   return { ...found, ...here };
 }

@@ -7,6 +7,9 @@ import type { Form } from '../api';
 import type { Choices } from './choices';
 import { type Draft, isSweep, schemasOf, takesOthers } from './draft';
 
+/** Optuna's, besides the one that the server chooses. */
+const SAMPLERS = ['gp', 'cmaes', 'qmc', 'random'] as const;
+
 export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: TranslationBundle): RJSFSchema {
   const properties = Object.entries(schemasOf(form)).map(([name, { description }]): [string, RJSFSchema] => [
     name,
@@ -42,28 +45,38 @@ export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: Tran
   };
 }
 
-function samplingOf({ sampling }: Draft, trans: TranslationBundle): RJSFSchema {
+function samplingOf({ sampling: { method, metric } }: Draft, trans: TranslationBundle): RJSFSchema {
+  const isSearch = method === 'search';
   return {
     type: 'object',
     title: trans.__('Sweep'),
     properties: {
-      sample: {
-        type: 'string',
-        title: trans.__('Sample'),
-        description: trans.__('So many of the combinations, at random.')
-      },
-      ...(sampling.sample !== undefined && {
-        seed: { type: 'string', title: trans.__('Seed'), description: trans.__('The same one draws the same sample.') }
+      method: { type: 'string', title: trans.__('Points'), enum: ['sample', 'search'] },
+      ...(method === 'sample' && {
+        sample: { type: 'string', title: trans.__('How many'), description: trans.__('So many of the combinations.') }
       }),
-      jobs: { type: 'string', title: trans.__('Runs at a time') },
-      metric: { type: 'string', title: trans.__('Metric to compare by') },
-      ...(sampling.metric !== undefined && {
-        goal: {
-          type: 'string',
-          title: trans.__('The best run has'),
-          enum: ['minimize']
-        }
-      })
+      ...(isSearch && {
+        trials: { type: 'string', title: trans.__('How many') },
+        sampler: { type: 'string', title: trans.__('Proposed by'), enum: [...SAMPLERS] }
+      }),
+      ...(method !== undefined && {
+        seed: { type: 'string', title: trans.__('Seed'), description: trans.__('The same one gives the same points.') }
+      }),
+      metric: { type: 'string', title: isSearch ? trans.__('Metric to optimize') : trans.__('Metric to compare by') },
+      ...((isSearch || metric !== undefined) && {
+        goal: { type: 'string', title: trans.__('The best run has'), enum: ['minimize'] }
+      }),
+      stop: {
+        type: 'string',
+        title: trans.__('Stop a run'),
+        description: trans.__('When it is broken or hopeless: nan, loss>100, idle:10m, median; with commas between them.')
+      },
+      budget: {
+        type: 'string',
+        title: trans.__('Begin none after'),
+        description: trans.__('A time such as 2h or 30m, counted from the start of the sweep.')
+      },
+      jobs: { type: 'string', title: trans.__('Runs at a time') }
     }
   };
 }
@@ -77,7 +90,15 @@ export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundl
   return {
     parameters: Object.fromEntries(fields),
     sampling: {
+      method: {
+        'ui:placeholder': trans.__('all combinations'),
+        'ui:enumNames': [trans.__('a sample, at random'), trans.__('a search for the best')]
+      },
       sample: { 'ui:placeholder': trans.__('all combinations') },
+      trials: { 'ui:placeholder': '20' },
+      sampler: { 'ui:placeholder': 'tpe' },
+      stop: { 'ui:placeholder': trans.__('never') },
+      budget: { 'ui:placeholder': trans.__('no limit') },
       jobs: { 'ui:placeholder': trans.__('as many as the server allows') },
       goal: { 'ui:placeholder': trans.__('the highest value'), 'ui:enumNames': [trans.__('the lowest value')] }
     },

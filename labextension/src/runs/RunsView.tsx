@@ -1,6 +1,6 @@
-/** The runs of an experiment: a table to find, compare, tag and delete them in. */
+/** The runs of an experiment: a table to find, compare, tag and delete them in, and charts to select them on. */
 import { useQuery } from '@tanstack/react-query';
-import { type ReactElement, type ReactNode, useCallback, useMemo, useState } from 'react';
+import { lazy, type ReactElement, type ReactNode, useCallback, useEffect, useMemo, useState } from 'react';
 
 import { answered, ApiError, type Run } from '../api';
 import { Empty, Failure, Loading, Owner } from '../components';
@@ -15,14 +15,19 @@ import { gatheredFrom, isSystems } from './fields';
 import { FilterBar } from './filter/FilterBar';
 import { CHUNK, type Line, useLines } from './lines';
 import { useRuns } from './pages';
+import { LookSwitch } from './LookSwitch';
 import { useChoice } from './remembered';
 import { RunName } from './RunName';
 import { Same } from './Same';
 import { SelectionBar } from './SelectionBar';
 
+const RunCharts = lazy(async () => ({ default: (await import('./RunCharts')).RunCharts }));
+
 const NOBODY: ReadonlySet<string> = new Set();
 /** Rows before the end of what is loaded at which more is asked for. */
 const AHEAD = 200;
+/** Runs that charts show. */
+const MOST_CHARTED = 1500;
 const ORPHANS = 'attributes.parent_run_id IS NULL';
 
 export function RunsView(address: RunsAddress): ReactElement {
@@ -34,7 +39,8 @@ export function RunsView(address: RunsAddress): ReactElement {
   const [selected, setSelected] = useState(NOBODY);
   const [expanded, setExpanded] = useState(NOBODY);
   const [seen, setSeen] = useState({ first: 0, last: 0 });
-  const { filter, order } = choice;
+  const { filter, order, look } = choice;
+  const isChart = look === 'chart';
   const sorting = useMemo(() => sortingOf(order), [order]);
 
   const experiment = useQuery({
@@ -46,10 +52,16 @@ export function RunsView(address: RunsAddress): ReactElement {
   });
   useTitle(experiment.data?.name);
   // Who looks for values looks for single runs.
-  const isFolded = filter === '' && !isDeleted && (sorting === null || sorting.column.startsWith('attributes.'));
+  const isFolded = !isChart && filter === '' && !isDeleted && (sorting === null || sorting.column.startsWith('attributes.'));
   const found = useRuns({ experimentId, filter: isFolded ? ORPHANS : filter, order, isDeleted });
   const { pages, hasMore, more } = found;
   const runs = useMemo(() => pages.flat(), [pages]);
+  const isMoreCharted = isChart && hasMore && runs.length < MOST_CHARTED;
+  useEffect(() => {
+    if (isMoreCharted) {
+      more();
+    }
+  }, [isMoreCharted, more]);
   const { lines, children } = useLines(runs, isFolded, expanded, seen);
   const gathered = useMemo(() => gatheredFrom([...pages, children]), [pages, children]);
   const name = useCallback((run: Run): ReactNode => <RunName run={run} />, []);
@@ -118,9 +130,10 @@ export function RunsView(address: RunsAddress): ReactElement {
           <option value="active">{trans.__('Active')}</option>
           <option value="deleted">{trans.__('Deleted')}</option>
         </select>
-        <ColumnsMenu gathered={gathered} choice={choice} onChoose={choose} />
+        {!isChart && <ColumnsMenu gathered={gathered} choice={choice} onChoose={choose} />}
+        <LookSwitch look={look} onChoose={chosenLook => choose({ look: chosenLook })} />
         <ShareMenu
-          address={{ view: 'runs', experimentId, filter, order }}
+          address={{ view: 'runs', experimentId, filter, order, look }}
           code={codeOfSearch({ experimentId, filter, order })}
         />
       </header>
@@ -137,6 +150,8 @@ export function RunsView(address: RunsAddress): ReactElement {
         <Loading />
       ) : loaded === 0 ? (
         <Nothing filter={filter} isDeleted={isDeleted} onClear={() => apply('')} />
+      ) : isChart ? (
+        <RunCharts runs={runs} gathered={gathered} selected={chosenRuns} onSelect={setSelected} />
       ) : (
         <Table<Line>
           label={trans.__('Runs of %1', experiment.data?.name ?? '')}
@@ -160,7 +175,11 @@ export function RunsView(address: RunsAddress): ReactElement {
       )}
       <footer className="jp-mlops-runs-foot">
         <span>
-          {hasMore ? trans.__('%1 loaded; more come as you scroll', loaded) : trans._n('%1 run', '%1 runs', runs.length)}
+          {hasMore && !isChart
+            ? trans.__('%1 loaded; more come as you scroll', loaded)
+            : hasMore
+              ? trans.__('The first %1 runs are drawn; the filter and the order say which', runs.length)
+              : trans._n('%1 run', '%1 runs', runs.length)}
         </span>
         {found.news > 0 && (
           <button type="button" className="jp-mlops-link" onClick={found.again}>

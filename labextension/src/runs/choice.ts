@@ -1,4 +1,5 @@
-/** Which columns are shown: what the user chose, else what tells the runs apart. */
+/** How runs are shown, and in which columns: what the user chose, else what tells the runs apart. */
+import type { RunsLook } from '../view';
 import { type Gathered, isSystems } from './fields';
 
 /** Attributes in the order of their columns; the first stays in view. */
@@ -25,9 +26,10 @@ export interface Choice {
   readonly filter: string;
   /** A clause such as `metrics.auc DESC`; empty is newest first. */
   readonly order: string;
+  readonly look: RunsLook;
 }
 
-export const NO_CHOICE: Choice = { shown: {}, widths: {}, filter: '', order: '' };
+export const NO_CHOICE: Choice = { shown: {}, widths: {}, filter: '', order: '', look: 'table' };
 
 /** The ids of the parameters', metrics' and tags' columns to show, in their order. */
 export function chosen(gathered: Gathered, { shown }: Choice): string[] {

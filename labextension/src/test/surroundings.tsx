@@ -9,7 +9,8 @@ import { Frame, type Host, type ViewAddress } from '../view';
 
 /**
  * By method and path below the base, such as `GET api/v1/principal`, and for a file of a run `#PATH` behind it: what
- * becomes the JSON of an answer with status 200, text as it is, or a whole response.
+ * becomes the JSON of an answer with status 200, text as it is, or a whole response; or a function that gives one of them
+ * for the body of the request.
  */
 export type Answers = Readonly<Record<string, unknown>>;
 
@@ -38,8 +39,10 @@ export class FakeServer implements Connection {
     const what = `${request.method} ${pathname.slice(new URL(BASE).pathname.length)}`;
     const file = searchParams.get('path');
     const text = await request.text();
-    this.asked.push({ what, body: text === '' ? undefined : JSON.parse(text) });
-    const answer = this.answers[file === null ? what : `${what}#${file}`];
+    const body: unknown = text === '' ? undefined : JSON.parse(text);
+    this.asked.push({ what, body });
+    const known = this.answers[file === null ? what : `${what}#${file}`];
+    const answer: unknown = typeof known === 'function' ? (known as (body: unknown) => unknown)(body) : known;
     if (answer instanceof Response) {
       return answer.clone();
     }
@@ -48,6 +51,11 @@ export class FakeServer implements Connection {
       return Response.json({ message: 'Not Found' }, { status: 404 });
     }
     return typeof answer === 'string' ? new Response(answer) : Response.json(answer);
+  }
+
+  /** The bodies of the requests for `what`, in their order. */
+  bodies(what: string): unknown[] {
+    return this.asked.filter(each => each.what === what).map(each => each.body);
   }
 
   listen(): WebSocket {

@@ -8,6 +8,7 @@ const ADDRESSES: ViewAddress[] = [
   { view: 'runs', experimentId: ID },
   { view: 'runs', experimentId: ID, filter: "params.kind = 'a&b?' AND metrics.auc > 0", order: 'metrics.auc DESC' },
   { view: 'runs', experimentId: ID, filter: '' },
+  { view: 'runs', experimentId: ID, filter: '', order: '', look: 'chart' },
   { view: 'run', runId: ID },
   { view: 'compare', runIds: [ID, OTHER] },
   { view: 'registry' },

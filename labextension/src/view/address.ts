@@ -7,7 +7,11 @@ export interface RunsAddress {
   readonly filter?: string;
   /** A clause such as `metrics.auc DESC`; as `filter`. */
   readonly order?: string;
+  /** As `filter`. */
+  readonly look?: RunsLook;
 }
+/** How runs are shown. */
+export type RunsLook = 'chart' | 'table';
 export interface RunAddress {
   readonly view: 'run';
   readonly runId: string;
@@ -33,7 +37,7 @@ export type ViewKind = ViewAddress['view'];
 export function toPath(address: ViewAddress): string {
   switch (address.view) {
     case 'runs':
-      return `experiments/${address.experimentId}${queryOf({ filter: address.filter, order: address.order })}`;
+      return `experiments/${address.experimentId}${queryOf({ filter: address.filter, order: address.order, look: address.look })}`;
     case 'run':
       return `runs/${address.runId}`;
     case 'compare':
@@ -55,7 +59,7 @@ export function fromPath(path: string): ViewAddress | null {
   }
   switch (noun) {
     case 'experiments':
-      return isId(name) ? { view: 'runs', experimentId: name, ...given(query, ['filter', 'order']) } : null;
+      return isId(name) ? { view: 'runs', experimentId: name, ...given(query, ['filter', 'order']), ...lookIn(query) } : null;
     case 'runs':
       return isId(name) ? { view: 'run', runId: name } : null;
     case 'compare': {
@@ -80,6 +84,11 @@ function given<K extends string>(query: string, names: readonly K[]): Partial<Re
   const found = new URLSearchParams(query);
   const set = names.filter(name => found.has(name)).map(name => [name, found.get(name) ?? '']);
   return Object.fromEntries(set) as Partial<Record<K, string>>;
+}
+
+function lookIn(query: string): Pick<RunsAddress, 'look'> {
+  const { look } = given(query, ['look']);
+  return look === 'chart' || look === 'table' ? { look } : {};
 }
 
 function isId(text: string | undefined): text is string {

@@ -1,6 +1,6 @@
 /** Colours for values: from the first colour of series, for the least, to the second. */
-import type { Colors } from '../components/chart';
-import { type Dimension, position } from './rows';
+import type { Colors } from '../chart';
+import { type Dimension, position } from './dimensions';
 
 export function blended(dimension: Dimension | undefined, { series, faint }: Colors): (run: number) => string {
   const [from = faint, to = faint] = series;

@@ -1,10 +1,10 @@
 import { type ReactElement, useCallback, useMemo, useState } from 'react';
 
-import { Chart, type Colors, type EChartsCoreOption, type EChartsType } from '../components/chart';
-import { figure } from '../components/figures';
-import { useTrans } from '../view';
+import { Chart, type Colors, type EChartsCoreOption, type EChartsType } from '../chart';
+import { figure } from '../figures';
+import { useTrans } from '../../view/host';
 import { blended } from './blended';
-import { type Dimension, position } from './rows';
+import { type Dimension, position } from './dimensions';
 
 /** Axes that are told apart side by side. */
 const MOST_AXES = 12;
@@ -53,7 +53,7 @@ export function Parallel({ dimensions, names, onBrush }: Props): ReactElement {
     [axes, names, onBrush]
   );
   return (
-    <figure className="jp-mlops-compare-chart">
+    <figure className="jp-mlops-spread">
       <figcaption>
         <h2>{trans.__('Parallel coordinates')}</h2>
         <label>

@@ -1,10 +1,10 @@
 import { type ReactElement, useCallback, useState } from 'react';
 
-import { Chart, type Colors, type EChartsCoreOption, type EChartsType } from '../components/chart';
-import { figure } from '../components/figures';
-import { useTrans } from '../view';
+import { Chart, type Colors, type EChartsCoreOption, type EChartsType } from '../chart';
+import { figure } from '../figures';
+import { useTrans } from '../../view/host';
 import { blended } from './blended';
-import type { Dimension } from './rows';
+import type { Dimension } from './dimensions';
 
 interface Props {
   readonly dimensions: readonly Dimension[];
@@ -67,7 +67,7 @@ export function Scatter({ dimensions, names, onBrush }: Props): ReactElement {
     </label>
   );
   return (
-    <figure className="jp-mlops-compare-chart">
+    <figure className="jp-mlops-spread">
       <figcaption>
         <h2>{trans.__('Scatter')}</h2>
         {choice(trans.__('Across'), across, setAcross)}

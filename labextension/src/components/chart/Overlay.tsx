@@ -1,10 +1,13 @@
 import { useQueries } from '@tanstack/react-query';
 import { type ReactElement, useCallback, useState } from 'react';
 
-import { answered, type Run } from '../api';
-import { Failure, Loading } from '../components';
-import { type Axis, Chart, type Colors, drawn, type EChartsCoreOption, type Point, smoothed } from '../components/chart';
-import { useApi, useTrans } from '../view';
+import { answered, type Run, useApi } from '../../api';
+import { useTrans } from '../../view/host';
+import { Failure } from '../Failure';
+import { Loading } from '../Loading';
+import { Chart, type EChartsCoreOption } from './Chart';
+import type { Colors } from './colors';
+import { type Axis, drawn, type Point, smoothed } from './samples';
 
 const WIDTH = 400;
 /** Lines that are told apart in one chart; more only when asked for. */
@@ -60,7 +63,7 @@ export function Overlay({ runs, metrics }: Props): ReactElement | null {
     return null;
   }
   return (
-    <figure className="jp-mlops-compare-chart">
+    <figure className="jp-mlops-spread">
       <figcaption>
         <h2>{trans.__('Metrics')}</h2>
         <label>

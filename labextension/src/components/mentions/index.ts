@@ -1,0 +1,1 @@
+export { MentionField } from './MentionField';
