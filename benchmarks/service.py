@@ -240,12 +240,15 @@ def _ingest(ours: Served, quick: bool) -> Comparison:
 
 
 @contextmanager
-def started_service(database: str, folder: Path, scope: str = "write") -> Iterator[tuple[str, str, psutil.Process]]:
-    """Our service over ``database``: its URL, a token of ``ada``, its process."""
+def started_service(
+    database: str, folder: Path, scope: str = "write", name: str = "ours"
+) -> Iterator[tuple[str, str, psutil.Process]]:
+    """Our service over ``database``: its URL, a token of ``ada``, its process. Of several in one folder each has a
+    ``name``, and all know the tokens of all."""
     tokens = folder / "tokens.json"
     token = create_token(tokens, Grant(user="ada", scope=scope))
     arguments = ["--db", database, "--artifacts", str(folder / "files"), "--tokens", str(tokens), "--port", "0"]
-    said = folder / "ours.txt"
+    said = folder / f"{name}.txt"
     with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], said) as process:
         yield _url_in(said, process), token, psutil.Process(process.pid)
 
