@@ -52,7 +52,8 @@ const look = () => {
   const part = title => [...sidebar.querySelectorAll('.jp-mlops-section')].find(
     each => each.querySelector('h2').textContent.startsWith(title));
   const isFilled = sidebar?.querySelector('[data-good=true]') != null &&
-    ['Experiments', 'Running', 'Waiting', 'Models'].every(title => part(title)?.querySelector('.jp-mlops-row') != null) &&
+    ['Experiments', 'Running', 'Waiting', 'Models'].every(
+      title => part(title)?.querySelector('.jp-mlops-row') != null) &&
     sidebar.querySelector('.jp-mlops-loading') === null;
   if (isFilled && told.filled === undefined) {
     told.filled = performance.now();

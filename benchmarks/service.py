@@ -240,18 +240,21 @@ def _ingest(ours: Served, quick: bool) -> Comparison:
 
 
 @contextmanager
-def started_service(database: str, folder: Path, scope: str = "write") -> Iterator[tuple[str, str, psutil.Process]]:
-    """Our service over ``database``: its URL, a token of ``ada``, its process."""
+def started_service(
+    database: str, folder: Path, scope: str = "write", name: str = "ours"
+) -> Iterator[tuple[str, str, psutil.Process]]:
+    """Our service over ``database``: its URL, a token of ``ada``, its process. Of several in one folder each has a
+    ``name``, and all know the tokens of all."""
     token = create_token(folder / "tokens.json", Grant(user="ada", scope=scope))
-    with _serving(database, folder, token) as served:
+    with _serving(database, folder, token, name) as served:
         yield served
 
 
 @contextmanager
-def _serving(database: str, folder: Path, token: str) -> Iterator[tuple[str, str, psutil.Process]]:
+def _serving(database: str, folder: Path, token: str, name: str = "ours") -> Iterator[tuple[str, str, psutil.Process]]:
     tokens = folder / "tokens.json"
     arguments = ["--db", database, "--artifacts", str(folder / "files"), "--tokens", str(tokens), "--port", "0"]
-    said = folder / "ours.txt"
+    said = folder / f"{name}.txt"
     with _started([sys.executable, "-m", "jupyter_mlops", "service", *arguments], said) as process:
         yield _url_in(said, process), token, psutil.Process(process.pid)
 

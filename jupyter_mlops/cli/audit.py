@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -11,6 +12,9 @@ from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import json_option, limit_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
+
+_EXPORTED = 1000
+"""Entries that are asked for at once."""
 
 
 @click.group(invoke_without_command=True)
@@ -63,6 +67,34 @@ def head(connection: Connection, *, as_json: bool) -> None:
         emit_json(found)
     else:
         click.echo(written(found))
+
+
+@audit.command()
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Only what was sealed later.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: standard output."
+)
+@click.pass_obj
+def export(connection: Connection, *, after: int, output: Path | None) -> None:
+    """Seal the record and write all of it with its seals, one JSON object a line, oldest first.
+
+    Each `digest` covers the line and all before it, so that a copy shows by itself that nothing was left out (docs:
+    webhooks and the sealed record). Where a copy ends, `--after` goes on.
+    """
+    import msgspec
+
+    tracker = connection.tracker
+    head = tracker.audit_head()
+    with output.open("wb") if output is not None else nullcontext(sys.stdout.buffer) as file:
+        while after < head.position:
+            page = tracker.audit_export(after=after, limit=min(_EXPORTED, head.position - after))
+            if not page:
+                break
+            file.writelines(msgspec.json.encode(each) + b"\n" for each in page)
+            after = page[-1].position
+        file.flush()
+    if output is not None:
+        note(f"The record is in {output}, up to position {after}.")
 
 
 @audit.command()

@@ -59,6 +59,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "hub-config": Entry("jupyter_mlops.cli.hubconfig:hub_config", "Print what a JupyterHub needs for the service."),
         "worker": Entry("jupyter_mlops.cli.worker:worker", "Do the checks that requests for promotion wait for."),
         "token": Entry("jupyter_mlops.cli.tokens:token", "Tokens for a service without a hub."),
+        "access-token": Entry("jupyter_mlops.cli.accesstokens:access_token", "Tokens for CI, with a hub or without."),
+        "people": Entry("jupyter_mlops.cli.people:people", "Users and groups that leave or get another name."),
     },
     "Look after the store": {
         "audit": Entry("jupyter_mlops.cli.audit:audit", "Who did what; whether the record still is what it was."),
@@ -102,9 +104,9 @@ def failures() -> Iterator[None]:
     try:
         yield
     except InvalidValue as error:
-        raise Refused(error.message) from error
+        raise Refused(str(error)) from error
     except MLOpsError as error:
-        raise Failure(error.message) from error
+        raise Failure(str(error)) from error
     except (KeyboardInterrupt, click.Abort) as error:
         raise Interrupted("interrupted") from error
     except BrokenPipeError:

@@ -19,6 +19,8 @@ GROUP_PREFIX = "group:"
 USER_PREFIX = "user:"
 SERVICE_PREFIX = "service:"
 """Before the name of a hub's service (CI), which must not be taken for a user of the same name."""
+TOKEN_USER_PREFIX = "token:"
+"""Before the name of an access token that works for a group, for the same reason."""
 EVERYONE = "everyone"
 LONGEST_OWNER = 255
 

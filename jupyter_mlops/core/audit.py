@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Record
+from jupyter_mlops.core.records import Json, Record
 from jupyter_mlops.core.values import short
 
 _WRITTEN = re.compile(r"mlops-audit (\d{1,18}) sha256:([0-9a-f]{64}) at (\d{1,15})")
@@ -19,6 +19,24 @@ class AuditHead(Record, frozen=True, kw_only=True):
     digest: str
     """SHA-256 (hex) that covers all of them."""
     at: int
+
+
+class SealedEntry(Record, frozen=True, kw_only=True):
+    """An entry of the permanent record with its seal.
+
+    ``digest`` is the SHA-256 (hex) of the digest before it, ``source`` and the entry, with NUL between them; the entry
+    as the JSON of a list of its names and values, ``[["number",1],...]``, without spaces and with all characters
+    outside of ASCII as they are. Before the first is the SHA-256 of ``jupyter-mlops audit``.
+    """
+
+    position: int
+    source: str
+    """What it is of: ``audit``, ``alias_move``, ``policy``, ``promotion_review`` or ``promotion_comment``."""
+    number: int
+    """Its own, among those of its source."""
+    digest: str
+    entry: dict[str, Json] | None
+    """Its fields, in order; None when it is gone."""
 
 
 class AuditVerdict(Record, frozen=True, kw_only=True):

@@ -14,10 +14,15 @@ class MLOpsError(Exception):
 
     http_status: int = 500
     error_code: str = "INTERNAL_ERROR"
+    request_id: str = ""
+    """Of the request that a service answered so: finds it in the service's log."""
 
     @property
     def message(self) -> str:
         return str(self.args[0]) if self.args else type(self).__name__
+
+    def __str__(self) -> str:
+        return f"{self.message} (request id: {self.request_id})" if self.request_id else super().__str__()
 
 
 class InvalidValue(MLOpsError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
-from traitlets import Bool, Float, Integer, List, Unicode, default, validate
+from traitlets import Bool, Float, Integer, List, Unicode, default, observe, validate
 from traitlets.config import Application as TraitletsApplication
 from traitlets.config import catch_config_error
 
@@ -48,6 +48,7 @@ class MLOpsService(TraitletsApplication):
         "log-level": "MLOpsService.log_level",
     }
     flags = {  # noqa: RUF012
+        "log-json": ({"MLOpsService": {"log_json": True}}, "Write the log as JSON, with a line for each request."),
         "generate-config": (
             {"MLOpsService": {"generate_config": True}},
             "Write a configuration file with all settings and their defaults, and end.",
@@ -140,6 +141,12 @@ class MLOpsService(TraitletsApplication):
         "and counts. 0 leaves it to `jupyter mlops gc`.",
     ).tag(config=True)
 
+    log_json = Bool(
+        False,
+        help="Write the log as one JSON object a line, and a line for each request: its id (which callers see in their "
+        "errors), who asked for what, how it was answered, and in which time.",
+    ).tag(config=True)
+
     public_url = Unicode(
         help="Where browsers reach the service, for links in messages and in what commands print: "
         "https://hub.example.org/services/mlops/. JUPYTERHUB_PUBLIC_URL, which a hub sets that has public_url or "
@@ -199,9 +206,16 @@ class MLOpsService(TraitletsApplication):
 
     @default("logging_config")
     def _logging_config(self) -> dict[str, Any]:
-        return {
-            "loggers": {name: {"level": "WARNING", "handlers": ["console"]} for name in ("jupyter_mlops", "tornado")}
-        }
+        return self._logging()
+
+    @observe("log_json")
+    def _choose_log_format(self, change: Any) -> None:  # noqa: ARG002
+        self.logging_config = self._logging()
+
+    def _logging(self) -> dict[str, Any]:
+        loggers = {name: {"level": "WARNING", "handlers": ["console"]} for name in ("jupyter_mlops", "tornado")}
+        formatter = {"console": {"class": "jupyter_mlops.service.requestlog.JsonFormatter"}} if self.log_json else {}
+        return {"loggers": loggers, "formatters": formatter}
 
     @validate("base_url")
     def _with_slashes(self, proposal: Any) -> str:

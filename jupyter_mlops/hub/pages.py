@@ -18,7 +18,7 @@ from jupyter_mlops.hub.pagefiles import PLACE, Manifest, PageFileHandler, manife
 from jupyter_mlops.service.app import Route
 from jupyter_mlops.service.handlers import ApiHandler, Service
 
-VIEWS = "models|compare|(?:runs|experiments|models|requests)/[^/]+"
+VIEWS = "models|compare|tokens|(?:runs|experiments|models|requests)/[^/]+"
 """The paths of views, below the service's own URL."""
 
 NOT_BUILT = (

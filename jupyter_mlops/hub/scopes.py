@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, Principal, Scope, user_name
+from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, TOKEN_USER_PREFIX, Principal, Scope, user_name
 from jupyter_mlops.core.checks import JOB_PREFIX
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 
 SCOPE_PREFIX = "custom:mlops:"
-_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX, JOB_PREFIX)
+_RESERVED = (GROUP_PREFIX, SERVICE_PREFIX, JOB_PREFIX, TOKEN_USER_PREFIX)
 _GROUP_FILTER = "group"
 _ONE_SERVER = "access:servers!server="
 """Begins a scope that the hub gives to the token of a notebook server."""
@@ -76,7 +76,7 @@ def principal_of(
     """
     name, groups = str(model["name"]), frozenset(map(str, model.get("groups") or ()))
     if name.startswith(_RESERVED):
-        raise PermissionDenied(f"the user name {name!r} begins like the name of a group, a service or a check")
+        raise PermissionDenied(f"the user name {name!r} begins like the name of a group, a service, a token or a check")
     acts_for = None
     if model.get("kind") == "service":
         acts_for = service_owners.get(name)

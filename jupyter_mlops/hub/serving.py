@@ -21,8 +21,7 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.issuedtokens import IssuedTokens
-from jupyter_mlops.service.jobtokens import JobTokens
+from jupyter_mlops.service.jobtokens import with_stored_tokens
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
 from jupyter_mlops.service.sealing import seal_regularly
@@ -119,8 +118,7 @@ class Serving:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, stop.set)
         executor = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="request")
-        issued = IssuedTokens(self._identity, self._tracker.principal_of_issued, executor)
-        identity = JobTokens(issued, self._tracker.principal_of_check, executor)
+        identity = with_stored_tokens(self._identity, self._tracker, executor)
         service = Service(
             self._tracker,
             identity,
@@ -165,11 +163,12 @@ class Serving:
 
     def _make_app(self, service: Service) -> Application:
         base = self._settings.base_url
+        log_requests = self._settings.log_json
         if self._hub is None:
-            return make_app(service, base)
+            return make_app(service, base, log_requests=log_requests)
         from jupyter_mlops.hub.pages import pages
 
-        return make_app(service, base, pages(self._hub, service, base), **self._hub.settings)
+        return make_app(service, base, pages(self._hub, service, base), log_requests=log_requests, **self._hub.settings)
 
     def _page(self) -> ServicePage | None:
         if self._hub is None:

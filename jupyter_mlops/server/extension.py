@@ -26,6 +26,7 @@ from jupyter_mlops.server.forward import ForwardHandler, Upstream
 from jupyter_mlops.server.identity import HUB_USER, JupyterIdentity
 from jupyter_mlops.server.keeper import Keeper
 from jupyter_mlops.server.mlflowtoken import hand_over_token
+from jupyter_mlops.server.spoolmetrics import SpoolMetrics
 from jupyter_mlops.server.store import SETTING, LazyTracker
 from jupyter_mlops.server.submission import Submitter
 from jupyter_mlops.service.app import Route, mixed, routes
@@ -77,6 +78,7 @@ class MLOpsExtension(ExtensionApp):
         hand_over_token(self.url)
         self.queue = Queue(jobs_folder(), limit=self.concurrent_runs, environment=self._worker_environment)
         self.settings[SETTING] = self.tracker
+        self.spool_metrics = SpoolMetrics()
 
     def initialize_handlers(self) -> None:
         assert self.serverapp is not None
@@ -106,9 +108,11 @@ class MLOpsExtension(ExtensionApp):
             # Workers of an earlier server go on; they read the token where that left it.
             self._hand_over_token()
         self.keeper.start()
+        self.spool_metrics.start()
 
     async def stop_extension(self) -> None:
         try:
+            self.spool_metrics.stop()
             await self.keeper.stop()
             if self.end_runs_with_server and self.queue.working_since():
                 await self._end_runs()

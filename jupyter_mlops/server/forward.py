@@ -21,6 +21,7 @@ import urllib3
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
+from jupyter_mlops.core import requestids
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.redaction import masked_url
@@ -143,7 +144,7 @@ class Upstream:
             )
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable(str(getattr(error, "reason", None) or error)) from None
-        if "X-Request-Id" not in answer.headers:
+        if requestids.HEADER not in answer.headers:
             # A proxy in front of it, a login page, another program.
             answer.close()
             raise self.unavailable(f"something else answers {answer.status} in its place")
@@ -273,6 +274,7 @@ class ForwardHandler(ApiHandler):
             for name, value in self.request.headers.get_all()
             if name.lower() not in _NOT_SENT and not name.lower().startswith("sec-")
         }
+        headers[requestids.HEADER] = self.request_id
         length = self.request.headers.get("Content-Length")
         if body is not None and length is not None:
             headers["Content-Length"] = length

@@ -127,12 +127,14 @@ class Couriers:
         try:
             if error is None:
                 await self._service.call(partial(self._outgoing.delivered, claimed, status))
+                self._service.metrics.attempted("delivered")
                 return
             state = await self._service.call(partial(self._outgoing.failed, claimed, status, error))
         except MLOpsError as failure:
             # The claim runs out, and the message is sent once more.
             logger.warning("what became of message %s cannot be noted: %s", claimed.message.id, failure.message)
             return
+        self._service.metrics.attempted("failed" if state is DeliveryState.FAILED else "repeated")
         if state is DeliveryState.FAILED:
             where = (claimed.message.id, shown_url(claimed.url), error)
             logger.warning("message %s to %s was given up: %s", *where)

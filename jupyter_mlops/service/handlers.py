@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
+from jupyter_mlops.core import requestids
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import (
     InvalidValue,
@@ -29,6 +31,7 @@ from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.rates import Rates
+from jupyter_mlops.service.requestlog import CURRENT
 from jupyter_mlops.service.wakeups import Wakeups
 from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.tracker import wire
@@ -80,7 +83,7 @@ class Service:
         self.page = page
         self.link_seconds = link_seconds
         self.rates = Rates(requests_per_second)
-        self.metrics = ServiceMetrics(tracker)
+        self.metrics = ServiceMetrics(tracker, executor)
         self._written = Wakeups()
         self._own_ids = new_id()[:20]
         self._requests = count()
@@ -91,7 +94,9 @@ class Service:
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` gives, called where waiting is allowed."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+        # With the context: what is logged there knows its request.
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self.executor, run, function)
 
     async def write(self, call: RunCall) -> None:
         """Return once ``call`` is durable; raises what made it fail."""
@@ -122,8 +127,8 @@ class ApiHandler(DiscreetHandler):
 
     def initialize(self, service: Service) -> None:
         self.service = service
-        self.request_id = service.new_request_id()
-        self.set_header("X-Request-Id", self.request_id)
+        self.request_id = requestids.accepted(self.request.headers.get(requestids.HEADER)) or service.new_request_id()
+        self.set_header(requestids.HEADER, self.request_id)
         self.principal: Principal | None = None
 
     def set_default_headers(self) -> None:
@@ -146,6 +151,7 @@ class ApiHandler(DiscreetHandler):
         self.service.metrics.answered(self.operation_id, self.get_status(), self.request.request_time())
 
     async def prepare(self) -> None:
+        CURRENT.set(self.request_id)
         try:
             waiting = super().prepare()
             if waiting is not None:
@@ -237,7 +243,7 @@ class ApiHandler(DiscreetHandler):
             self.request.connection.stream.close()  # type: ignore[union-attr]
             return
         self.clear()
-        self.set_header("X-Request-Id", self.request_id)
+        self.set_header(requestids.HEADER, self.request_id)
         self.set_status(error.status_code if isinstance(error, HTTPError) else known.http_status)
         if known.http_status in (429, 503):
             wait = known.after if isinstance(known, TooManyRequests) else 1.0

@@ -29,7 +29,8 @@ from tornado.iostream import IOStream
 
 from jupyter_mlops.core.errors import InvalidValue, Unavailable
 from jupyter_mlops.service.awaited import Awaited, Receiving
-from jupyter_mlops.service.handlers import LARGEST_BODY
+from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler
+from jupyter_mlops.service.requestlog import DETAIL
 from jupyter_mlops.tracker import wire
 
 logger = logging.getLogger("jupyter_mlops.service")
@@ -51,7 +52,8 @@ _MOST_DIGITS = 19
 class Application(tornado.web.Application):
     """An application that knows which requests it is answering.
 
-    Its log has paths without their queries, in which people put secrets.
+    Its log has paths without their queries, in which people put secrets. With the setting ``log_requests`` it has a
+    line for each request; else for those that failed.
     """
 
     def __init__(self, *args: object, **settings: object) -> None:
@@ -80,13 +82,26 @@ class Application(tornado.web.Application):
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request = handler.request
         self._begun.discard(request)
+        usual = logging.INFO if self.settings.get("log_requests") else logging.DEBUG
+        level = logging.WARNING if handler.get_status() >= 500 else usual
+        if not logger.isEnabledFor(level):
+            return
+        milliseconds = round(1000 * request.request_time(), 1)
+        told = {
+            "status": handler.get_status(),
+            "method": request.method,
+            "path": request.path,
+            "milliseconds": milliseconds,
+        }
+        if isinstance(handler, ApiHandler):
+            told |= {"request_id": handler.request_id, "operation": handler.operation_id}
+            if handler.principal is not None:
+                told["user"] = handler.principal.name
         logger.log(
-            logging.WARNING if handler.get_status() >= 500 else logging.DEBUG,
-            "%d %s %s %.1f ms",
-            handler.get_status(),
-            request.method,
-            request.path,
-            1000 * request.request_time(),
+            level,
+            "%d %s %s %.1f ms, request %s",
+            *(handler.get_status(), request.method, request.path, milliseconds, told.get("request_id", "-")),
+            extra={DETAIL: told},
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.service import description, metrics
 from jupyter_mlops.service.handlers import ApiHandler
 from jupyter_mlops.tracker import wire
@@ -38,8 +39,17 @@ class MetricsHandler(ApiHandler):
     scopes = MappingProxyType({"GET": Scope.READ})
 
     async def get(self) -> None:
+        await self.answered(self._tell())
+
+    async def _tell(self) -> None:
+        assert self.principal is not None
+        try:
+            figures = await self.call(self.service.tracker.figures)
+        except MLOpsError:
+            # The store is away: then that is what there is to tell.
+            figures = None
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
-        await self.finish(self.service.metrics.text())
+        await self.finish(self.service.metrics.text(self.principal, figures))
 
 
 class DescriptionHandler(ApiHandler):

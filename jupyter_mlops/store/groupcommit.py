@@ -21,6 +21,8 @@ from jupyter_mlops.store.database import Database
 MOST_CALLS = 256
 MOST_ROWS = 4000
 """Rows after which a group takes no more calls: some 20 ms of work."""
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""By how many calls at most a transaction is counted."""
 MOST_PATIENCE_S = 0.001
 """How long a group waits at most for those that were answered just now."""
 
@@ -77,6 +79,8 @@ class GroupCommit(Generic[C]):
         """Calls that were committed."""
         self.commits = 0
         """Transactions that committed them."""
+        self.sizes = [0] * len(SIZES)
+        """The same by how many calls they had: one of ``n`` is counted where :data:`SIZES` first has ``n`` or more."""
 
     def submit(self, call: C) -> None:
         """Apply ``call`` and return once it is durable; raises what made it fail."""
@@ -159,6 +163,8 @@ class GroupCommit(Generic[C]):
         else:
             self.commits += 1
             self.committed += len(calls)
+            if calls:
+                self.sizes[(len(calls) - 1).bit_length()] += 1
             self._answered = len(calls)
             self._patience = min(MOST_PATIENCE_S, (time.monotonic() - began) / 2)
             for call in calls:

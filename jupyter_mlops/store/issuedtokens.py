@@ -3,6 +3,8 @@ SHA-256, so that whoever reads the store has no token."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -26,9 +28,7 @@ class Issued(Record, frozen=True, kw_only=True):
 
 def add(connection: Connection, digest: str, issued: Issued, now: int) -> None:
     """Keep a token, and forget those that have expired."""
-    over = [key for key, value in connection.execute(_ALL) if msgspec.json.decode(value, type=Issued).expires <= now]
-    if over:
-        connection.execute(sa.delete(schema.setting).where(_setting.key.in_(over)))
+    _forget(connection, lambda each: each.expires <= now)
     settings.set_first(connection, _PREFIX + digest, msgspec.json.encode(issued).decode())
 
 
@@ -37,3 +37,15 @@ def find(connection: Connection, digest: str, now: int) -> Issued | None:
     value = settings.get(connection, _PREFIX + digest)
     found = None if value is None else msgspec.json.decode(value, type=Issued)
     return found if found is not None and found.expires > now else None
+
+
+def revoke_of(connection: Connection, user: str) -> int:
+    """Have no token count any more that stands for ``user``; gives how many there were."""
+    return _forget(connection, lambda each: each.principal.name == user)
+
+
+def _forget(connection: Connection, which: Callable[[Issued], bool]) -> int:
+    keys = [key for key, value in connection.execute(_ALL) if which(msgspec.json.decode(value, type=Issued))]
+    if keys:
+        connection.execute(sa.delete(schema.setting).where(_setting.key.in_(keys)))
+    return len(keys)

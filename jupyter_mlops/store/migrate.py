@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core.errors import InvalidValue, SchemaOutdated, SchemaTooNew
 from jupyter_mlops.store import (  # noqa: F401 - their tables join the others
     schema,
+    schema_access,
     schema_limits,
     schema_logged,
     schema_promotion,
@@ -24,7 +25,7 @@ from jupyter_mlops.store import (  # noqa: F401 - their tables join the others
 )
 from jupyter_mlops.store.database import Database
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision of :mod:`jupyter_mlops.store.schema`."""
 
 SCRIPTS = Path(__file__).with_name("migrations")
@@ -183,6 +184,10 @@ def _migrate(connection: Connection, revision: str) -> None:
 def _back_up(database: Database, path: Path, revision: str) -> Path:
     """A consistent copy beside the file. Its connection reads what was committed before the write lock was taken."""
     copy = path.with_name(f"{path.name}.backup-{revision}-{time.strftime('%Y%m%d-%H%M%S')}")
+    # What is called a copy is whole: one whose process was killed keeps this name, and is made anew.
+    partial = path.with_name(f"{path.name}.backup-{revision}.partial")
+    partial.unlink(missing_ok=True)
     with closing(database.engine.raw_connection()) as connection:
-        connection.cursor().execute("VACUUM INTO ?", (str(copy),))
+        connection.cursor().execute("VACUUM INTO ?", (str(partial),))
+    partial.replace(copy)
     return copy

@@ -190,12 +190,12 @@ def candidates(
 def active_ids(connection: Connection, user: str, reach: Reach | None) -> list[str]:
     """Ids of the runs of ``user`` that have not ended, oldest first."""
     open_status = [status.value for status in RunStatus if not status.ended]
-    query = (
-        sa.select(_run.id)
-        .where(_run.status.in_(open_status), _run.created_by == user, _run.lifecycle == Lifecycle.ACTIVE.value)
-        .order_by(_run.start_time, _run.id)
+    query = sa.select(_run.start_time, _run.id, _run.lifecycle).where(
+        _run.status.in_(open_status), _run.created_by == user
     )
-    return list(connection.execute(within(query, _run.experiment_id, reach)).scalars())
+    # Asked for their order and what is not deleted, SQLite looks through all runs that ever were, for these few.
+    rows = sorted(tuple(row) for row in connection.execute(within(query, _run.experiment_id, reach)))
+    return [id for _, id, lifecycle in rows if lifecycle == Lifecycle.ACTIVE.value]
 
 
 def child_ids(connection: Connection, run_id: str, reach: Reach | None) -> list[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.audit import AuditHead, AuditVerdict
+from jupyter_mlops.core.audit import AuditHead, AuditVerdict, SealedEntry
 from jupyter_mlops.store import requestseals, schema, schema_promotion
 from jupyter_mlops.store.schema_telling import audit_seal
 
@@ -93,6 +94,20 @@ def verify(connection: Connection, published: Sequence[AuditHead], at: int) -> A
     return AuditVerdict(intact=not problems, head=last, problems=tuple(problems[:MOST_PROBLEMS]), unsealed=unsealed)
 
 
+def entries(connection: Connection, after: int, limit: int) -> tuple[SealedEntry, ...]:
+    """The sealed entries behind the position ``after``, in order."""
+    return tuple(
+        SealedEntry(
+            position=position,
+            source=source,
+            number=number,
+            digest=digest,
+            entry=None if content is None else dict(msgspec.json.decode(content)),
+        )
+        for position, source, number, digest, content in islice(_sealed(connection, after), limit)
+    )
+
+
 def _pointing(connection: Connection) -> list[str]:
     """Aliases that point elsewhere than their last move on record says."""
     alias, move, version = schema.alias.c, schema.alias_move.c, schema.model_version.c
@@ -127,9 +142,8 @@ def _unsealed(source: str, table: sa.Table, after: int) -> sa.Select[Any]:
     return sa.select(table).where(number > after, ~sealed).order_by(number)
 
 
-def _sealed(connection: Connection) -> Iterator[tuple[int, str, int, str, bytes | None]]:
-    """Each seal with the entry that it is of; None for one that is gone."""
-    after = 0
+def _sealed(connection: Connection, after: int = 0) -> Iterator[tuple[int, str, int, str, bytes | None]]:
+    """Each seal behind the position ``after`` with the entry that it is of; None for one that is gone."""
     while True:
         query = sa.select(_seal.position, _seal.source, _seal.number, _seal.digest).where(_seal.position > after)
         seals = connection.execute(query.order_by(_seal.position).limit(_PAGE)).all()

@@ -52,6 +52,8 @@ NOUNS: dict[str, type] = {
     "logged_models": protocol.LoggedModels,
     "quotas": protocol.Quotas,
     "retention": protocol.Retentions,
+    "people": protocol.People,
+    "access_tokens": protocol.AccessTokens,
     "": protocol.Tracker,
 }
 """The parts of a tracker by their names; the tracker itself has none."""
@@ -152,8 +154,8 @@ def _as_sent(hint: Any) -> Any:
 _DECIDING = frozenset(
     "experiments.share experiments.unshare experiments.transfer models.restrict models.transfer promotions.approve "
     "promotions.reject promotions.request_changes promotions.rollback promotions.override policies.set checks.claim "
-    "checks.renew checks.report webhooks.create webhooks.delete quotas.set "
-    "retention.set".split()
+    "checks.renew checks.report webhooks.create webhooks.delete quotas.set retention.set people.offboard people.rename "
+    "access_tokens.create access_tokens.revoke".split()
 )
 
 
@@ -307,6 +309,17 @@ def _declared() -> Iterator[Operation]:
         ("apply", "POST", "retention/apply", admin),
     )
     yield from of(
+        "people",
+        ("offboard", "POST", "people/offboard", admin),
+        ("rename", "POST", "people/rename", admin),
+    )
+    yield from of(
+        "access_tokens",
+        ("create", "POST", "access-tokens", write),
+        ("list", "GET", "access-tokens", write),
+        ("revoke", "DELETE", "access-tokens/{token_id}", write),
+    )
+    yield from of(
         "",
         ("compare", "POST", "compare", read),
         ("compare_notebooks", "GET", "compare/notebooks", read),
@@ -314,6 +327,7 @@ def _declared() -> Iterator[Operation]:
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),
         ("issue_token", "POST", "tokens", write),
+        ("audit_export", "GET", "audit/export", admin),
         ("gc", "POST", "gc", admin),
     )
 

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.audit import AuditHead, AuditVerdict
+from jupyter_mlops.core.audit import AuditHead, AuditVerdict, SealedEntry
 from jupyter_mlops.core.compare import Comparison
 from jupyter_mlops.core.issued import DEFAULT_SECONDS, IssuedToken
 from jupyter_mlops.core.model_card import Consumer, ModelCard
@@ -59,20 +59,24 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     View,
 )
+from jupyter_mlops.tracker.accesstokens import AccessTokens
 from jupyter_mlops.tracker.limits import Quotas, Retentions
 from jupyter_mlops.tracker.logged import LoggedModels
+from jupyter_mlops.tracker.people import People
 from jupyter_mlops.tracker.promoting import Checks, Policies, Promotions
 from jupyter_mlops.tracker.webhooks import Webhooks
 
 __all__ = [
     "DEFAULT_PAGE",
     "LARGEST_PAGE",
+    "AccessTokens",
     "Artifacts",
     "Checks",
     "Datasets",
     "Experiments",
     "LoggedModels",
     "Models",
+    "People",
     "Policies",
     "Promotions",
     "Quotas",
@@ -466,6 +470,10 @@ class Tracker(Protocol):
     def quotas(self) -> Quotas: ...
     @property
     def retention(self) -> Retentions: ...
+    @property
+    def people(self) -> People: ...
+    @property
+    def access_tokens(self) -> AccessTokens: ...
 
     def page(self) -> ServicePage | None:
         """Where people see in a browser what is here; None where there is no such page."""
@@ -490,6 +498,10 @@ class Tracker(Protocol):
 
     def issue_token(self, seconds: int = DEFAULT_SECONDS) -> IssuedToken:
         """A token with which processes elsewhere write for the caller for so long; see :mod:`..core.issued`."""
+
+    def audit_export(self, *, after: int = 0, limit: int = DEFAULT_PAGE) -> tuple[SealedEntry, ...]:
+        """The permanent record with its seals, in their order, from behind the position ``after`` on; what is not
+        sealed yet is not among it (:meth:`audit_head` seals it). For administrators."""
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,

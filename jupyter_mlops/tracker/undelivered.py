@@ -46,6 +46,16 @@ def held(url: str) -> Undelivered:
     return _look((folder for folder, _ in _every_folder()), url, lambda _: 0)
 
 
+def held_bytes() -> int:
+    """The size of this machine's spools: some of it may be stored already."""
+    size = 0
+    for folder, _ in _every_folder():
+        for path in folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+    return size
+
+
 def _look(folders: Iterable[Path], url: str, watermark: Callable[[str], int]) -> Undelivered:
     found = Undelivered()
     for folder in folders:

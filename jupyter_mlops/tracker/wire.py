@@ -49,9 +49,11 @@ def problem(error: MLOpsError, request_id: str = "") -> Problem:
 def raised(problem: Problem) -> MLOpsError:
     """The error that was answered, of its own class where this version knows it."""
     kind = getattr(errors, problem.error, None)
-    if isinstance(kind, type) and issubclass(kind, MLOpsError) and kind is not errors.RunFailed:
-        return kind(problem.message)
-    return MLOpsError(problem.message)
+    if not (isinstance(kind, type) and issubclass(kind, MLOpsError)) or kind is errors.RunFailed:
+        kind = MLOpsError
+    error = kind(problem.message)
+    error.request_id = problem.request_id
+    return error
 
 
 def encode(value: Any, content_type: str) -> bytes:

@@ -80,6 +80,7 @@ class Door:
         tracker.models.set_alias("model", "prod", 1)
         self.request = self.new_request()
         self.job = tracker.promotions.get(self.request).checks[0].job_id
+        self.token = tracker.access_tokens.create("ci").token_id
         self.hook = tracker.webhooks.create("https://receiver.example/").webhook_id
         (folder / "source").mkdir()
         (folder / "source" / "a").write_text("x")
@@ -174,6 +175,9 @@ class Door:
             "events": lambda: ("alias.moved",),
             "template": lambda: "json",
             "webhook_id": lambda: self.hook,
+            "token_id": lambda: self.token,
+            "scope": lambda: "write",
+            "days": lambda: 90,
             "origin": str,
             "model_type": str,
             "params": tuple,
@@ -222,6 +226,10 @@ class Door:
             ("policies", "set"): {"owner": lambda: None},
             ("policies", "history"): {"owner": lambda: None},
             ("quotas", "standing"): {"owner": lambda: None},
+            ("people", "offboard"): {"to": lambda: "group:heirs"},
+            ("people", "rename"): {"to": lambda: "somebody else"},
+            ("access_tokens", "list"): {"owner": lambda: None},
+            ("access_tokens", "revoke"): {"token_id": lambda: self.tracker.access_tokens.create("ci").token_id},
             ("webhooks", "create"): {"owner": lambda: None},
             ("webhooks", "list"): {"owner": lambda: None},
             ("webhooks", "delete"): {
@@ -262,7 +270,7 @@ def test_every_method_refuses_what_it_cannot_take(door: Door) -> None:
                 given = {each: value if each == argument else good[each]() for each in arguments}
                 found = problem(lambda given=given, method=method: _read(method(**given)))
                 # Arguments of what takes away are made for it.
-                accepted = accepted or found == "" or name in ("delete", "unshare", "withdraw", "reject")
+                accepted = accepted or found == "" or name in ("delete", "unshare", "withdraw", "reject", "revoke")
                 if found not in ("", "refused"):
                     problems.append(f"{noun}.{name}({argument}={label}): {found}")
             if not accepted and door.rows() != before:

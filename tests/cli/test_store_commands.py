@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -47,6 +48,50 @@ def test_an_experiment_is_shared_and_handed_over(mlops: Mlops, team: Team) -> No
     assert mlops("experiments", "transfer", "odd", "group:red").stdout == "odd now belongs to group:red.\n"
     assert "odd belongs to group:red; shared" in mlops("experiments", "shares", "odd").stdout
     assert document(mlops("experiments", "transfer", "odd", "bo", "--json"))["owner"] == "bo"
+
+
+def test_who_leaves_hands_over_and_who_is_renamed_stays(mlops: Mlops, team: Team) -> None:
+    owner = team.tracker.experiments.find("churn").owner
+    planned = document(mlops("people", "offboard", owner, "--to", "group:red", "--dry-run", "--json"))
+    assert (planned["experiments"], planned["runs"], planned["dry_run"]) == (2, 9, True)
+    assert "would be handed over" in mlops("people", "offboard", owner, "--to", "group:red", "--dry-run").stdout
+    assert (
+        "2 experiments with 9 runs"
+        in mlops("people", "offboard", owner, "--to", "group:red", input="n\n", code=1).stderr
+    )
+    told = mlops("people", "offboard", owner, "--to", "group:red", "--yes").stdout
+    assert told == f"{owner} to group:red: 2 experiments, 9 runs were handed over.\n"
+    done = document(mlops("people", "rename", "group:red", "group:rouge", "--yes", "--json"))
+    assert (done["experiments"], done["to"]) == (2, "group:rouge")
+    assert "Nothing here is of nobody" in mlops("people", "rename", "nobody", "somebody", "--yes").stderr
+    assert "a group and a user" in mlops("people", "rename", "ann", "group:red", "--yes", code=2).stderr
+
+
+def test_access_tokens_are_made_listed_and_revoked(mlops: Mlops, team: Team) -> None:
+    assert "no access tokens" in mlops("access-token", "list").stderr
+    made = mlops("access-token", "create", "nightly", "--owner", "group:red", "--scope", "read", "--days", "30")
+    assert made.stdout.startswith("mlops_access_")
+    assert "Shown only now" in made.stderr
+    listed = mlops("access-token", "list").stdout
+    assert "nightly" in listed
+    assert "never" in listed
+    assert made.stdout.strip() not in listed
+    (token,) = document(mlops("access-token", "list", "--owner", "group:red", "--json"))
+    assert "secret" not in token or token["secret"] is None
+    mlops("access-token", "revoke", token["token_id"], "--yes")
+    assert document(mlops("access-token", "list", "--json")) == []
+    assert "does not exist" in mlops("access-token", "revoke", token["token_id"], "--yes", code=1).stderr
+
+
+def test_the_record_goes_elsewhere_with_its_seals(mlops: Mlops, team: Team, tmp_path: Path) -> None:
+    mlops("models", "register", "calm-heron-7:model", "churn")
+    mlops("audit", "export", "--output", str(tmp_path / "audit.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [line["position"] for line in lines] == list(range(1, len(lines) + 1))
+    head = document(mlops("audit", "head", "--json"))
+    assert (lines[-1]["position"], lines[-1]["digest"]) == (head["position"], head["digest"])
+    later = mlops("audit", "export", "--after", str(len(lines) - 1)).stdout
+    assert [json.loads(line)["position"] for line in later.splitlines()] == [len(lines)]
 
 
 # --- artifacts -------------------------------------------------------------------------------------------------------

@@ -127,11 +127,12 @@ class Thing(msgspec.Struct, frozen=True):
     """A check of that request."""
     webhook: str
     logged_model: str
+    access_token: str
 
     @classmethod
     def unknown(cls) -> Thing:
         """One that does not exist."""
-        ids = [new_id() for _ in range(12)]
+        ids = [new_id() for _ in range(13)]
         names = [f"n{id}" for id in ids]
         named = (ids[0], names[1], ids[2], names[3], ids[4], names[5], names[6], names[7])
         return cls(*named, *ids[8:])
@@ -161,6 +162,7 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
     hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
     admin.retention.set("group:red", Retention(days=30_000))
+    token = admin.access_tokens.create(thing.run, owner="group:red")
     return msgspec.structs.replace(
         thing,
         experiment_id=experiment.experiment_id,
@@ -168,6 +170,7 @@ def make(admin: Tracker, member: Tracker) -> Thing:
         child_id=child.run_id,
         webhook=hook.webhook_id,
         logged_model=logged.model_id,
+        access_token=token.token_id,
     )
 
 
@@ -449,6 +452,22 @@ CASES: dict[str, Case] = {
             it.experiment in names(with_issued_token(t).experiments.search().items) or t.principal.scope is Scope.ADMIN
         )
     ),
+    "audit_export": case(Level.ADMINISTERS, lambda t, _, __: t.audit_export(), unseen=PermissionDenied),
+    "people.offboard": case(
+        ADMINISTERS,
+        lambda t, _, __: t.people.offboard("group:red", "group:blue", dry_run=True),
+        unseen=PermissionDenied,
+    ),
+    "people.rename": case(
+        ADMINISTERS, lambda t, _, __: t.people.rename("group:red", "group:rouge", dry_run=True), unseen=PermissionDenied
+    ),
+    "access_tokens.create": case(
+        DECIDES, lambda t, _, __: t.access_tokens.create("ci", owner="group:red"), unseen=PermissionDenied
+    ),
+    "access_tokens.list": listing(
+        lambda t, it: it.access_token in {each.token_id for each in t.access_tokens.list()}, OWNS, of_model=True
+    ),
+    "access_tokens.revoke": model(DECIDES, lambda t, it, _: t.access_tokens.revoke(it.access_token)),
     "gc": case(Level.ADMINISTERS, lambda t, _, __: t.gc(dry_run=True), unseen=PermissionDenied),
 }
 NEEDED_OF_TOKEN = {
@@ -464,6 +483,8 @@ DECIDED_BY_ADMINISTRATORS = {
     "checks.report",
     "quotas.set",
     "retention.set",
+    "people.offboard",
+    "people.rename",
 }
 FOR_WHO_OWNS_SOMETHING = {"models.create", "models.register"}
 """Methods for which one must have something of one's own, or be able to."""

@@ -42,6 +42,8 @@ VALUES: dict[str, Any] = {
     "subject": LEAD,
     "quota": {},
     "retention": {"days": 1},
+    "to": "group:blue",
+    "name": "ci",
 }
 """What is asked for, of all that decides for others."""
 
@@ -154,6 +156,7 @@ class Prey(NamedTuple):
     request_id: str
     job_id: str
     webhook_id: str
+    token_id: str
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +174,14 @@ def prey(hub: realhub.Hub) -> Prey:
         experiment = lead.experiments.create("to be taken", owner=LEAD)
         name = lead.models.create(MODEL, owner=LEAD).name
         hook = lead.webhooks.create("https://receiver.example/", owner=f"group:{RED}")
+        token = lead.access_tokens.create("ci", owner=f"group:{RED}").token_id
     with RemoteTracker(hub.direct_url, hub.token(MEMBER)) as member:
         run = member.runs.create(NewRun(experiment_id=member.experiments.ensure("asked about").experiment_id))
         member.artifacts.put(run.run_id, "m/MLmodel", io.BytesIO(b"flavors: {python_function: {}}"))
         model = member.models.register("asked about", run.run_id, "m").model
         asked = member.promotions.request(model, 1)
-    return Prey(experiment.experiment_id, name, model, asked.request_id, asked.checks[0].job_id, hook.webhook_id)
+    job_id = asked.checks[0].job_id
+    return Prey(experiment.experiment_id, name, model, asked.request_id, job_id, hook.webhook_id, token)
 
 
 def decisions(of: Prey) -> list[dict[str, Any]]:
@@ -209,6 +214,7 @@ def state(hub: realhub.Hub, of: Prey) -> list[Any]:
             lead.promotions.get(of.request_id),
             lead.policies.history(model=of.model),
             lead.webhooks.list(f"group:{RED}"),
+            lead.access_tokens.list(f"group:{RED}"),
         ]
 
 

@@ -51,6 +51,7 @@ class Things(NamedTuple):
     request_id: str
     job_id: str
     logged_model_id: str
+    token_id: str
     model: str = MODEL
 
 
@@ -96,8 +97,9 @@ def things(trackers: dict[str, RemoteTracker]) -> Things:
     ann.promotions.comment(request.request_id, SECRET)
     trackers[LEAD].models.restrict(MODEL, True)
     hook = trackers[LEAD].webhooks.create(f"https://receiver.example/{SECRET}", model=MODEL)
+    token = trackers[LEAD].access_tokens.create(SECRET, owner="group:red")
     made = (experiment.experiment_id, run.run_id, digest, upload_id, hook.webhook_id, request.request_id)
-    return Things(*made, request.checks[0].job_id, logged.model_id)
+    return Things(*made, request.checks[0].job_id, logged.model_id, token.token_id)
 
 
 def arguments(operation: Operation, things: Things) -> dict[str, Any]:
@@ -130,6 +132,8 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "new": NewRun(experiment_id=things.experiment_id),
         "owner": "group:blue",
         "claim": "0" * 32,
+        "to": "group:blue",
+        "token_id": things.token_id,
         "job_id": things.job_id,
         "other": things.run_id,
         "path": "model/MLmodel",
@@ -198,6 +202,7 @@ def state(ann: RemoteTracker, things: Things) -> str:
                 ann.models.consumers(MODEL),
                 ann.models.card(MODEL, 1),
                 ann.webhooks.list("group:red"),
+                ann.access_tokens.list("group:red"),
                 ann.logged_models.get(things.logged_model_id),
                 ann.promotions.get(things.request_id),
                 ann.policies.history(model=MODEL),

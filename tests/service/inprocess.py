@@ -15,8 +15,7 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.app import Route, make_app
 from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.issuedtokens import IssuedTokens
-from jupyter_mlops.service.jobtokens import JobTokens
+from jupyter_mlops.service.jobtokens import JobTokens, with_stored_tokens
 from jupyter_mlops.service.server import Server
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
 from jupyter_mlops.tracker.connect import connect
@@ -68,10 +67,16 @@ def running(
     loop = asyncio.new_event_loop()
 
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
-        issued = IssuedTokens(TokenFile(tokens), tracker.principal_of_issued, executor)  # type: ignore[attr-defined]
-        identity = JobTokens(issued, find_job or tracker.principal_of_check, executor)
-        service = Service(  # type: ignore[arg-type]
-            tracker, identity, executor, page, link_seconds=link_seconds, requests_per_second=requests_per_second
+        identity = with_stored_tokens(TokenFile(tokens), tracker, executor)  # type: ignore[arg-type]
+        if find_job is not None:
+            identity = JobTokens(TokenFile(tokens), find_job, executor)
+        service = Service(
+            tracker,  # type: ignore[arg-type]
+            identity,
+            executor,
+            page,
+            link_seconds=link_seconds,
+            requests_per_second=requests_per_second,
         )
         server = Server(make_app(service, more=more(service)))
         sockets = bind_sockets(port, "127.0.0.1")

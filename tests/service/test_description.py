@@ -85,6 +85,7 @@ def known(described: Described) -> Mapping[str, str]:
             "request_id": request.request_id,
             "job_id": request.checks[0].job_id,
             "webhook_id": hook.webhook_id,
+            "token_id": tracker.access_tokens.create("ci").token_id,
             "model_id": logged.model_id,
         }
 

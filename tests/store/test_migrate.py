@@ -21,6 +21,7 @@ from jupyter_mlops.store import experiments, migrate, registry, runs, schema, st
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.shares import Reach
 from jupyter_mlops.tracker.connect import connect
+from tests.waiting import until
 
 NEXT = """
 import sqlalchemy as sa
@@ -244,6 +245,41 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty: Database, ne
         migrate.upgrade(empty)
     assert migrate.current(empty) == PRESENT
     assert "later" not in tables(empty)
+
+
+def test_an_upgrade_that_is_killed_has_done_nothing_and_can_be_done_again(
+    empty: Database, next_version: Path, tmp_path: Path
+) -> None:
+    migrate.ensure_current(empty, upgrade=False)
+    stamp(empty, PRESENT)
+    with empty.write() as connection:
+        connection.execute(sa.insert(schema.setting), {"key": "kept", "value": "yes"})
+    begun = tmp_path / "begun"
+    stuck = f"op.execute(\"DELETE FROM setting\"); open({str(begun)!r}, 'w').close(); __import__('time').sleep(600)"
+    next_version.write_text(NEXT.format(revision=migrate.HEAD, before=PRESENT, then=stuck))
+    code = (
+        "import sys; from pathlib import Path; from jupyter_mlops.store import migrate; "
+        "from jupyter_mlops.store.database import Database; "
+        "migrate.SCRIPTS, migrate.HEAD = Path(sys.argv[2]), sys.argv[3]; migrate.upgrade(Database(sys.argv[1]))"
+    )
+    url = empty.engine.url.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", code, url, str(migrate.SCRIPTS), migrate.HEAD]) as upgrading:
+        until(lambda: begun.exists() or upgrading.poll() is not None, "the middle of the upgrade")
+        assert upgrading.poll() is None
+        upgrading.kill()
+    # Whoever opens it now is refused or upgrades it; nobody finds the half of it.
+    assert migrate.current(empty) == PRESENT
+    assert "later" not in tables(empty)
+    with pytest.raises(SchemaOutdated, match="jupyter mlops db upgrade"):
+        migrate.ensure_current(empty, upgrade=False)
+    next_version.write_text(NEXT.format(revision=migrate.HEAD, before=PRESENT, then=""))
+    migrate.upgrade(empty)
+    assert "later" in tables(empty)
+    with empty.read() as connection:
+        assert (
+            connection.execute(sa.select(schema.setting.c.value).where(schema.setting.c.key == "kept")).scalar()
+            == "yes"
+        )
 
 
 def test_a_newer_database_is_refused_with_a_sentence(empty: Database) -> None:

@@ -22,17 +22,20 @@ from jupyter_mlops.tracker.embedded.runs import EmbeddedRuns
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE, LARGEST_PAGE
 
 if TYPE_CHECKING:
-    from jupyter_mlops.core.audit import AuditHead, AuditVerdict
+    from jupyter_mlops.core.audit import AuditHead, AuditVerdict, SealedEntry
     from jupyter_mlops.core.compare import Comparison
     from jupyter_mlops.core.promotion import NotebookChanges
     from jupyter_mlops.core.retention import Expiry
     from jupyter_mlops.store.calls import RunCall
+    from jupyter_mlops.store.figures import Figures
     from jupyter_mlops.store.groupcommit import GroupCommit
+    from jupyter_mlops.tracker.embedded.accesstokens import EmbeddedAccessTokens
     from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
     from jupyter_mlops.tracker.embedded.checkjobs import EmbeddedChecks
     from jupyter_mlops.tracker.embedded.feed import Feed
     from jupyter_mlops.tracker.embedded.loggedmodels import EmbeddedLoggedModels
     from jupyter_mlops.tracker.embedded.models import EmbeddedModels
+    from jupyter_mlops.tracker.embedded.people import EmbeddedPeople
     from jupyter_mlops.tracker.embedded.policies import EmbeddedPolicies
     from jupyter_mlops.tracker.embedded.promotions import EmbeddedPromotions
     from jupyter_mlops.tracker.embedded.quotas import EmbeddedQuotas
@@ -132,6 +135,18 @@ class EmbeddedTracker:
 
         return EmbeddedRetention(self._context)
 
+    @cached_property
+    def people(self) -> EmbeddedPeople:
+        from jupyter_mlops.tracker.embedded.people import EmbeddedPeople
+
+        return EmbeddedPeople(self._context)
+
+    @cached_property
+    def access_tokens(self) -> EmbeddedAccessTokens:
+        from jupyter_mlops.tracker.embedded.accesstokens import EmbeddedAccessTokens
+
+        return EmbeddedAccessTokens(self._context)
+
     def acting_for(self, principal: Principal) -> EmbeddedTracker:
         """This open store as ``principal`` sees it, with the same database connections, files and writer.
 
@@ -184,6 +199,11 @@ class EmbeddedTracker:
 
         return issue(self._context, seconds)
 
+    def audit_export(self, *, after: int = 0, limit: int = DEFAULT_PAGE) -> tuple[SealedEntry, ...]:
+        from jupyter_mlops.tracker.embedded.sealing import audit_export
+
+        return audit_export(self._context, after=after, limit=limit)
+
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         from jupyter_mlops.tracker.embedded.collection import collect
 
@@ -227,6 +247,22 @@ class EmbeddedTracker:
         from jupyter_mlops.tracker.embedded.issuing import principal_of_token
 
         return principal_of_token(self._context, token_digest)
+
+    def figures(self) -> Figures:
+        """What is going on in the whole store, and what is stored, in numbers; for a service."""
+        from jupyter_mlops.store.figures import figures
+
+        if self.principal.scope < Scope.ADMIN:
+            raise PermissionDenied(f"figures of a store need the scope 'admin', which {self.principal.name!r} lacks")
+        with self._context.read() as connection:
+            return figures(connection)
+
+    def principal_of_access_token(self, digest: str) -> Principal | None:
+        """Who comes with an access token, by its digest; None when there is none, ``Unauthenticated`` when it has
+        expired."""
+        from jupyter_mlops.tracker.embedded.accesstokens import principal_of_token
+
+        return principal_of_token(self._context, digest)
 
     def outgoing(self) -> Outgoing:
         """The messages to all webhooks, for a service."""

@@ -73,6 +73,18 @@ class RemoteRetention(Noun):
     noun = "retention"
 
 
+class RemotePeople(Noun):
+    """See :class:`jupyter_mlops.tracker.people.People`."""
+
+    noun = "people"
+
+
+class RemoteAccessTokens(Noun):
+    """See :class:`jupyter_mlops.tracker.accesstokens.AccessTokens`."""
+
+    noun = "access_tokens"
+
+
 class RemoteTracker(Noun):
     """See :class:`jupyter_mlops.tracker.protocol.Tracker`.
 
@@ -102,6 +114,8 @@ class RemoteTracker(Noun):
         self.logged_models = cast("protocol.LoggedModels", RemoteLoggedModels(client))
         self.quotas = cast("protocol.Quotas", RemoteQuotas(client))
         self.retention = cast("protocol.Retentions", RemoteRetention(client))
+        self.people = cast("protocol.People", RemotePeople(client))
+        self.access_tokens = cast("protocol.AccessTokens", RemoteAccessTokens(client))
 
     @cached_property
     def principal(self) -> Principal:

@@ -14,14 +14,17 @@ import msgspec
 import urllib3
 
 from jupyter_mlops._version import __version__
+from jupyter_mlops.core import requestids
 from jupyter_mlops.core.errors import (
     Conflict,
     InvalidValue,
+    MLOpsError,
     NotFound,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import wire
@@ -124,9 +127,14 @@ class Client:
         MLOpsError
             What the service answered; ``Unavailable`` when it did not, or somebody else did. A service that is asked
             too often is asked again after the time that it says, for :data:`PATIENCE_SECONDS` at most.
+            An error has the id under which the service's log knows the request.
         """
         until = time.monotonic() + PATIENCE_SECONDS
-        asked = {**(headers if body is not None else {}), **({LINKS_HEADER: "follow"} if links else {})}
+        asked = {
+            **(headers if body is not None else {}),
+            **({LINKS_HEADER: "follow"} if links else {}),
+            requestids.HEADER: new_id(),
+        }
         while True:
             answer = self._answer(method, path, query, body, asked, repeatable, stream, silence)
             # A login page, too, is answered with 200: taken for an answer, what was sent would be lost.
@@ -139,7 +147,7 @@ class Client:
             # What was refused for coming too soon was not done, so that it may always be sent again.
             wait = _retry_after(answer) if answer.status == 429 else None
             if wait is None or time.monotonic() + wait > until:
-                raise self._failure(answer)
+                raise _identified(self._failure(answer), asked)
             answer.drain_conn()
             answer.release_conn()
             time.sleep(wait)
@@ -184,7 +192,7 @@ class Client:
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=silence),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise self.unavailable(error) from error
+            raise _identified(self.unavailable(error), headers) from error
 
     def fetch(self, path: str, query: Query) -> tuple[urllib3.BaseHTTPResponse, str | None]:
         """The answer with the bytes of a file, still to be read, from the service or from where it leads; and what
@@ -225,7 +233,7 @@ class Client:
         token = self._token() if callable(self._token) else self._token
         return {} if token is None else {"Authorization": f"token {token}"}
 
-    def _failure(self, answer: urllib3.BaseHTTPResponse) -> Exception:
+    def _failure(self, answer: urllib3.BaseHTTPResponse) -> MLOpsError:
         try:
             content = answer.data
         except urllib3.exceptions.HTTPError as error:
@@ -253,6 +261,12 @@ class Client:
             f"{self.url} answers {answer.status} {answer.reason or ''}".rstrip()
             + ", but not as a jupyter-mlops service: it may be starting, or the URL may be wrong"
         )
+
+
+def _identified(error: MLOpsError, headers: Mapping[str, str]) -> MLOpsError:
+    """The error of a request that had such headers, with its id unless the service has told another."""
+    error.request_id = error.request_id or headers[requestids.HEADER]
+    return error
 
 
 def filled(path: str, **values: str | int) -> str:

@@ -87,7 +87,10 @@ async function refusal(response: Response): Promise<ApiError> {
   try {
     const told = JSON.parse(text) as Partial<Problem>;
     if (typeof told.message === 'string' && told.message !== '') {
-      return new ApiError(told.message, response.status, told.error ?? '', told.request_id ?? '');
+      const requestId = told.request_id ?? '';
+      // What a person cannot put right themselves, an administrator finds in the log by it.
+      const found = response.status >= 500 && requestId !== '' ? ` (request id: ${requestId})` : '';
+      return new ApiError(told.message + found, response.status, told.error ?? '', requestId);
     }
   } catch {
     // A proxy's page, or another program's.

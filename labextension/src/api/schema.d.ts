@@ -4,6 +4,41 @@
  */
 
 export interface paths {
+    "/access-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tokens of owner, or of all whose things the caller may write to */
+        get: operations["access_tokens.list"];
+        put?: never;
+        /** Make a token that allows read or write on the things of owner for so many days (366 at most). */
+        post: operations["access_tokens.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access-tokens/{token_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Let a token count no more, from the next request on. */
+        delete: operations["access_tokens.revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/audit": {
         parameters: {
             query?: never;
@@ -13,6 +48,23 @@ export interface paths {
         };
         /** What was done by whom, newest first */
         get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The permanent record with its seals, in their order, from behind the position after on */
+        get: operations["audit_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -726,6 +778,40 @@ export interface paths {
         get: operations["page"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/people/offboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hand all that owner has over to to: experiments with their runs (deleted ones, too), and models with their versions, their aliases and what protects them. */
+        post: operations["people.offboard"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/people/rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have to (a user for a user, a group for a group) be who was owner: as offboard, and shares, webhooks, access tokens, runs, versions, comments and numbered streams name them, too. */
+        post: operations["people.rename"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1699,6 +1785,23 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AccessToken
+         * @description What is known of a token. It is kept as its hash.
+         */
+        AccessToken: {
+            created: number;
+            expires: number;
+            /** @default null */
+            last_used?: number | null;
+            name: string;
+            owner: string;
+            scope: string;
+            /** @default null */
+            secret?: string | null;
+            token_id: string;
+            user: string;
+        };
         /** Alias */
         Alias: {
             alias: string;
@@ -2040,6 +2143,34 @@ export interface components {
             spared?: number;
         };
         /**
+         * Handover
+         * @description What was handed over, changed and ended, in one transaction.
+         */
+        Handover: {
+            /** @default false */
+            dry_run?: boolean;
+            /** @default 0 */
+            experiments?: number;
+            /** @default 0 */
+            models?: number;
+            /** @default [] */
+            new_names?: components["schemas"]["NewName"][];
+            owner: string;
+            /** @default 0 */
+            policies?: number;
+            /** @default 0 */
+            requests?: number;
+            /** @default 0 */
+            runs?: number;
+            /** @default 0 */
+            shares?: number;
+            to: string;
+            /** @default 0 */
+            tokens?: number;
+            /** @default 0 */
+            webhooks?: number;
+        };
+        /**
          * Happening
          * @description That something changed, for live views: whoever shows it looks again.
          */
@@ -2253,6 +2384,15 @@ export interface components {
             updated: number;
             user: string;
             version: number;
+        };
+        /**
+         * NewName
+         * @description An experiment that got another name, since its new owner has one of its name.
+         */
+        NewName: {
+            after: string;
+            before: string;
+            experiment_id: string;
         };
         /**
          * NewRun
@@ -2808,6 +2948,21 @@ export interface components {
          */
         Scope: 0 | 1 | 2 | 3 | 4;
         /**
+         * SealedEntry
+         * @description An entry of the permanent record with its seal.
+         *
+         *         ``digest`` is the SHA-256 (hex) of the digest before it, ``source`` and the entry, with NUL between them; the entry
+         *         as the JSON of a list of its names and values, ``[["number",1],...]``, without spaces and with all characters
+         *         outside of ASCII as they are. Before the first is the SHA-256 of ``jupyter-mlops audit``.
+         */
+        SealedEntry: {
+            digest: string;
+            entry: Record<string, never> | null;
+            number: number;
+            position: number;
+            source: string;
+        };
+        /**
          * Series
          * @description Many points of one metric, in the order logged, as three little-endian arrays of equal length: what takes a
          *         hundred nanoseconds a point where a :class:`Metric` takes a microsecond.
@@ -3036,6 +3191,107 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "access_tokens.list": {
+        parameters: {
+            query?: {
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessToken"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "access_tokens.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @default 90 */
+                    days?: number;
+                    name: string;
+                    /** @default null */
+                    owner?: string | null;
+                    /** @default write */
+                    scope?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessToken"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "access_tokens.revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
     audit: {
         parameters: {
             query?: {
@@ -3055,6 +3311,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEntry"][];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedEntry"][];
                 };
             };
             400: components["responses"]["error400"];
@@ -5014,6 +5302,82 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ServicePage"] | null;
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "people.offboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @default false */
+                    dry_run?: boolean;
+                    owner: string;
+                    to: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Handover"];
+                };
+            };
+            400: components["responses"]["error400"];
+            401: components["responses"]["error401"];
+            403: components["responses"]["error403"];
+            404: components["responses"]["error404"];
+            409: components["responses"]["error409"];
+            413: components["responses"]["error413"];
+            429: components["responses"]["error429"];
+            503: components["responses"]["error503"];
+            507: components["responses"]["error507"];
+        };
+    };
+    "people.rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @default false */
+                    dry_run?: boolean;
+                    owner: string;
+                    to: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Handover"];
                 };
             };
             400: components["responses"]["error400"];

@@ -66,6 +66,8 @@ function firstTitle(trans: TranslationBundle, address: ViewAddress): string {
       return address.model ?? trans.__('Models');
     case 'review':
       return trans.__('Promotion');
+    case 'tokens':
+      return trans.__('Access tokens');
   }
 }
 

@@ -28,6 +28,9 @@ export function Shell({ notice, children }: Props): ReactElement {
             {trans.__('Models')}
           </a>
           <Waiting />
+          <a href={link({ view: 'tokens' })} onClick={go({ view: 'tokens' })}>
+            {trans.__('Tokens')}
+          </a>
           {hub !== null && <a href={`${hub}home`}>{trans.__('Hub')}</a>}
         </nav>
         <Account />

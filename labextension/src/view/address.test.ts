@@ -13,7 +13,8 @@ const ADDRESSES: ViewAddress[] = [
   { view: 'compare', runIds: [ID, OTHER] },
   { view: 'registry' },
   { view: 'registry', model: 'churn / 50 %?' },
-  { view: 'review', requestId: ID }
+  { view: 'review', requestId: ID },
+  { view: 'tokens' }
 ];
 
 describe('a path', () => {

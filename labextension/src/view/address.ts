@@ -30,7 +30,17 @@ export interface ReviewAddress {
   readonly requestId: string;
 }
 
-export type ViewAddress = RunsAddress | RunAddress | CompareAddress | RegistryAddress | ReviewAddress;
+export interface TokensAddress {
+  readonly view: 'tokens';
+}
+
+export type ViewAddress =
+  | RunsAddress
+  | RunAddress
+  | CompareAddress
+  | RegistryAddress
+  | ReviewAddress
+  | TokensAddress;
 export type ViewKind = ViewAddress['view'];
 
 /** `runs/<id>`: relative to the service's page, and the value of `?mlops=` in JupyterLab. */
@@ -46,6 +56,8 @@ export function toPath(address: ViewAddress): string {
       return address.model === undefined ? 'models' : `models/${encodeURIComponent(address.model)}`;
     case 'review':
       return `requests/${address.requestId}`;
+    case 'tokens':
+      return 'tokens';
   }
 }
 
@@ -70,6 +82,8 @@ export function fromPath(path: string): ViewAddress | null {
       return name === undefined ? { view: 'registry' } : { view: 'registry', model: name };
     case 'requests':
       return isId(name) ? { view: 'review', requestId: name } : null;
+    case 'tokens':
+      return name === undefined ? { view: 'tokens' } : null;
     default:
       return null;
   }

@@ -11,7 +11,8 @@ const VIEWS: Views = {
   run: lazy(async () => ({ default: (await import('../run')).RunView })),
   compare: lazy(async () => ({ default: (await import('../compare')).CompareView })),
   registry: lazy(async () => ({ default: (await import('../registry')).RegistryView })),
-  review: lazy(async () => ({ default: (await import('../review')).ReviewView }))
+  review: lazy(async () => ({ default: (await import('../review')).ReviewView })),
+  tokens: lazy(async () => ({ default: (await import('../access')).TokensView }))
 };
 
 export function View({ address }: { readonly address: ViewAddress }): ReactElement {

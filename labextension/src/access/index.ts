@@ -1,0 +1,1 @@
+export { TokensView } from './TokensView';
