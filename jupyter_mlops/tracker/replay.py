@@ -32,8 +32,9 @@ from jupyter_mlops.core.errors import (
 )
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
+from jupyter_mlops.tracker.files import PutsTogether
 from jupyter_mlops.tracker.process import is_alive
-from jupyter_mlops.tracker.protocol import PutsTogether, Tracker
+from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.spool import (
     STAGED_SUFFIX,
     SUFFIX,

@@ -34,7 +34,7 @@ Room = Callable[[int, int], None]
 
 @checked
 class EmbeddedArtifacts:
-    """See :class:`jupyter_mlops.tracker.protocol.Artifacts`."""
+    """See :class:`jupyter_mlops.tracker.files.Artifacts`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class EmbeddedArtifacts:
     def put_files(
         self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
     ) -> tuple[Artifact, ...]:
-        """See :class:`jupyter_mlops.tracker.protocol.PutsTogether`."""
+        """See :class:`jupyter_mlops.tracker.files.PutsTogether`."""
         for path in files:
             artifact_path(path)
         check_position(position)

@@ -52,7 +52,7 @@ def read(client: Client, path: str, query: Mapping[str, Any], what: str) -> Iter
 
 
 class RemoteArtifacts(Noun):
-    """See :class:`jupyter_mlops.tracker.protocol.Artifacts`."""
+    """See :class:`jupyter_mlops.tracker.files.Artifacts`."""
 
     noun = "artifacts"
 
