@@ -232,6 +232,17 @@ def test_what_is_recorded_through_the_proxy_is_in_the_database_and_the_bucket(de
 
 
 @pytest.mark.slow
+def test_people_log_in_to_the_services_page(deployed: Deployed) -> None:
+    """By the proxy to the service, from there to the hub's login and back, with nothing to confirm."""
+    browser = requests.Session()
+    form = browser.get(f"{public(deployed)}/", timeout=30)
+    assert "/hub/login" in form.url
+    page = browser.post(form.url, data=realhub.filled_in(form.text, "ada"), timeout=30)
+    assert page.url == f"{public(deployed)}/"
+    assert "<strong>ada</strong>" in page.text
+
+
+@pytest.mark.slow
 def test_the_worker_is_let_in(services: dict[str, Any], deployed: Deployed) -> None:
     """With its own token; there is nothing to do."""
     command = [*command_of("worker"), "--once", "--json"]
