@@ -34,11 +34,17 @@ c.JupyterHub.services = [
         "display": True,
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": ["custom:mlops:admin"],
-    }
+    },
+    {"name": "mlops-worker", "api_token": os.environ["MLOPS_WORKER_TOKEN"]},
 ]
 configure(c, url="http://mlops:10380")
 
 # Who decides, and who administers what was recorded.
 c.JupyterHub.load_roles += [
+    {
+        "name": "mlops-worker",
+        "services": ["mlops-worker"],
+        "scopes": ["access:services!service=mlops", "custom:mlops:admin"],
+    },
     {"name": "mlops-admins", "users": [os.environ["HUB_ADMIN"]], "scopes": ["custom:mlops:admin"]},
 ]

@@ -160,19 +160,21 @@ def migrate(context: click.Context, *, source: str, target: str, skip_damaged: b
     of TO. After: change MLOPS_ARTIFACTS_URL, or artifacts_url, where they name FROM.
     """
     from jupyter_mlops.core import formats
-    from jupyter_mlops.store.blobs import BlobStore
+    from jupyter_mlops.store.blobs import BlobStore, total_size
     from jupyter_mlops.store.moving import move
     from jupyter_mlops.tracker.connect import artifacts_location, new_location
 
     connection: Connection = context.obj
     _require_database(connection)
-    with connection.database() as database, _Counting(formats.size) as counting:
-        wanted = new_location(target)
+    wanted = new_location(target)
+    with connection.database() as database:
         place = artifacts_location(database, source)
         if wanted.rstrip("/") == place.rstrip("/"):
             raise InvalidValue(f"the files are in {place} already")
-        blobs = BlobStore(database, place)
-        moved = move(blobs, wanted, skip_damaged=skip_damaged, on_moved=counting)
+        with database.read() as reading:
+            total = formats.size(total_size(reading))
+        with _Counting(lambda done: f"{formats.size(done)} of {total}") as counting:
+            moved = move(BlobStore(database, place), wanted, skip_damaged=skip_damaged, on_moved=counting)
     if as_json:
         emit_json({"from": source, "to": wanted, **msgspec.structs.asdict(moved)})
     else:

@@ -109,12 +109,17 @@ def settings() -> Settings:
         raise InvalidValue(f"services.{configuration.NAME} in {path}: {error}") from error
 
 
+def user_command(chosen: Settings) -> list[str]:
+    """What makes the system user."""
+    options = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+    return ["useradd", *options, "--home-dir", chosen.home, chosen.user]
+
+
 def _make_home(chosen: Settings) -> None:
     try:
         pwd.getpwnam(chosen.user)
     except KeyError:
-        command = ["useradd", "--system", "--user-group", "--home-dir", chosen.home, "--shell", "/usr/sbin/nologin"]
-        subprocess.run([*command, chosen.user], check=True)
+        subprocess.run(user_command(chosen), check=True)
     home = Path(chosen.home)
     if not home.exists():
         home.mkdir(mode=0o700, parents=True)

@@ -344,6 +344,11 @@ def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> di
     return found
 
 
+def total_size(connection: Connection) -> int:
+    """The bytes of all that is stored."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(schema.blob.c.size), 0))).scalar_one())
+
+
 def has_any(connection: Connection) -> bool:
     """Whether anything was ever stored that is there still."""
     return connection.execute(sa.select(schema.blob.c.id).limit(1)).first() is not None

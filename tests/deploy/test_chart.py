@@ -46,6 +46,7 @@ ALL: Mapping[str, Any] = {
     "environment": {"AWS_ENDPOINT_URL": "https://s3.example.org", "FLAG": "true"},
     "environmentSecrets": ["bucket"],
     "upgradeDatabase": True,
+    "worker": {"enabled": True, "args": ["--check", "loads"], "egressPorts": [443]},
     "serviceAccount": {"name": "with-bucket", "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/m"}},
     "networkPolicy": {"ingressFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
     "nodeSelector": {"pool": "core"},
@@ -75,8 +76,13 @@ def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
     return rendered(CASES[request.param])
 
 
-def of_kind(manifests: list[Manifest], kind: str) -> Manifest:
-    (found,) = [each for each in manifests if each["kind"] == kind]
+def of_kind(manifests: list[Manifest], kind: str, suffix: str = "") -> Manifest:
+    """The one of the service, or what is named after it."""
+    (found,) = [
+        each
+        for each in manifests
+        if each["kind"] == kind and each["metadata"]["name"].partition("-")[2] == suffix.removeprefix("-")
+    ]
     return found
 
 
@@ -84,12 +90,13 @@ def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
     return (each["spec"]["template"] for each in manifests if each["kind"] in ("Deployment", "Job"))
 
 
-def selected(selector: Mapping[str, str], manifests: list[Manifest]) -> list[str]:
-    """The components of the pods that have all of these labels."""
+def selected(selector: Mapping[str, Any], manifests: list[Manifest]) -> list[str]:
+    """The components of the pods that a selector finds."""
     found = []
     for pod in pods(manifests):
         labels = pod["metadata"]["labels"]
-        if selector.items() <= labels.items():
+        among = all(labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ()))
+        if among and selector.get("matchLabels", {}).items() <= labels.items():
             found.append(labels["component"])
     return sorted(found)
 
@@ -119,17 +126,36 @@ def test_kubernetes_accepts_it(manifests: list[Manifest]) -> None:
 
 def test_each_selector_finds_the_pods_it_means(manifests: list[Manifest]) -> None:
     deployment = of_kind(manifests, "Deployment")
-    assert selected(deployment["spec"]["selector"]["matchLabels"], manifests) == ["service"]
-    assert selected(of_kind(manifests, "Service")["spec"]["selector"], manifests) == ["service"]
+    all_of_them = sorted(pod["metadata"]["labels"]["component"] for pod in pods(manifests))
     (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
-    assert selected(spread["labelSelector"]["matchLabels"], manifests) == ["service"]
-    assert selected(of_kind(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], manifests) == [
-        "service"
-    ]
+    for selector in (
+        deployment["spec"]["selector"],
+        {"matchLabels": of_kind(manifests, "Service")["spec"]["selector"]},
+        spread["labelSelector"],
+        of_kind(manifests, "PodDisruptionBudget")["spec"]["selector"],
+    ):
+        assert selected(selector, manifests) == ["service"]
     # The job that upgrades the database needs to reach it as well.
-    guarded = selected(of_kind(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"], manifests)
-    assert guarded == sorted(pod["metadata"]["labels"]["component"] for pod in pods(manifests))
-    assert selected(POD_LABELS, manifests) == guarded
+    guarded = selected(of_kind(manifests, "NetworkPolicy")["spec"]["podSelector"], manifests)
+    assert guarded == [each for each in all_of_them if each != "worker"]
+    assert selected({"matchLabels": POD_LABELS}, manifests) == all_of_them
+
+
+def test_a_worker_reaches_the_service_and_not_the_database() -> None:
+    manifests = rendered(ALL)
+    deployment, policy = of_kind(manifests, "Deployment", "worker"), of_kind(manifests, "NetworkPolicy", "worker")
+    assert selected(deployment["spec"]["selector"], manifests) == ["worker"]
+    assert selected(policy["spec"]["podSelector"], manifests) == ["worker"]
+    _, to_service, elsewhere = policy["spec"]["egress"]
+    assert selected(to_service["to"][0]["podSelector"], manifests) == ["service"]
+    assert elsewhere == {"ports": [{"port": 443}]}
+    (ingress,) = of_kind(manifests, "NetworkPolicy")["spec"]["ingress"]
+    assert selected(ingress["from"][1]["podSelector"], manifests) == ["worker"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    service = of_kind(manifests, "Service")
+    prefix = environment(container_of(manifests))["JUPYTERHUB_SERVICE_PREFIX"]
+    url = f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}{prefix}"
+    assert environment(container)["MLOPS_TRACKING_URL"] == url.rstrip("/")
 
 
 def test_ports_are_named_and_are_where_the_service_listens(manifests: list[Manifest]) -> None:
@@ -173,6 +199,7 @@ def test_what_pods_refer_to_is_there(manifests: list[Manifest]) -> None:
     outside = {
         ("Secret", "hub", "hub.services.mlops.apiToken"),
         ("Secret", "z2jh-hub", "token"),
+        ("Secret", "hub", "hub.services.tracking-worker.apiToken"),
         ("Secret", "own", "url"),
         ("Secret", "own", "database-url"),
         ("Secret", "own", "cookies"),
@@ -286,7 +313,7 @@ def test_the_values_for_the_hub_are_what_the_command_prints() -> None:
     assert text.split("\n\n", 1)[1] == ended.stdout
 
 
-def test_the_hub_and_the_chart_agree(manifests: list[Manifest]) -> None:
+def test_the_hub_and_the_chart_agree() -> None:
     """On where the service is, what its token is called, and how notebook servers reach it."""
     values = yaml.safe_load((DEPLOY / "z2jh" / "values.yaml").read_text(encoding="utf-8"))
     defaults = rendered(BUCKET)
@@ -298,7 +325,7 @@ def test_the_hub_and_the_chart_agree(manifests: list[Manifest]) -> None:
     prefix = environment(container_of(defaults))["JUPYTERHUB_SERVICE_PREFIX"]
     assert values["singleuser"]["extraEnv"]["MLOPS_TRACKING_URL"] == f"{url}{prefix}".rstrip("/")
     (egress,) = values["singleuser"]["networkPolicy"]["egress"]
-    assert selected(egress["to"][0]["podSelector"]["matchLabels"], defaults) == ["service"]
+    assert selected(egress["to"][0]["podSelector"], defaults) == ["service"]
     # A policy's port is that of the pod.
     assert egress["ports"] == [{"port": container_of(defaults)["ports"][0]["containerPort"], "protocol": "TCP"}]
 

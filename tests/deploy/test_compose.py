@@ -70,7 +70,7 @@ def stages() -> dict[str, str]:
 def test_it_is_a_compose_file(environment: dict[str, str]) -> None:
     parsed = compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(interpolated(environment))))
     parsed.validate()
-    assert len(parsed) == 7
+    assert len(parsed) == 8
 
 
 def test_the_docs_say_what_must_be_set() -> None:
@@ -96,7 +96,7 @@ def test_users_reach_the_service_and_not_what_it_keeps(services: dict[str, Any])
     users = next(name for name, network in networks.items() if network and network.get("name") == "jupyterhub-servers")
     assert services["hub"]["environment"]["SERVER_NETWORK"] == networks[users]["name"]
     reached = {name for name, each in services.items() if users in each.get("networks", ())}
-    assert reached == {"proxy", "hub", "mlops"}
+    assert reached == {"proxy", "hub", "mlops", "worker"}
     assert networks["data"]["internal"] is True
 
 
@@ -229,6 +229,26 @@ def test_what_is_recorded_through_the_proxy_is_in_the_database_and_the_bucket(de
     with engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from run")).scalar() == 1
     engine.dispose()
+
+
+@pytest.mark.slow
+def test_people_log_in_to_the_services_page(deployed: Deployed) -> None:
+    """By the proxy to the service, from there to the hub's login and back, with nothing to confirm."""
+    browser = requests.Session()
+    form = browser.get(f"{public(deployed)}/", timeout=30)
+    assert "/hub/login" in form.url
+    page = browser.post(form.url, data=realhub.filled_in(form.text, "ada"), timeout=30)
+    assert page.url == f"{public(deployed)}/"
+    assert "<strong>ada</strong>" in page.text
+
+
+@pytest.mark.slow
+def test_the_worker_is_let_in(services: dict[str, Any], deployed: Deployed) -> None:
+    """With its own token; there is nothing to do."""
+    command = [*command_of("worker"), "--once", "--json"]
+    environment = deployed.environment(services["worker"])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.slow

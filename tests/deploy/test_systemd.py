@@ -11,13 +11,18 @@ import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import click
 import pytest
 import requests
+from click.testing import CliRunner
 
+from jupyter_mlops.cli.main import root
+from jupyter_mlops.tracker.location import TRACKING_TOKEN, TRACKING_URL
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "jupyter-mlops.service"
+WORKER = UNIT.with_name("jupyter-mlops-worker.service")
 PAGE = (ROOT / "docs" / "deploy-systemd.md").read_text(encoding="utf-8")
 PROGRAM = "/opt/jupyter-mlops/venv/bin/jupyter-mlops"
 
@@ -28,24 +33,25 @@ def block(language: str) -> str:
     return found[1]
 
 
-def service() -> dict[str, str]:
+def service(path: Path = UNIT) -> dict[str, str]:
     """The unit's own section; of settings that stand there several times, the last."""
     unit = ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(UNIT.read_text(encoding="utf-8"))
+    unit.read_string(path.read_text(encoding="utf-8"))
     return dict(unit["Service"])
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
-def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "most"), [(UNIT, 2.0), (WORKER, 4.5)], ids=["service", "worker"])
+def test_systemd_has_nothing_to_say(tmp_path: Path, unit: Path, most: float) -> None:
     """Names and values are known; the exposure, of 0 (none) to 10, is low."""
-    copy = tmp_path / UNIT.name
+    copy = tmp_path / unit.name
     here = shutil.which("true")
     assert here is not None
-    copy.write_text(UNIT.read_text(encoding="utf-8").replace(PROGRAM, here), encoding="utf-8")
+    copy.write_text(unit.read_text(encoding="utf-8").replace(PROGRAM, here), encoding="utf-8")
     verified = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
-    assert [line for line in verified.stderr.splitlines() if UNIT.name in line] == []
-    secure = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", copy]
+    assert [line for line in verified.stderr.splitlines() if unit.name in line] == []
+    secure = ["systemd-analyze", "security", "--offline=yes", f"--threshold={most * 10:.0f}", copy]
     examined = subprocess.run(secure, capture_output=True, text=True, check=False)
     assert examined.returncode == 0, examined.stdout[-2000:]
 
@@ -58,6 +64,17 @@ def test_the_paths_of_the_docs_are_those_of_the_unit() -> None:
     assert PROGRAM in PAGE
     assert "deploy/systemd/jupyter-mlops.service" in PAGE
     assert f"/var/lib/{written['StateDirectory']}" == written["WorkingDirectory"]
+
+
+def test_the_worker_has_what_the_docs_tell_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = service(WORKER)
+    assert written["EnvironmentFile"] in PAGE
+    assert WORKER.name in PAGE
+    assert dict(line.split("=", 1) for line in block("sh").split()).keys() == {TRACKING_URL, TRACKING_TOKEN}
+    monkeypatch.setattr(click.Command, "invoke", lambda self, context: None)
+    program, *words = written["ExecStart"].split()
+    assert program == PROGRAM
+    assert CliRunner().invoke(root, words).exit_code == 0
 
 
 @pytest.mark.slow

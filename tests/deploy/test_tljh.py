@@ -5,7 +5,10 @@ from __future__ import annotations
 import getpass
 import inspect
 import json
+import os
+import pwd
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +137,28 @@ def test_its_hub_has_the_service(hooks: Any, prefix: Path) -> None:
     again = of_littlest()
     hooks.tljh_custom_jupyterhub_config(c=again)
     assert again == c
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users, as the hub of The Littlest JupyterHub is")
+def test_the_user_it_makes_can_do_nothing_else(tmp_path: Path) -> None:
+    """Made for real, in a system of files of its own."""
+    (tmp_path / "etc").mkdir()
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        (tmp_path / "etc" / name).touch()
+    program, *words = tljh.user_command(tljh.Settings())
+    subprocess.run([program, "--prefix", str(tmp_path), *words], check=True, capture_output=True)
+    name, _, _, _, _, home, shell = (tmp_path / "etc" / "passwd").read_text().strip().split(":")
+    assert (name, home, shell) == ("mlops", "/var/lib/jupyter-mlops", "/usr/sbin/nologin")
+    assert (tmp_path / "etc" / "shadow").read_text().startswith("mlops:!:")
+    assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to somebody else")
+def test_its_folder_is_that_users(hooks: Any, prefix: Path) -> None:
+    configure(prefix, user="nobody", home=str(prefix / "of-nobody"))
+    hooks.tljh_custom_jupyterhub_config(c=of_littlest())
+    made = (prefix / "of-nobody").stat()
+    assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (pwd.getpwnam("nobody").pw_uid, 0o700)
 
 
 def test_what_the_administrator_chose_is_taken(hooks: Any, prefix: Path) -> None:

@@ -177,6 +177,7 @@ move(BlobStore(database, artifacts_location(database, None)), sys.argv[2], on_mo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_killed_it_goes_on(blobs: BlobStore, tmp_path: Path) -> None:
     """The store stays where it was; begun again, the move finishes what was half there and leaves the rest alone."""
     source, target = tmp_path / "from", tmp_path / "to"

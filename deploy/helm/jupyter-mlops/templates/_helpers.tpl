@@ -1,4 +1,4 @@
-{{- /* Called with the root and a component: "service" or "upgrade". */ -}}
+{{- /* Called with the root and a component: "service", "upgrade" or "worker". */ -}}
 {{- define "mlops.selector" -}}
 app: jupyter-mlops
 release: {{ .root.Release.Name }}
