@@ -21,6 +21,7 @@ import msgspec
 from jupyter_mlops.core.errors import NO_ROOM, Conflict, NotFound, StorageFull, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Json, Reason, Record, Runner, RunStatus
+from jupyter_mlops.execution.engine import DEFAULT_ENGINE
 from jupyter_mlops.execution.sweep import Place
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.location import make_private
@@ -36,8 +37,11 @@ class SweepWork(Record, frozen=True, kw_only=True):
     """To run what the sweep of this job's run lacks."""
 
     place: Place
-    jobs: int
-    """Notebooks at once."""
+    engine: str = DEFAULT_ENGINE
+    cluster: str | None = None
+    """Where, for an engine that runs elsewhere."""
+    jobs: int | None
+    """Notebooks at once; None for as many as the cluster has room for."""
 
 
 class Job(Record, frozen=True, kw_only=True):
@@ -61,8 +65,8 @@ class Job(Record, frozen=True, kw_only=True):
 
     @property
     def slots(self) -> int:
-        """Notebooks that it runs at once."""
-        return 1 if self.sweep is None else self.sweep.jobs
+        """Notebooks that it runs at once on this machine; one that runs them elsewhere counts as one."""
+        return 1 if self.sweep is None or self.sweep.cluster is not None else self.sweep.jobs or 1
 
 
 class End(Record, frozen=True, kw_only=True):

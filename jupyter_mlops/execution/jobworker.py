@@ -20,7 +20,7 @@ import msgspec
 from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.core.reasons import headline
 from jupyter_mlops.core.records import Json, Run
-from jupyter_mlops.execution.engine import DEFAULT_ENGINE, TaskEvent, load_engine
+from jupyter_mlops.execution.engine import TaskEvent, load_engine
 from jupyter_mlops.execution.jobs import Job, JobFolder, SweepWork
 from jupyter_mlops.execution.sweep import Standing, Sweep
 from jupyter_mlops.execution.worker import Trackers, perform
@@ -77,14 +77,16 @@ def _sweep(job: Job, work: SweepWork, secrets: Mapping[str, Json]) -> None:
     place = work.place
     with connect(place.tracking_url, artifacts=place.artifacts_url) as tracker:
         going = Sweep.load(tracker, tracker.runs.get(job.run_id), secrets=secrets)
-        _tell(f"{going.missing} of {going.plan.total} points to run, {work.jobs} at once")
+        at_once = f", {work.jobs} at once" if work.jobs is not None else ""
+        _tell(f"{going.missing} of {going.plan.total} points to run{at_once}")
 
         def on_event(standing: Standing, child: Run | None) -> None:
             if child is not None:
                 why = f": {headline(child.reason)}" if child.reason else ""
                 _tell(f"{standing.ended} of {standing.total} points; {child.name} {child.status.value.lower()}{why}")
 
-        going.execute(load_engine(DEFAULT_ENGINE), place, jobs=work.jobs, on_event=on_event, on_remark=_tell)
+        engine = load_engine(work.engine, work.cluster)
+        going.execute(engine, place, jobs=work.jobs, on_event=on_event, on_remark=_tell)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it

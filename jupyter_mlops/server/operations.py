@@ -65,8 +65,14 @@ class _HowSwept(_How, frozen=True, kw_only=True):
     """Rules that end a run early: ``nan``, ``loss>100``, ``idle:10m``, ``median``."""
     budget: str | None = None
     """Begin no further point after this time, such as ``2h``."""
+    engine: str | None = None
+    """What runs the notebooks, ``fork`` when None."""
+    cluster: str | None = None
+    """Where, for the engine ``dask``: the address of a scheduler, ``gateway:URL`` or ``local:N``."""
+    retries: int = 0
+    """How often a point is run again whose runner was lost."""
     jobs: int | None = None
-    """Notebooks at once; as many as the server allows when None."""
+    """Notebooks at once; when None, as many as the server allows or, on a cluster, as there are threads."""
 
 
 class NewSweepJob(_HowSwept, frozen=True):

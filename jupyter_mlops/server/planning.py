@@ -14,7 +14,7 @@ from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.server.documents import Document
 from jupyter_mlops.server.operations import FieldProblem, Intent, Plan
-from jupyter_mlops.server.submission import check_at_least_one, check_timeout, sweep_request
+from jupyter_mlops.server.submission import check_at_least_one, check_engine, check_timeout, sweep_request
 
 AXIS = "parameters."
 """What a parameter's name follows where a field is named."""
@@ -46,6 +46,8 @@ def plan_of(document: Document, asked: Intent, limit: int, ends_with_server: boo
             check(source.declared, {name: value})
     runs = _size(source, document, asked, found)
     at_once = min(asked.jobs or limit, limit, runs or limit) if asked.grid else 1
+    if asked.cluster is not None:
+        at_once = min(asked.jobs or runs or 1, runs or 1)
     return Plan(runs=runs, at_once=at_once, ends_with_server=ends_with_server, problems=tuple(found))
 
 
@@ -64,6 +66,8 @@ def _size(source: Source, document: Document, asked: Intent, found: list[FieldPr
             check_at_least_one(name, number)
     if len(axes) < len(asked.grid):
         return None
+    with _noted(found, "engine" if asked.cluster is None else "cluster"):
+        check_engine(asked)
     for field, check_field in sweep_request(document, asked).checks(axes).items():
         with _noted(found, field):
             check_field()

@@ -56,6 +56,7 @@ def _swept(intent: Intent, plan: SweepPlan) -> Intent:
         sample=plan.sample,
         seed=plan.seed,
         stop=plan.stop,
+        retries=plan.retries,
         budget=None if plan.budget is None else f"{plan.budget:.3f}".rstrip("0").rstrip(".") + "s",
         **_goal(plan),
         kernel=plan.kernel_name,

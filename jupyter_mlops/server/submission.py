@@ -26,6 +26,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.redaction import redact_params, redact_value
 from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.core.values import tag
+from jupyter_mlops.execution.engine import DEFAULT_ENGINE, load_engine
 from jupyter_mlops.execution.jobs import Job, SweepWork, published
 from jupyter_mlops.execution.plan import record_sweep
 from jupyter_mlops.execution.queue import Queue, Standing
@@ -94,6 +95,7 @@ class Submitter:
         source = _source(document, asked.kernel, asked.execution_timeout)
         check_at_least_one("sample", asked.sample)
         check_at_least_one("jobs", asked.jobs)
+        check_engine(asked)
         plan, secrets = sweep_request(document, asked, by).plan(source, asked.parameters)
         experiment = tracker.experiments.ensure(experiment_name(asked.experiment, document), owner=asked.owner)
         folder = self._queue.new()
@@ -120,7 +122,9 @@ class Submitter:
                     secrets=tuple(secrets),
                     sweep=SweepWork(
                         place=Place(tracking_url=self._url, cancel_note=str(final.cancel_note)),
-                        jobs=min(asked.jobs or self._limit, self._limit, plan.total),
+                        engine=asked.engine or DEFAULT_ENGINE,
+                        cluster=asked.cluster,
+                        jobs=asked.jobs if asked.cluster else min(asked.jobs or self._limit, self._limit, plan.total),
                     ),
                 )
                 return self._queue.submit(folder, job, secrets)
@@ -211,6 +215,7 @@ def sweep_request(document: Document, asked: NewSweepJob | Intent, by: str | Non
         # Here, the direction is there also when it was not chosen.
         maximize=None if asked.maximize else False,
         stop=asked.stop,
+        retries=asked.retries,
         budget=asked.budget,
         kernel=asked.kernel,
         cwd=document.cwd,
@@ -218,6 +223,11 @@ def sweep_request(document: Document, asked: NewSweepJob | Intent, by: str | Non
         tags=asked.tags,
         submitted_by=by,
     )
+
+
+def check_engine(asked: NewSweepJob | Intent) -> None:
+    """Raise ``InvalidValue`` or ``MissingDependency`` unless what is to run the notebooks is there."""
+    load_engine(asked.engine or DEFAULT_ENGINE, asked.cluster)
 
 
 def _scheduled(tracker: Tracker, run_id: str, task: NotebookTask) -> Run:

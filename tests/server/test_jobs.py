@@ -227,6 +227,16 @@ def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
     assert (plan(**search)["runs"], plan(**search, trials=5)["runs"]) == (20, 5)
     wrong = plan(**search | {"optimize": "least:loss"}, trials=0, sample=2, stop=["nope"], budget="soon")
     assert [problem["field"] for problem in wrong["problems"]] == ["optimize", "trials", "sample", "stop", "budget"]
+    assert plan(grid=["depth=1:9"], engine="dask", cluster="local:4")["at_once"] == 9
+    assert plan(grid=["depth=1:9"], engine="dask", cluster="local:4", jobs=5)["at_once"] == 5
+    for how, field in (
+        ({"engine": "dask"}, "engine"),
+        ({"engine": "nope"}, "engine"),
+        ({"cluster": "local:1"}, "cluster"),
+        ({"engine": "dask", "cluster": "local:"}, "cluster"),
+        ({"retries": -1}, "retries"),
+    ):
+        assert [problem["field"] for problem in plan(grid=["depth=1:9"], **how)["problems"]] == [field]
     idle = plan(grid=["lr=uniform(0,1)"], trials=3, sampler="gp", seed=1)
     assert [problem["field"] for problem in idle["problems"]] == ["trials", "sampler", "seed", "grid"]
     assert not [run for run in tracker.runs.search(limit=1000).items if "plan.ipynb" in (run.source or "")]
@@ -247,7 +257,9 @@ def test_how_a_run_was_begun_fills_a_form(server: JupyterServer, tracker: Remote
     assert ended(server, run["run_id"])["status"] == "FINISHED"
     assert begun(run["run_id"]) == {"path": "deep/again.ipynb", "parameters": {"depth": 7}, "kernel": "python3", **how}
     swept = {"grid": ["depth=1:9"], "sample": 2, "seed": 5, "metric": "auc", "maximize": False, "execution_timeout": 60}
-    sweep = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **swept, **how}).json
+    swept |= {"retries": 1}
+    on_dask = {"engine": "dask", "cluster": "local:1"}
+    sweep = server.ask("POST", "mlops/server/v1/sweeps", {"path": "deep/again.ipynb", **swept, **how, **on_dask}).json
     assert ended(server, sweep["run_id"])["status"] == "FINISHED"
     assert begun(sweep["run_id"]) == {"path": "deep/again.ipynb", **swept, **how}
     search = {"grid": ["depth=int(1,9)"], "optimize": "minimize:loss", "trials": 2, "sampler": "random", "seed": 5}

@@ -298,6 +298,10 @@ export interface components {
             /** @default null */
             budget?: string | null;
             /** @default null */
+            cluster?: string | null;
+            /** @default null */
+            engine?: string | null;
+            /** @default null */
             execution_timeout?: number | null;
             /** @default null */
             experiment?: string | null;
@@ -320,6 +324,8 @@ export interface components {
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
+            /** @default 0 */
+            retries?: number;
             /** @default null */
             sample?: number | null;
             /** @default null */
@@ -443,6 +449,10 @@ export interface components {
             /** @default null */
             budget?: string | null;
             /** @default null */
+            cluster?: string | null;
+            /** @default null */
+            engine?: string | null;
+            /** @default null */
             execution_timeout?: number | null;
             /** @default null */
             experiment?: string | null;
@@ -464,6 +474,8 @@ export interface components {
             /** @default {} */
             parameters?: Record<string, never>;
             path: string;
+            /** @default 0 */
+            retries?: number;
             /** @default null */
             sample?: number | null;
             /** @default null */
