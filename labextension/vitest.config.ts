@@ -8,6 +8,8 @@ export default defineConfig({
     include: ['src/**/*.test.{ts,tsx}'],
     setupFiles: ['src/test/setup.ts'],
     css: false,
+    // Told by a later @rjsf than JupyterLab's at each drawing of the run form.
+    onConsoleLog: log => !log.includes('"enumNames" property'),
     // JupyterLab's packages import style sheets and images, which Node.js does not.
     server: { deps: { inline: [/@jupyterlab/, /@jupyter\//, /@lumino/, /@rjsf/] } }
   }

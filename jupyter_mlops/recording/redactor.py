@@ -89,7 +89,8 @@ class Redactor:
         result.metadata = copy.deepcopy(notebook.metadata)
         result.metadata.papermill["parameters"] = shown
         result.cells = list(notebook.cells)
-        language = notebook.metadata.get("language_info", {}).get("name", "python")
+        # JupyterLab writes an empty name before it has seen a kernel.
+        language = notebook.metadata.get("language_info", {}).get("name") or "python"
         kernel = notebook.metadata.get("kernelspec", {}).get("name", "python3")
         for index, cell in enumerate(result.cells):
             if INJECTED_TAG in cell.metadata.get("tags", ()):

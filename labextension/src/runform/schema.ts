@@ -20,8 +20,11 @@ export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: Tran
       parameters: { type: 'string', title: trans.__('Parameters'), description: trans.__('As a JSON object.') }
     }),
     experiment: { type: 'string', title: trans.__('Experiment'), examples: [...choices.experiments] },
-    owner: { type: 'string', title: trans.__('Owner of the experiment'), enum: choices.owners.slice(1) },
-    kernel: { type: 'string', title: trans.__('Kernel'), enum: otherKernels(form, choices) },
+    owner: choice(
+      trans.__('Owner of the experiment'),
+      choices.owners.slice(1).map(owner => [owner, ownerLabel(owner, trans)])
+    ),
+    kernel: choice(trans.__('Kernel'), otherKernels(form, choices)),
     execution_timeout: {
       type: 'string',
       title: trans.__('Time-out of a cell, in seconds'),
@@ -51,20 +54,26 @@ function samplingOf({ sampling: { method, metric } }: Draft, trans: TranslationB
     type: 'object',
     title: trans.__('Sweep'),
     properties: {
-      method: { type: 'string', title: trans.__('Points'), enum: ['sample', 'search'] },
+      method: choice(trans.__('Points'), [
+        ['sample', trans.__('a sample, at random')],
+        ['search', trans.__('a search for the best')]
+      ]),
       ...(method === 'sample' && {
         sample: { type: 'string', title: trans.__('How many'), description: trans.__('So many of the combinations.') }
       }),
       ...(isSearch && {
         trials: { type: 'string', title: trans.__('How many') },
-        sampler: { type: 'string', title: trans.__('Proposed by'), enum: [...SAMPLERS] }
+        sampler: choice(
+          trans.__('Proposed by'),
+          SAMPLERS.map(name => [name, name])
+        )
       }),
       ...(method !== undefined && {
         seed: { type: 'string', title: trans.__('Seed'), description: trans.__('The same one gives the same points.') }
       }),
       metric: { type: 'string', title: isSearch ? trans.__('Metric to optimize') : trans.__('Metric to compare by') },
       ...((isSearch || metric !== undefined) && {
-        goal: { type: 'string', title: trans.__('The best run has'), enum: ['minimize'] }
+        goal: choice(trans.__('The best run has'), [['minimize', trans.__('the lowest value')]])
       }),
       stop: {
         type: 'string',
@@ -90,29 +99,20 @@ export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundl
   return {
     parameters: Object.fromEntries(fields),
     sampling: {
-      method: {
-        'ui:placeholder': trans.__('all combinations'),
-        'ui:enumNames': [trans.__('a sample, at random'), trans.__('a search for the best')]
-      },
+      method: { 'ui:placeholder': trans.__('all combinations') },
       sample: { 'ui:placeholder': trans.__('all combinations') },
       trials: { 'ui:placeholder': '20' },
       sampler: { 'ui:placeholder': 'tpe' },
       stop: { 'ui:placeholder': trans.__('never') },
       budget: { 'ui:placeholder': trans.__('no limit') },
       jobs: { 'ui:placeholder': trans.__('as many as the server allows') },
-      goal: { 'ui:placeholder': trans.__('the highest value'), 'ui:enumNames': [trans.__('the lowest value')] }
+      goal: { 'ui:placeholder': trans.__('the highest value') }
     },
     settings: {
       parameters: { 'ui:placeholder': '{"depth": 3}' },
       experiment: { 'ui:placeholder': form.experiment },
-      owner: {
-        'ui:placeholder': ownerLabel(choices.owners[0] ?? '', trans),
-        'ui:enumNames': choices.owners.slice(1).map(owner => ownerLabel(owner, trans))
-      },
-      kernel: {
-        'ui:placeholder': trans.__('%1 (the notebook’s)', choices.kernels[form.kernel] ?? form.kernel),
-        'ui:enumNames': otherKernels(form, choices).map(name => choices.kernels[name] ?? name)
-      },
+      owner: { 'ui:placeholder': ownerLabel(choices.owners[0] ?? '', trans) },
+      kernel: { 'ui:placeholder': trans.__('%1 (the notebook’s)', choices.kernels[form.kernel] ?? form.kernel) },
       execution_timeout: { 'ui:placeholder': trans.__('none') },
       name: { 'ui:placeholder': trans.__('chosen at random') },
       notes: { 'ui:widget': 'textarea', 'ui:options': { rows: 2 } }
@@ -120,8 +120,15 @@ export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundl
   };
 }
 
-function otherKernels(form: Form, { kernels }: Choices): string[] {
-  return Object.keys(kernels).filter(name => name !== form.kernel);
+/** Values to choose from, with what people call them. */
+function choice(title: string, values: readonly (readonly [string, string])[]): RJSFSchema {
+  // What takes the place of `enumNames`, JupyterLab's @rjsf does not know yet.
+  const names = { enumNames: values.map(([, name]) => name) };
+  return { type: 'string', title, enum: values.map(([value]) => value), ...names };
+}
+
+function otherKernels(form: Form, { kernels }: Choices): (readonly [string, string])[] {
+  return Object.entries(kernels).filter(([name]) => name !== form.kernel);
 }
 
 function ownerLabel(owner: string, trans: TranslationBundle): string {
