@@ -64,6 +64,7 @@ def quota(context: click.Context, *, owner: str | None, everyone: bool, as_json:
 @click.option("--runs", type=_COUNT, metavar="N", help="Runs.")
 @click.option("--points", type=_COUNT, metavar="N", help="Metric points.")
 @click.option("--file-bytes", type=Size(), metavar="SIZE", help="Of one file of a run: 20GB.")
+@click.option("--running", type=_COUNT, metavar="N", help="Runs at once; submitted ones wait for their turn.")
 @json_option
 @click.pass_obj
 def set_(
@@ -74,12 +75,13 @@ def set_(
     runs: int | None,
     points: int | None,
     file_bytes: int | None,
+    running: int | None,
     as_json: bool,
 ) -> None:
     """Give OWNER a quota in place of the one they have: a user, group:NAME, or all that have none of their own: '*' for
     users, 'group:*' for groups. What is not named has no limit; with nothing named, OWNER has none, whatever others
     have. Nothing is deleted when there is more already."""
-    given = Quota(bytes=size, runs=runs, points=points, file_bytes=file_bytes)
+    given = Quota(bytes=size, runs=runs, points=points, file_bytes=file_bytes, running=running)
     connection.tracker.quotas.set(owner, given)
     if as_json:
         emit_json({"subject": owner, "quota": given})
@@ -121,6 +123,7 @@ def list_(connection: Connection, *, as_json: bool) -> None:
             Column(header="files", cells=cells([_size(each.bytes) for each in given]), right=True),
             Column(header="runs", cells=cells([_count(each.runs) for each in given]), right=True),
             Column(header="points", cells=cells([_count(each.points) for each in given]), right=True),
+            Column(header="at once", cells=cells([_count(each.running) for each in given]), right=True, rank=1),
             Column(header="one file", cells=cells([_size(each.file_bytes) for each in given]), right=True, rank=1),
             Column(header="set by", cells=cells([each.user for each in found]), rank=2),
             Column(header="when", cells=cells([formats.moment(each.at) for each in found], "dim"), rank=3),
@@ -149,6 +152,7 @@ def _show(found: Sequence[Standing]) -> None:
             Column(header="owner", cells=cells([each.owner for each in found], "bold")),
             Column(header="files", cells=[_used(each, "bytes") for each in found], right=True),
             Column(header="runs", cells=[_used(each, "runs") for each in found], right=True),
+            Column(header="at once", cells=[_used(each, "running") for each in found], right=True, rank=2),
             Column(header="metric points", cells=[_used(each, "points") for each in found], right=True, rank=1),
         ],
         [f"{warning}." for each in found for warning in each.warnings],
@@ -172,6 +176,7 @@ def _sentence(given: Quota) -> str:
         "" if given.runs is None else f"{given.runs:,} runs",
         "" if given.points is None else f"{given.points:,} metric points",
         "" if given.file_bytes is None else f"{formats.size(given.file_bytes)} in one file",
+        "" if given.running is None else f"{given.running:,} runs at once",
     ]
     return ", ".join(filter(None, parts)) or "as much as there is room for"
 

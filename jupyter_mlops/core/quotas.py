@@ -32,6 +32,9 @@ class Quota(Record, frozen=True, kw_only=True):
     """Of metrics."""
     file_bytes: int | None = None
     """Of one file of a run."""
+    running: int | None = None
+    """Runs at once. One that was submitted waits for its turn; those that begin by themselves count, and are not held
+    up."""
 
 
 class Usage(Record, frozen=True, kw_only=True):
@@ -40,6 +43,8 @@ class Usage(Record, frozen=True, kw_only=True):
     bytes: int = 0
     runs: int = 0
     points: int = 0
+    running: int = 0
+    """Runs that are being done, those of sweeps one by one."""
 
 
 class Standing(Record, frozen=True, kw_only=True):
@@ -73,8 +78,9 @@ _KINDS = {
     "bytes": _Kind("of files", "delete runs, files or versions that are not needed"),
     "runs": _Kind("runs", "delete runs that are not needed"),
     "points": _Kind("metric points", "delete runs that are not needed, or log fewer steps"),
+    "running": _Kind("runs at once", "wait for one to end"),
 }
-"""What is counted, by the fields of :class:`Usage`."""
+"""What is limited, by the fields of :class:`Usage`."""
 
 
 def checked_quota(quota: Quota) -> Quota:
@@ -135,7 +141,8 @@ def _warnings(owner: str, usage: Usage, quota: Quota) -> tuple[str, ...]:
     told = []
     for name, kind in _KINDS.items():
         limit, used = getattr(quota, name), getattr(usage, name)
-        if limit is not None and used >= NEARLY * limit:
+        # As many runs at once as there may be is how it is meant.
+        if limit is not None and used >= NEARLY * limit and name != "running":
             share = f"{100 * used // limit} %" if limit else "all"
             told.append(
                 f"{owner!r} uses {share} of its quota: {_amount(used, kind.what)} of {_amount(limit, kind.what)}"

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound
+from jupyter_mlops.core.errors import Conflict, MLOpsError, NotFound, QuotaExceeded
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Json, Reason, ReasonKind, RunChange, RunStatus
 from jupyter_mlops.core.run_fields import reason_text
@@ -38,6 +39,8 @@ from jupyter_mlops.tracker.protocol import Tracker
 MOST_WAITING = 1000
 KEPT = 200
 """Jobs that ended and are still listed."""
+ASK_AGAIN_SECONDS = 2.0
+"""How long a run that the store does not let begin waits before it asks again."""
 KILL_SECONDS = 30.0
 """How long a worker that was asked to end may take."""
 LOG_LINES = 5
@@ -59,6 +62,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     end: End | None = None
     ahead: int = 0
     """Jobs that wait before it."""
+    held_up: str | None = None
+    """Why it may not begin yet although it is its turn."""
+
+
+class _Wait(NamedTuple):
+    """Until when a job is held up, on the monotonic clock, and why."""
+
+    until: float
+    why: str
 
 
 class Queue:
@@ -84,6 +96,8 @@ class Queue:
         self._secrets: dict[str, dict[str, Json]] = {}
         self._adopted: set[str] = set()
         """Jobs whose worker nobody watched for a while."""
+        self._waits: dict[str, _Wait] = {}
+        """Jobs that are held up, by their runs."""
         self.stopping = False
 
     # --- what users ask ----------------------------------------------------------------------------------------------
@@ -194,6 +208,8 @@ class Queue:
             for folder, job in sorted(waiting, key=lambda one: one[1].submitted):
                 if self.stopping or (used and used + job.slots > self._limit):
                     break
+                if not self._has_turn(tracker, job):
+                    continue
                 failure = self._started(tracker, folder, job) or failure
                 used += job.slots
             failure = self._abandoned(tracker) or failure
@@ -224,6 +240,24 @@ class Queue:
             self.step(tracker)
 
     # --- one job -----------------------------------------------------------------------------------------------------
+
+    def _has_turn(self, tracker: Tracker, job: Job) -> bool:
+        """Whether the job may begin, as far as the store limits how many runs its owner does at once: the run is
+        RUNNING then. Whose turn it is not is asked for again after a while; others go first."""
+        now = time.monotonic()
+        wait = self._waits.get(job.run_id)
+        if wait is not None and now < wait.until:
+            return False
+        try:
+            tracker.runs.change(job.run_id, RunChange(status=RunStatus.RUNNING))
+        except QuotaExceeded as error:
+            self._waits[job.run_id] = _Wait(now + ASK_AGAIN_SECONDS, error.message)
+            return False
+        except MLOpsError:
+            # The store is away, or the run is gone: the worker finds out, as it always does.
+            pass
+        self._waits.pop(job.run_id, None)
+        return True
 
     def _started(self, tracker: Tracker, folder: JobFolder, job: Job) -> MLOpsError | None:
         secrets = self._secrets.get(job.run_id, {})
@@ -278,6 +312,7 @@ class Queue:
         folder.finish(end)
         self._processes.pop(job.run_id, None)
         self._secrets.pop(job.run_id, None)
+        self._waits.pop(job.run_id, None)
         return None
 
     def _abandoned(self, tracker: Tracker) -> MLOpsError | None:
@@ -348,7 +383,9 @@ class Queue:
         if end is not None:
             return Standing(job=job, status=end.status, started=started, end=end)
         if worker is None:
-            return Standing(job=job, status=RunStatus.SCHEDULED, ahead=waiting)
+            wait = self._waits.get(job.run_id)
+            why = None if wait is None else wait.why
+            return Standing(job=job, status=RunStatus.SCHEDULED, ahead=waiting, held_up=why)
         return Standing(job=job, status=RunStatus.RUNNING, started=started)
 
     def _readable(self) -> Iterator[tuple[JobFolder, Job]]:

@@ -246,7 +246,9 @@ def _begin(tracker: Tracker, new: NewRun, kernel: Kernel) -> Run:
     run = tracker.runs.create(msgspec.structs.replace(new, runner=runner))
     if run.runner == runner:
         return run
-    if run.status is not RunStatus.SCHEDULED:
+    # One whose turn a queue has said it is, is RUNNING before anybody runs it.
+    has_turn = run.status is RunStatus.RUNNING and run.runner is None
+    if run.status is not RunStatus.SCHEDULED and not has_turn:
         raise Conflict(f"run {run.run_id} ({run.name}) was begun before; it is {run.status.value}")
     tracker.runs.log(run.run_id, new.batch)
     return tracker.runs.change(run.run_id, RunChange(status=RunStatus.RUNNING, runner=runner))

@@ -194,7 +194,7 @@ class Desk:
             reason=None if end is None else end.reason,
             ahead=standing.ahead,
             secrets=job.secrets,
-            notice=None if end is not None else ENDS if self._ends_with_server else GOES_ON,
+            notice=None if end is not None else standing.held_up or (ENDS if self._ends_with_server else GOES_ON),
         )
 
     def _with_record(self, standing: Standing) -> JobStatus:

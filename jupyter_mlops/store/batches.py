@@ -59,6 +59,7 @@ class _Facts(msgspec.Struct):
     owner: str
     active: bool
     name: str
+    status: str
 
 
 _run = schema.run.c
@@ -68,7 +69,7 @@ _dataset = schema.dataset.c
 _model = schema_logged.logged_model.c
 
 _RUN_FACTS = (
-    sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name)
+    sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name, _run.status)
     .join(schema.experiment, _experiment.id == _run.experiment_id)
     .where(among(_run.id, "run_ids"))
 )
@@ -197,7 +198,7 @@ class RunWriter:
         self._merge_chunks(connection, logs, changes)
         self._trim_events(connection, len(happened), now)
         _read_back(connection, [*creates, *changes])
-        usage.charge(connection, _growths(created, logs, facts))
+        usage.charge(connection, _growths(created, logs, changes, facts))
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
@@ -261,7 +262,9 @@ class RunWriter:
             events.trim_events(connection, now)
 
 
-def _growths(created: Sequence[Create], logs: Sequence[Log], facts: dict[str, _Facts]) -> Iterator[usage.Growth]:
+def _growths(
+    created: Sequence[Create], logs: Sequence[Log], changes: Sequence[Change], facts: dict[str, _Facts]
+) -> Iterator[usage.Growth]:
     """What the calls add to what their owners hold."""
     for call in created:
         run = facts[call.run_id]
@@ -269,6 +272,10 @@ def _growths(created: Sequence[Create], logs: Sequence[Log], facts: dict[str, _F
     for log in logs:
         run = facts[log.run_id]
         yield usage.Growth(run.experiment_id, run.owner, points=log.points)
+    for change in changes:
+        run = facts[change.run_id]
+        if change.change.status is RunStatus.RUNNING and run.status == RunStatus.SCHEDULED.value:
+            yield usage.Growth(run.experiment_id, run.owner, running=1)
 
 
 def _read_back(connection: Connection, calls: Sequence[RunCall]) -> None:
@@ -288,7 +295,7 @@ def _facts(connection: Connection, calls: Sequence[RunCall]) -> tuple[dict[str, 
     bound = {"run_ids": list(run_ids), "experiment_ids": list({call.experiment_id for call in creates})}
     runs, *experiments = fetch(connection, [_RUN_FACTS, _EXPERIMENT_FACTS] if creates else [_RUN_FACTS], bound)
     return (
-        {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4]) for row in runs},
+        {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4], row[5]) for row in runs},
         {row[0]: row for rows in experiments for row in rows},
     )
 
@@ -329,7 +336,9 @@ def _create(
             if parent is None:
                 raise NotFound(f"run {call.parent_id}, the parent, does not exist")
             call.caller.authorize(connection, parent.owner, parent.experiment_id, f"run {call.parent_id}, the parent,")
-        facts[call.run_id] = _Facts(call.experiment_id, experiment[1], True, str(call.row["name"]))
+        facts[call.run_id] = _Facts(
+            call.experiment_id, experiment[1], True, str(call.row["name"]), str(call.row["status"])
+        )
         created.append(call)
     writes.insert(connection, (_INSERT_RUN, sorted((call.row for call in created), key=lambda row: str(row["id"]))))
     return created

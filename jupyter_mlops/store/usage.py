@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.quotas import Quota, Usage, quota_of, require_room
+from jupyter_mlops.core.records import Lifecycle, RunStatus
 from jupyter_mlops.store import ownerrules, schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.parameters import among
@@ -24,6 +25,8 @@ from jupyter_mlops.store.schema_limits import usage
 from jupyter_mlops.store.upsert import Upsert
 
 _FIELDS = ("runs", "bytes", "points")
+"""What there are counters of."""
+_LIMITED = (*_FIELDS, "running")
 _AT_ONCE = 100
 """Holders that are counted anew in one transaction."""
 _LOCKS = 0x6D6C
@@ -47,6 +50,8 @@ class Growth(msgspec.Struct, frozen=True):
     runs: int = 0
     bytes: int = 0
     points: int = 0
+    running: int = 0
+    """Runs that begin after they were submitted; counted where a quota asks for it, by their status."""
 
 
 def _add(insert: Any) -> Any:
@@ -79,14 +84,13 @@ def charge(connection: Connection, growths: Iterable[Growth]) -> None:
     holders: dict[str, dict[str, int]] = {}
     owners: dict[str, dict[str, int]] = {}
     for growth in growths:
-        for key, sums in ((growth.holder, holders), (growth.owner, owners)):
-            total = sums.setdefault(key, dict.fromkeys(_FIELDS, 0))
-            for name in _FIELDS:
+        for key, sums, names in ((growth.holder, holders, _FIELDS), (growth.owner, owners, _LIMITED)):
+            total = sums.setdefault(key, dict.fromkeys(names, 0))
+            for name in names:
                 total[name] += getattr(growth, name)
     rows = [{"holder": holder, **total} for holder, total in sorted(holders.items()) if any(total.values())]
-    if not rows:
-        return
-    connection.execute(_ADD.on(connection), rows)
+    if rows:
+        connection.execute(_ADD.on(connection), rows)
     growing = {owner: Usage(**total) for owner, total in owners.items() if max(total.values()) > 0}
     if growing:
         _require_room(connection, growing)
@@ -103,12 +107,14 @@ def _require_room(connection: Connection, growing: Mapping[str, Usage]) -> None:
         for key in sorted({zlib.crc32(owner.encode()) - (1 << 31) for owner in limited}):
             connection.execute(_ADVISORY_LOCK, {"owner": key})
     used = of_owners(connection, limited)
+    if any(growing[owner].running for owner in limited):
+        used = with_running(connection, used)
     for owner in limited:
         require_room(owner, used[owner], limits[owner], growing[owner])
 
 
 def _concerns(quota: Quota, grown: Usage) -> bool:
-    return any(getattr(quota, name) is not None and getattr(grown, name) > 0 for name in _FIELDS)
+    return any(getattr(quota, name) is not None and getattr(grown, name) > 0 for name in _LIMITED)
 
 
 def quotas(connection: Connection) -> dict[str, Quota]:
@@ -127,6 +133,22 @@ def of_owners(connection: Connection, owners: Sequence[str] | None = None) -> di
     query = sa.select(held.c.owner, *(sa.func.sum(held.c[name]) for name in _FIELDS)).group_by(held.c.owner)
     found = {row[0]: Usage(**_plain(row[1:])) for row in connection.execute(query)}
     return found if owners is None else {owner: found.get(owner, Usage()) for owner in owners}
+
+
+def with_running(connection: Connection, held: Mapping[str, Usage]) -> dict[str, Usage]:
+    """With the runs of the owners that are being done now."""
+    query = (
+        sa.select(_experiment.owner, sa.func.count())
+        .join(schema.run, _run.experiment_id == _experiment.id)
+        .where(
+            _run.status == RunStatus.RUNNING.value,
+            _run.lifecycle == Lifecycle.ACTIVE.value,
+            among(_experiment.owner, "owners", list(held)),
+        )
+        .group_by(_experiment.owner)
+    )
+    running = {row[0]: row[1] for row in connection.execute(query)}
+    return {owner: msgspec.structs.replace(used, running=running.get(owner, 0)) for owner, used in held.items()}
 
 
 def of_runs(connection: Connection, run_ids: Sequence[str]) -> list[Growth]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -34,8 +35,9 @@ def points(count: int, start: int = 0) -> Batch:
 
 
 def used(tracker: Tracker, owner: str) -> Usage:
+    """Without how many runs there are at once, which :func:`test_only_so_many_begin_at_once` is about."""
     (found,) = tracker.quotas.standing(owner)
-    return found.usage
+    return msgspec.structs.replace(found.usage, running=0)
 
 
 def begin(tracker: Tracker, name: str = "churn", owner: str | None = None) -> Run:
@@ -168,6 +170,42 @@ def test_a_file_that_is_too_large_is_so_for_ever(tracker: Tracker, open_tracker:
         ada.artifacts.put_part(run.run_id, upload, name, 0, io.BytesIO(bytes(60)))
     with pytest.raises(TooLarge):
         ada.artifacts.put_part(run.run_id, upload, "e", 60, io.BytesIO(bytes(60)))
+
+
+def test_only_so_many_begin_at_once(tracker: Tracker, open_tracker: Opener) -> None:
+    replicas = [open_tracker(RED) for _ in range(2)]
+    running = begin(replicas[0])
+    waiting = [
+        replicas[0].runs.create(NewRun(experiment_id=running.experiment_id, status=RunStatus.SCHEDULED))
+        for _ in range(6)
+    ]
+    tracker.quotas.set("group:red", Quota(running=3))
+    start, end = RunChange(status=RunStatus.RUNNING), RunChange(status=RunStatus.FINISHED)
+
+    def count() -> int:
+        (standing,) = tracker.quotas.standing("group:red")
+        assert standing.warnings == ()
+        return standing.usage.running
+
+    found = together(
+        *(
+            lambda number=number, run=run: replicas[number % 2].runs.change(run.run_id, start).status
+            for number, run in enumerate(waiting)
+        )
+    )
+    refused = [error for error in found if isinstance(error, QuotaExceeded)]
+    assert (found.count(RunStatus.RUNNING), len(refused), count()) == (2, 4, 3)
+    assert "'group:red' may have 3 runs at once, and has 3 runs at once" in refused[0].message
+    begun = next(run for run in waiting if tracker.runs.get(run.run_id).status is RunStatus.RUNNING)
+    # To say it again takes nothing, and what begins by itself is not held up.
+    replicas[0].runs.change(begun.run_id, start)
+    replicas[0].runs.create(NewRun(experiment_id=running.experiment_id))
+    assert count() == 4
+    for run in (running, begun):
+        replicas[0].runs.change(run.run_id, end)
+    left = next(run for run in waiting if tracker.runs.get(run.run_id).status is RunStatus.SCHEDULED)
+    assert replicas[1].runs.change(left.run_id, start).status is RunStatus.RUNNING
+    assert count() == 3
 
 
 def test_whose_quota_counts(tracker: Tracker, open_tracker: Opener) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.server.operations import ENDPOINTS
 from jupyter_mlops.tracker.remote import RemoteTracker
@@ -70,6 +71,19 @@ def test_a_submitted_notebook_becomes_a_finished_run(server: JupyterServer, trac
     assert "finished" in log["text"]
     rest = server.ask("GET", f"mlops/server/v1/jobs/{run.run_id}/log?start={log['end']}").json
     assert rest == {"text": "", "start": log["end"], "end": log["end"]}
+
+
+def test_a_submitted_run_waits_while_its_owner_has_enough(server: JupyterServer, tracker: RemoteTracker) -> None:
+    write_notebook(server.work / "later.ipynb", "x = 1")
+    owner = server.ask("GET", "mlops/server/v1/status").json["owner"]
+    tracker.quotas.set(owner, Quota(running=0))
+    run_id = submit(server, "later.ipynb")["run_id"]
+    until(lambda: "may have 0 runs at once" in job(server, run_id)["notice"], "being held up")
+    assert job(server, run_id)["status"] == "SCHEDULED"
+    tracker.quotas.set(owner, Quota(runs=1))
+    assert "uses" in server.ask("GET", "mlops/server/v1/status").json["warnings"][0]
+    tracker.quotas.set(owner, None)
+    assert ended(server, run_id)["status"] == "FINISHED"
 
 
 def test_a_failed_run_tells_the_cell_and_can_be_done_again(server: JupyterServer, tracker: RemoteTracker) -> None:

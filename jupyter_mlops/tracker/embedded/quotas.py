@@ -33,6 +33,7 @@ class EmbeddedQuotas:
                 owners = tuple(sorted(held, key=lambda each: (-held[each].bytes, each)))
             else:
                 held = usage.of_owners(connection, owners)
+            held = usage.with_running(connection, held)
         return tuple(quotas.standing(each, held[each], rules) for each in owners)
 
     def rules(self) -> tuple[QuotaRule, ...]:

@@ -2723,6 +2723,8 @@ export interface components {
             /** @default null */
             points?: number | null;
             /** @default null */
+            running?: number | null;
+            /** @default null */
             runs?: number | null;
         };
         /**
@@ -3042,6 +3044,8 @@ export interface components {
             bytes?: number;
             /** @default 0 */
             points?: number;
+            /** @default 0 */
+            running?: number;
             /** @default 0 */
             runs?: number;
         };
