@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict, SealedEntry
@@ -50,7 +50,6 @@ from jupyter_mlops.core.records import (
     ModelVersion,
     NewRun,
     Page,
-    Part,
     RegisteredModel,
     Role,
     Run,
@@ -60,6 +59,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.tracker.accesstokens import AccessTokens
+from jupyter_mlops.tracker.files import Artifacts
 from jupyter_mlops.tracker.limits import Quotas, Retentions
 from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.people import People
@@ -245,64 +245,6 @@ class PutsTogether(Protocol):
         self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
     ) -> tuple[Artifact, ...]:
         """Store regular files (symbolic links are refused), by the paths that they are to have, visible together."""
-
-
-class Artifacts(Protocol):
-    """Files of runs. Paths are logical: relative POSIX, no empty, ``.`` or ``..`` part, no NUL; they never touch the
-    file system. An upload is streamed while hashing, stored once per content, and visible only when whole."""
-
-    def check_location(self) -> None:
-        """See that this process could store files, as far as that shows without trying: ``MissingDependency`` says what
-        to install when the location's driver is not there."""
-
-    def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
-        """Store a file under ``path``, replacing what was there."""
-
-    def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
-        """Store all regular files below ``folder`` (symbolic links are not followed), visible together."""
-
-    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
-        """Bring the bytes from ``offset`` on of a file of the upload ``upload_id``, an id that the caller has made
-        (:func:`jupyter_mlops.core.ids.new_id`). Only who made it sees an upload; it is kept for a day after its last
-        part.
-
-        The same part again is harmless. ``Conflict`` when the part does not follow what is there; the message says
-        which byte is the next."""
-
-    def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
-        """What is there of an upload, by path and offset; empty for one that nothing was sent of."""
-
-    def commit(
-        self, run_id: str, upload_id: str, files: Mapping[str, str], position: StreamPosition | None = None
-    ) -> tuple[Artifact, ...]:
-        """Store the files of an upload, visible together; ``files`` gives their paths and the SHA-256 (hex) of each.
-        The upload is over then, and what it has of other files is dropped.
-
-        A commit that was done may be sent again; ``Unavailable`` while it goes on. ``InvalidValue`` when a file's bytes
-        are others than ``files`` says, ``Conflict`` when there are none; the upload can be gone on with."""
-
-    def abandon(self, run_id: str, upload_id: str) -> None:
-        """Drop what is there of an upload; harmless when nothing is."""
-
-    def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
-        """The files and folders directly in ``path``, by name; empty when there is no such folder."""
-
-    def walk(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
-        """All files below ``path`` (or the file itself), by path."""
-
-    def stat(self, run_id: str, path: str) -> Artifact:
-        """The file at ``path``; ``NotFound`` when there is none."""
-
-    def open(self, run_id: str, path: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The bytes of a file in pieces, ``[start, stop)``. A whole read is verified: ``IntegrityError`` at the end
-        when the digest does not match."""
-
-    def download(self, run_id: str, path: str, destination: Path) -> Path:
-        """Write a file or a folder below ``destination`` and return its place there; verified by digest, visible only
-        when whole."""
-
-    def delete(self, run_id: str, path: str) -> None:
-        """Remove a file or a folder from the run; ``NotFound`` when there is none."""
 
 
 class Models(Protocol):
