@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 from benchmarks import population, report
 from benchmarks.measure import machine
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import Quota
+from jupyter_mlops.core.retention import Retention
 from jupyter_mlops.store import backup, chunks, schema
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
@@ -163,6 +165,11 @@ def measure(url: str, folder: Path, experiments: list[str]) -> Iterator[Figure]:
         }
         for what, call in asked.items():
             yield Figure(what, _told(_median(call)))
+        yield Figure("quotas: everything is counted anew", _told(_once(tracker.quotas.recount)))
+        tracker.quotas.set("*", Quota(runs=1))
+        yield Figure("quotas: how all stand", _told(_median(lambda: tracker.quotas.standing(everyone=True))))
+        tracker.retention.set("*", Retention(days=1, keep_best=10, metric="auc"))
+        yield Figure("retention: what would go", _told(_once(tracker.retention.preview)))
         begun = time.perf_counter()
         backup.dump(tracker.database, folder / "dump", 0)
         took = time.perf_counter() - begun
@@ -176,13 +183,14 @@ def measure(url: str, folder: Path, experiments: list[str]) -> Iterator[Figure]:
         yield Figure("the database", f"{size / 2**20:,.0f} MiB")
 
 
+def _once(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
 def _median(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+    return statistics.median(_once(call) for _ in range(_REPEATS))
 
 
 def _told(seconds: float) -> str:

@@ -27,7 +27,9 @@ def access_token() -> None:
 @click.option(
     "--owner", metavar="NAME", help="On whose things it works: group:NAME, or you. Default: as of new things."
 )
-@click.option("--scope", type=click.Choice(["read", "write"]), default="write", show_default=True)
+@click.option(
+    "--scope", type=click.Choice(["read", "write"]), default="write", show_default=True, help="What it may do there."
+)
 @click.option(
     "--days",
     type=click.IntRange(1, LONGEST_DAYS),

@@ -259,7 +259,7 @@ def test_audit_tells_who_did_what(mlops: Mlops, team: Team) -> None:
 
 
 def test_gc_removes_what_was_deleted_and_nothing_else(mlops: Mlops, team: Team) -> None:
-    mlops("models", "register", "brave-otter-418", "churn", "--alias", "production")
+    mlops("models", "register", "brave-otter-418", "churn")
     mlops("runs", "delete", "brave-otter-418", "calm-heron-7")
     would = document(mlops("gc", "--dry-run", "--json"))
     assert would["runs"] == 2

@@ -15,6 +15,7 @@ from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.server.spoolmetrics import SpoolMetrics
 from jupyter_mlops.service.requestlog import CURRENT, DETAIL, JsonFormatter
 from jupyter_mlops.tracker.remote import RemoteTracker
+from tests.hub.standalone import started, token
 from tests.ports import free_ports
 from tests.service.inprocess import Running
 from tests.service.test_api import Browser
@@ -139,8 +140,9 @@ def test_an_id_is_known_where_nothing_answers() -> None:
 
 
 def test_mlflows_clients_are_told_it_too(service: Running) -> None:
-    answer = Browser(service, service.token("ada")).send("GET", "api/2.0/mlflow/runs/get?run_id=none")
-    assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+    path, given = "api/2.0/mlflow/runs/get?run_id=none", "0195a0c1-mlflow"
+    answer = Browser(service, service.token("ada")).send("GET", path, headers={"X-Request-Id": given})
+    assert (answer.status, answer.headers["X-Request-Id"]) == (404, given)
 
 
 def test_a_line_of_the_log_is_one_object() -> None:
@@ -149,12 +151,27 @@ def test_a_line_of_the_log_is_one_object() -> None:
     except ValueError as error:
         info = (type(error), error, error.__traceback__)
     record = logging.LogRecord("jupyter_mlops.store", logging.ERROR, __file__, 1, "it %s", ("fai\nled",), info)
-    token = CURRENT.set("req-12345")
+    before = CURRENT.set("req-12345")
     try:
         line = JsonFormatter().format(record)
     finally:
-        CURRENT.reset(token)
+        CURRENT.reset(before)
     assert "\n" not in line
     written = json.loads(line)
     assert (written["message"], written["request_id"], written["level"]) == ("it fai\nled", "req-12345", "ERROR")
     assert written["traceback"].endswith("second")
+
+
+@pytest.mark.slow
+def test_a_service_that_is_told_so_logs_in_json(sqlite_url: str, tmp_path: Path) -> None:
+    credential = token(tmp_path, "ann")
+    with started(tmp_path, "--db", sqlite_url, "--tokens", "tokens.json", "--log-json") as running:
+        with RemoteTracker(running.url, credential) as tracker, pytest.raises(NotFound) as caught:
+            tracker.runs.get("0" * 32)
+
+        def lines() -> list[dict[str, object]]:
+            return [json.loads(line) for line in (tmp_path / "service.log").read_text().splitlines()]
+
+        until(lambda: any(line.get("request_id") == caught.value.request_id for line in lines()), "a line about it")
+        (line,) = [line for line in lines() if line.get("request_id") == caught.value.request_id]
+    assert (line["level"], line["status"], line["user"]) == ("INFO", 404, "ann")

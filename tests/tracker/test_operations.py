@@ -23,6 +23,7 @@ def test_every_method_of_the_protocol_is_an_operation() -> None:
         "audit",
         "audit_head",
         "audit_verify",
+        "audit_export",
         "issue_token",
         "gc",
     }
