@@ -282,6 +282,14 @@ def test_pods_are_confined(manifests: list[Manifest]) -> None:
         assert any(home.startswith(f"{mount['mountPath']}/") for mount in container["volumeMounts"])
 
 
+def test_a_volume_of_one_pod_is_let_go_of_before_the_next() -> None:
+    disk = {**VOLUME, "replicas": 1, "artifacts": {"volume": {"accessMode": "ReadWriteOnce"}}}
+    assert of_kind(rendered(disk), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    gently = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    for values in (BUCKET, VOLUME):
+        assert of_kind(rendered(values), "Deployment")["spec"]["strategy"] == gently
+
+
 def test_the_chart_is_of_this_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["appVersion"] == __version__

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import pytest
 import requests
 import sqlalchemy as sa
 import yaml
+from click.testing import CliRunner
 
+from jupyter_mlops.cli.main import root
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.hub import realhub
@@ -89,6 +92,20 @@ def test_images_are_built_that_the_dockerfile_has(services: dict[str, Any]) -> N
     assert services["hub"]["environment"]["SERVER_IMAGE"] == services["server"]["image"]
     for source in re.findall(r"^COPY (\S+)", (FOLDER.parent / "Dockerfile").read_text(), re.MULTILINE):
         assert (ROOT / source).exists()
+
+
+def test_the_images_install_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extras that the package has, and commands of ours that parse."""
+    extras = set(distribution("jupyter-mlops").metadata.get_all("Provides-Extra") or ())
+    monkeypatch.setattr("click.Command.invoke", lambda self, context: None)
+    ours = 0
+    for stage, lines in stages().items():
+        for wanted in re.findall(r"'/src\[([\w,]+)\]'", lines):
+            assert set(wanted.split(",")) <= extras
+        if '"jupyter_mlops"' in lines:
+            ours += 1
+            assert CliRunner().invoke(root, command_of(stage)[3:]).exit_code == 0
+    assert ours == 2
 
 
 def test_users_reach_the_service_and_not_what_it_keeps(services: dict[str, Any]) -> None:

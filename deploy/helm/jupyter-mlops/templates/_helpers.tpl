@@ -60,7 +60,7 @@ capabilities:
 {{- if and .Values.database.url .Values.database.existingSecret }}
 {{- fail "database.url and database.existingSecret are both set: leave one out" }}
 {{- end }}
-{{- if and (not .Values.artifacts.url) (gt (int .Values.replicas) 1) (not .Values.artifacts.volume.existingClaim) (ne .Values.artifacts.volume.accessMode "ReadWriteMany") }}
+{{- if and (not .Values.artifacts.url) (gt (int .Values.replicas) 1) (ne .Values.artifacts.volume.accessMode "ReadWriteMany") }}
 {{- fail "several replicas need artifacts.url (an object store), or a volume that is ReadWriteMany" }}
 {{- end }}
 {{- end }}
