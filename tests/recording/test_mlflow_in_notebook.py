@@ -231,13 +231,15 @@ print("signature:", loaded.metadata.signature is not None)
 """
 
 
+# One with each store: what the two do differently, the tests above have seen.
 @pytest.mark.parametrize(
-    ("framework", "params", "history", "points"),
+    ("store", "framework", "params", "history", "points"),
     [
-        ("xgboost", {"max_depth": "3", "num_boost_round": "5"}, "train-mlogloss", 5),
-        ("lightning", {"epochs": "3", "optimizer_name": "Adam", "lr": "0.05"}, "loss", 3),
+        ("sqlite", "xgboost", {"max_depth": "3", "num_boost_round": "5"}, "train-mlogloss", 5),
+        ("service", "lightning", {"epochs": "3", "optimizer_name": "Adam", "lr": "0.05"}, "loss", 3),
     ],
     ids=["xgboost", "lightning"],
+    indirect=["store"],
 )
 def test_frameworks_autolog(
     store: Tracker, tmp_path: Path, framework: str, params: dict[str, str], history: str, points: int
