@@ -66,7 +66,7 @@ def test_only_what_grew_is_refused(name: str) -> None:
     quota = Quota(**{name: 10})
     require_room("ada", Usage(**{name: 10}), quota, Usage(**{name: 1}))
     require_room("ada", Usage(**{name: 12}), quota, Usage(**{name: -1}))
-    with pytest.raises(QuotaExceeded, match=r"'ada' may have 10 .*, and has 10 "):
+    with pytest.raises(QuotaExceeded, match=r"'ada' for .* is 10( B)?, of which 10( B)? are used"):
         require_room("ada", Usage(**{name: 11}), quota, Usage(**{name: 1}))
 
 
