@@ -74,10 +74,11 @@ class _Kind(NamedTuple):
     remedy: str
 
 
+_COUNTED = "runs count until they are collected"
 _KINDS = {
-    "bytes": _Kind("files", "delete runs, files or versions that are not needed"),
-    "runs": _Kind("runs", "delete runs that are not needed"),
-    "points": _Kind("metric points", "delete runs that are not needed, or log fewer steps"),
+    "bytes": _Kind("files", f"delete files, versions or runs that are not needed ({_COUNTED})"),
+    "runs": _Kind("runs", f"delete runs that are not needed ({_COUNTED})"),
+    "points": _Kind("metric points", f"log fewer steps, or delete runs that are not needed ({_COUNTED})"),
     "running": _Kind("runs at once", "wait for one to end"),
 }
 """What is limited, by the fields of :class:`Usage`."""
