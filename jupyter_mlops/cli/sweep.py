@@ -171,6 +171,7 @@ def sweep(
         emit_json({"sweep": going.run, "best": going.standing.best, "runs": going.children()})
     else:
         _show(going)
+        outcome.remind_of_quotas(connection.tracker)
     if going.run.status is not RunStatus.FINISHED:
         raise click.exceptions.Exit(1)
 

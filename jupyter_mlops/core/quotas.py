@@ -74,10 +74,11 @@ class _Kind(NamedTuple):
     remedy: str
 
 
+_COUNTED = "runs count until they are collected"
 _KINDS = {
-    "bytes": _Kind("of files", "delete runs, files or versions that are not needed"),
-    "runs": _Kind("runs", "delete runs that are not needed"),
-    "points": _Kind("metric points", "delete runs that are not needed, or log fewer steps"),
+    "bytes": _Kind("files", f"delete files, versions or runs that are not needed ({_COUNTED})"),
+    "runs": _Kind("runs", f"delete runs that are not needed ({_COUNTED})"),
+    "points": _Kind("metric points", f"log fewer steps, or delete runs that are not needed ({_COUNTED})"),
     "running": _Kind("runs at once", "wait for one to end"),
 }
 """What is limited, by the fields of :class:`Usage`."""
@@ -110,10 +111,10 @@ def standing(owner: str, usage: Usage, quotas: Mapping[str, Quota]) -> Standing:
 def require_room(owner: str, usage: Usage, quota: Quota, grown: Usage) -> None:
     """Raise ``QuotaExceeded`` when ``usage``, which has what it has ``grown`` by, is more than ``quota`` has room for.
     What did not grow is not looked at: who is over a limit may still do what does not need it."""
-    for name, kind in _KINDS.items():
+    for name in _KINDS:
         limit, more = getattr(quota, name), getattr(grown, name)
         if limit is not None and more > 0 and getattr(usage, name) > limit:
-            raise exceeded(owner, kind.what, limit, getattr(usage, name) - more, kind.remedy)
+            raise _exceeded(owner, name, limit, getattr(usage, name) - more)
 
 
 def require_file(owner: str, quota: Quota, used: int, size: int, total: int) -> None:
@@ -125,15 +126,15 @@ def require_file(owner: str, quota: Quota, used: int, size: int, total: int) -> 
             "only where it is"
         )
     if quota.bytes is not None and used + total > quota.bytes:
-        kind = _KINDS["bytes"]
-        raise exceeded(owner, kind.what, quota.bytes, used, kind.remedy)
+        raise _exceeded(owner, "bytes", quota.bytes, used)
 
 
-def exceeded(owner: str, what: str, limit: int, used: int, remedy: str) -> QuotaExceeded:
-    """The error for what has no room."""
+def _exceeded(owner: str, name: str, limit: int, used: int) -> QuotaExceeded:
+    kind = _KINDS[name]
+    remedy = f"{kind.remedy[0].upper()}{kind.remedy[1:]}, or ask an administrator for more"
     return QuotaExceeded(
-        f"{owner!r} may have {_amount(limit, what)}, and has {_amount(used, what)}: there is no room for this. "
-        f"{remedy[0].upper()}{remedy[1:]}, or ask an administrator for more; `jupyter mlops quota` shows what is used"
+        f"the quota of {owner!r} for {kind.what} is {_amount(limit, name)}, of which {_amount(used, name)} are used: "
+        f"there is no room for this. {remedy}; `jupyter mlops quota` shows what is used"
     )
 
 
@@ -145,10 +146,10 @@ def _warnings(owner: str, usage: Usage, quota: Quota) -> tuple[str, ...]:
         if limit is not None and used >= NEARLY * limit and name != "running":
             share = f"{100 * used // limit} %" if limit else "all"
             told.append(
-                f"{owner!r} uses {share} of its quota: {_amount(used, kind.what)} of {_amount(limit, kind.what)}"
+                f"{owner!r} uses {share} of its quota for {kind.what}: {_amount(used, name)} of {_amount(limit, name)}"
             )
     return tuple(told)
 
 
-def _amount(count: int, what: str) -> str:
-    return f"{formats.size(count)} {what}" if what == _KINDS["bytes"].what else f"{count:,} {what}"
+def _amount(count: int, name: str) -> str:
+    return formats.size(count) if name == "bytes" else f"{count:,}"

@@ -1,8 +1,8 @@
 """Group commit: one thread writes what many threads ask for, and many calls share one durable transaction.
 
 Calls that arrive while a transaction commits are applied together in the next one. A caller gets its answer only after
-the commit. When a group fails, each of its calls is applied in a transaction of its own, so that a bad call only hurts
-itself; a lone call never waits for others.
+the commit. When a group fails, its halves are applied in transactions of their own, and so on down to single calls, so
+that a bad call only hurts itself; a lone call never waits for others.
 """
 
 from __future__ import annotations
@@ -158,8 +158,10 @@ class GroupCommit(Generic[C]):
             if len(calls) == 1:
                 calls[0].finish(error)
                 return
-            for call in calls:
-                self._commit([call])
+            # In halves: of many calls, one that fails again and again costs the others little.
+            half = len(calls) // 2
+            self._commit(calls[:half])
+            self._commit(calls[half:])
         else:
             self.commits += 1
             self.committed += len(calls)

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from jupyter_mlops.store.rows import fetch
 from jupyter_mlops.store.schema_limits import owner_rule
 from jupyter_mlops.store.upsert import Upsert
 
@@ -40,7 +41,9 @@ class Entry(NamedTuple):
 
 def by_subject(connection: Connection, kind: str, rule: type[T]) -> dict[str, T]:
     """All rules of a kind."""
-    return {row[0]: msgspec.json.decode(row[1], type=rule) for row in connection.execute(_ALL, {"kind": kind})}
+    # Asked by each transaction that adds something.
+    [rows] = fetch(connection, [_ALL], {"kind": kind})
+    return {subject: msgspec.json.decode(text, type=rule) for subject, text in rows}
 
 
 def entries(connection: Connection, kind: str, rule: type[msgspec.Struct]) -> list[Entry]:

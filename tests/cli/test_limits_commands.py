@@ -56,7 +56,7 @@ def test_what_waits_for_room_keeps_no_command_from_working(mlops: Mlops, team: T
     team.tracker.quotas.set(ME, Quota(points=0))
     said = mlops("runs", "list")
     assert "calm-heron-7" in said.stdout
-    assert f"could not be stored: {ME!r} may have 0 metric points" in said.stderr
+    assert f"could not be stored: the quota of {ME!r} for metric points is 0" in said.stderr
     team.tracker.quotas.set(ME, None)
     mlops("runs", "list")
     assert "late" in {metric.key for metric in team.tracker.runs.get(run.run_id).metrics}

@@ -111,7 +111,9 @@ def test_what_finds_no_room_leaves_nothing(tracker: Tracker, open_tracker: Opene
     put(ada, run, "a", 600)
     tracker.quotas.set("group:red", Quota(bytes=1000, runs=2, points=10))
     told = refusal(lambda: put(ada, run, "b", 401))
-    assert told.startswith("'group:red' may have 1 kB of files, and has 600 B of files: there is no room for this.")
+    assert told.startswith(
+        "the quota of 'group:red' for files is 1 kB, of which 600 B are used: there is no room for this. Delete runs"
+    )
     for name in ("MLmodel", "weights"):
         (tmp_path / name).write_bytes(bytes(300))
     refusal(lambda: ada.artifacts.put_folder(run.run_id, tmp_path, "model"))
@@ -125,12 +127,12 @@ def test_what_finds_no_room_leaves_nothing(tracker: Tracker, open_tracker: Opene
     put(ada, run, "b", 1)
 
     ada.runs.log(run.run_id, points(10))
-    assert "10 metric points" in refusal(lambda: ada.runs.log(run.run_id, points(1, 10)))
+    assert "for metric points is 10" in refusal(lambda: ada.runs.log(run.run_id, points(1, 10)))
     both = Batch(metrics=points(1, 10).metrics, tags=(Tag("half", "written"),))
     refusal(lambda: ada.runs.log(run.run_id, both))
     second = ada.runs.create(NewRun(experiment_id=run.experiment_id))
     third = NewRun(experiment_id=run.experiment_id, run_id=new_id())
-    assert "2 runs" in refusal(lambda: ada.runs.create(third))
+    assert "for runs is 2" in refusal(lambda: ada.runs.create(third))
     assert third.run_id is not None
     with pytest.raises(NotFound):
         ada.runs.get(third.run_id)
@@ -195,7 +197,7 @@ def test_only_so_many_begin_at_once(tracker: Tracker, open_tracker: Opener) -> N
     )
     refused = [error for error in found if isinstance(error, QuotaExceeded)]
     assert (found.count(RunStatus.RUNNING), len(refused), count()) == (2, 4, 3)
-    assert "'group:red' may have 3 runs at once, and has 3 runs at once" in refused[0].message
+    assert "the quota of 'group:red' for runs at once is 3, of which 3 are used" in refused[0].message
     begun = next(run for run in waiting if tracker.runs.get(run.run_id).status is RunStatus.RUNNING)
     # To say it again takes nothing, and what begins by itself is not held up.
     replicas[0].runs.change(begun.run_id, start)
@@ -253,11 +255,11 @@ def test_who_nears_a_limit_is_told(tracker: Tracker, open_tracker: Opener) -> No
     tracker.quotas.set("ada", Quota(bytes=1000, runs=10, points=0))
     put(ada, run, "a", 799)
     (standing,) = ada.quotas.standing()
-    assert standing.warnings == ("'ada' uses all of its quota: 0 metric points of 0 metric points",)
+    assert standing.warnings == ("'ada' uses all of its quota for metric points: 0 of 0",)
     tracker.quotas.set("ada", Quota(bytes=1000))
     put(ada, run, "a", 800)
     (standing,) = ada.quotas.standing()
-    assert standing.warnings == ("'ada' uses 80 % of its quota: 800 B of files of 1 kB of files",)
+    assert standing.warnings == ("'ada' uses 80 % of its quota for files: 800 B of 1 kB",)
 
 
 def test_the_same_room_is_never_given_twice(tracker: Tracker, open_tracker: Opener) -> None:

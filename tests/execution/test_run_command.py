@@ -44,7 +44,7 @@ def test_a_run_from_the_command_line_to_the_record(
         "out.ipynb",
     )
 
-    assert "uses 100 % of its quota: 1 runs of 1 runs" in mlops.errors
+    assert "uses 100 % of its quota for runs: 1 of 1" in mlops.errors
     run = tracker.runs.resolve("small")
     assert run.status is RunStatus.FINISHED
     assert {param.key: param.value for param in run.params} == {"width": 0.5, "height": 4}
@@ -61,6 +61,8 @@ def test_a_run_from_the_command_line_to_the_record(
     for line in output.partition("Next:")[2].strip().splitlines():
         if "VALUE" not in line:
             mlops(*line.split()[2:])
+    mlops("run", str(path), status=1)
+    assert "for runs is 1, of which 1 are used: there is no room for this" in mlops.errors
 
 
 def test_progress_is_plain_lines_without_a_terminal(mlops: Any, notebook: Callable[..., Path]) -> None:

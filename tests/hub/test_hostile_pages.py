@@ -195,6 +195,9 @@ def decisions(of: Prey) -> list[dict[str, Any]]:
             if "model" in given:
                 # A thing is of one or the other.
                 given.pop("owner", None)
+            if operation.id == "promotions.rollback":
+                # A version's number there, and an owner elsewhere.
+                given.pop("to")
             assert given or not fields, f"say what to ask {operation.id} for"
             path = filled(operation.path, **{name: values[name] for name in operation.in_path})
             body = given if operation.has_body else None

@@ -103,7 +103,7 @@ class TestLive:
         session.flush()
         told = [str(warning.message) for warning in recwarn if warning.category is StorageWarning]
         assert len(told) == 1
-        assert f"{owner!r} may have 10 metric points, and has 10 metric points" in told[0]
+        assert f"the quota of {owner!r} for metric points is 10, of which 10 are used" in told[0]
         assert "is kept in" in told[0]
         assert [found.count for found in store.runs.get(run.run_id).metrics] == [10]
         store.quotas.set(owner, Quota())

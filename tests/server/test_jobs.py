@@ -78,7 +78,7 @@ def test_a_submitted_run_waits_while_its_owner_has_enough(server: JupyterServer,
     owner = server.ask("GET", "mlops/server/v1/status").json["owner"]
     tracker.quotas.set(owner, Quota(running=0))
     run_id = submit(server, "later.ipynb")["run_id"]
-    until(lambda: "may have 0 runs at once" in job(server, run_id)["notice"], "being held up")
+    until(lambda: "for runs at once is 0" in job(server, run_id)["notice"], "being held up")
     assert job(server, run_id)["status"] == "SCHEDULED"
     tracker.quotas.set(owner, Quota(runs=1))
     assert "uses" in server.ask("GET", "mlops/server/v1/status").json["warnings"][0]

@@ -17,7 +17,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
-from jupyter_mlops.store import experiments, migrate, registry, runs, schema, streams
+from jupyter_mlops.core.quotas import Usage
+from jupyter_mlops.store import experiments, migrate, registry, runs, schema, streams, usage
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.shares import Reach
 from jupyter_mlops.tracker.connect import connect
@@ -177,6 +178,38 @@ def test_versions_from_before_know_the_data_sets_of_their_runs(empty: Database) 
     with empty.write() as connection:
         registry.delete_version(connection, "v1")
         assert runs.dataset_uses(connection, "d1", None) == ()
+
+
+def test_what_was_stored_before_quotas_is_counted(empty: Database) -> None:
+    with empty.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.SCRIPTS))
+        config.set_main_option("version_table", "mlops_schema")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for statement in (
+            "INSERT INTO experiment VALUES ('e', 'churn', 'ada', 'active', 1, 1), ('f', 'idle', 'ada', 'active', 1, 1)",
+            *(
+                "INSERT INTO run (id, experiment_id, name, kind, created_by, status, created, start_time, lifecycle,"
+                f" source) VALUES ('{run}', 'e', 'run', 'session', 'ada', 'FINISHED', 1, 1, '{lifecycle}', '')"
+                for run, lifecycle in (("r1", "active"), ("r2", "deleted"))
+            ),
+            "INSERT INTO metric (run_id, key, experiment_id, bits, step, timestamp, count)"
+            " VALUES ('r1', 'loss', 'e', 0, 0, 0, 7), ('r2', 'loss', 'e', 0, 0, 0, 5)",
+            "INSERT INTO blob VALUES ('b1', 'd1', 100, 1), ('b2', 'd2', 20, 1)",
+            "INSERT INTO model (id, name, owner, description, created, updated, last_version)"
+            " VALUES ('m', 'churn', 'ada', '', 1, 1, 1)",
+            "INSERT INTO model_version (id, model_id, version, description, created_by, created, updated, run_id,"
+            " source, digest, size, safe, flavors_json) VALUES ('v', 'm', 1, '', 'ada', 1, 1, 'r1', '', '', 100, true,"
+            " '[]')",
+            "INSERT INTO artifact VALUES ('r1', 'model', 'b1', 1), ('r1', 'again', 'b1', 1), ('r2', 'a', 'b2', 1),"
+            " ('v', 'model', 'b1', 1)",
+        ):
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(empty)
+    with empty.read() as connection:
+        assert usage.of_owners(connection) == {"ada": Usage(runs=2, bytes=320, points=12)}
+    assert usage.recount(empty) == 0
 
 
 def test_the_revisions_are_numbered_and_the_last_is_known() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,10 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import AlreadyExists, IntegrityError, InvalidValue, NotFound, PermissionDenied
+from jupyter_mlops.core.errors import AlreadyExists, IntegrityError, InvalidValue, NotFound, PermissionDenied, TooLarge
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Collected, NewRun, Run
 from jupyter_mlops.store import collect
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.protocol import Tracker
 
 Opener = Callable[..., Tracker]
@@ -178,6 +182,19 @@ def test_a_folder_of_files_is_one_write_transaction(tracker: Tracker, tmp_path: 
     tracker.artifacts.put_folder(run.run_id, folder)
     assert said.count("BEGIN IMMEDIATE") == 1
     assert said.count("COMMIT") >= 1
+
+
+def test_parts_make_no_file_that_is_too_large(tracker: Tracker) -> None:
+    assert isinstance(tracker, EmbeddedTracker)
+    run = new_run(tracker)
+    tracker.quotas.set(tracker.experiments.get(run.experiment_id).owner, Quota(file_bytes=100))
+    upload, digest = new_id(), hashlib.sha256(bytes(60)).hexdigest()
+    for name in ("1", "2"):
+        tracker.artifacts.put_part(run.run_id, upload, name, 0, io.BytesIO(bytes(60)))
+    with pytest.raises(TooLarge, match="at most 100 B"):
+        tracker.artifacts.join(run.run_id, upload, "whole", [("1", digest), ("2", digest)])
+    tracker.artifacts.join(run.run_id, upload, "whole", [("1", digest)])
+    assert [file.size for file in tracker.artifacts.walk(run.run_id)] == [60]
 
 
 def test_a_location_of_another_file_system(sqlite_url: str, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ class EmbeddedArtifacts:
         artifact_path(path)
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
-            self._require_writable(connection, run_id)
+            room = self._room(connection, run_id, [path])
             staged = staging.parts(connection, holder)
         content: list[File] = []
         for name, digest in parts:
@@ -197,6 +197,8 @@ class EmbeddedArtifacts:
                 raise Conflict(f"the upload has no part {name!r}: send it, or begin another upload")
             _require_digest(name, found[0].blob, digest)
             content.append(found[0])
+        size = staging.reached(content)
+        room(size, size)
         once = self._context.store.alone(holder, f"the end of upload {upload_id}")
         with once, self._context.blobs.upload() as upload:
             whole = upload.add_pieces(self._joined(content, run_id))
