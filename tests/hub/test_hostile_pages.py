@@ -43,7 +43,6 @@ VALUES: dict[str, Any] = {
     "quota": {},
     "retention": {"days": 1},
     "to": "group:blue",
-    "name": "ci",
 }
 """What is asked for, of all that decides for others."""
 
@@ -195,6 +194,9 @@ def decisions(of: Prey) -> list[dict[str, Any]]:
             if "model" in given:
                 # A thing is of one or the other.
                 given.pop("owner", None)
+            if operation.noun == "promotions":
+                # Of a rollback it is the number of a version.
+                given.pop("to", None)
             assert given or not fields, f"say what to ask {operation.id} for"
             path = filled(operation.path, **{name: values[name] for name in operation.in_path})
             body = given if operation.has_body else None
