@@ -65,7 +65,8 @@ def column_names(table: sa.Table) -> tuple[str, ...]:
 
 def rows(connection: Connection, table: sa.Table) -> Iterator[list[list[Any]]]:
     """All rows of a table, some at a time, in no order."""
-    answer = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(*table.c))
+    # Of this statement only: on PostgreSQL it is a cursor of the server, which takes no other kind.
+    answer = connection.execute(sa.select(*table.c), execution_options={"yield_per": ROWS_AT_ONCE})
     for part in answer.partitions():
         yield [list(row) for row in part]
 

@@ -43,7 +43,6 @@ VALUES: dict[str, Any] = {
     "quota": {},
     "retention": {"days": 1},
     "to": "group:blue",
-    "name": "ci",
 }
 """What is asked for, of all that decides for others."""
 

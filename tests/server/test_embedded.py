@@ -43,6 +43,12 @@ def test_the_caller_is_an_administrator_of_the_own_store(tracker: RemoteTracker)
     assert tracker.principal.scope is Scope.ADMIN
 
 
+def test_prometheus_is_told_what_waits_in_spools(server: JupyterServer) -> None:
+    answer = server.ask("GET", "metrics")
+    assert answer.status == 200
+    assert b"\nmlops_spool_bytes 0.0\n" in answer.content
+
+
 def test_bytes_go_out_as_attachments(server: JupyterServer, tracker: RemoteTracker, tmp_path: Path) -> None:
     run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("mounted").experiment_id))
     (tmp_path / "page.html").write_text("<script>alert(1)</script>")

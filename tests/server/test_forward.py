@@ -79,6 +79,14 @@ def tracker(hub: Hub) -> Iterator[RemoteTracker]:
         yield opened
 
 
+def test_a_request_has_one_id_in_both_logs(hub: Hub) -> None:
+    given = "0195a0c1-from-a-browser"
+    answer = hub.server.ask("GET", f"mlops/api/v1/runs/{'0' * 32}", X_Request_Id=given)
+    assert answer.status == 404
+    # The body is the service's own answer.
+    assert answer.headers["X-Request-Id"] == json.loads(answer.content)["request_id"] == given
+
+
 def test_the_service_is_reached_as_the_user(hub: Hub, tracker: RemoteTracker, tmp_path: Path) -> None:
     assert (tracker.principal.name, tracker.principal.scope) == ("ada", Scope.WRITE)
     run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("forwarded").experiment_id))
