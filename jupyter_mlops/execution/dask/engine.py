@@ -147,12 +147,14 @@ class _Drive:
                     self._place(task, address)
             if not more and not self._placed and not self._waiting:
                 return
-            try:
-                news = self._attendant.news.get(timeout=max(0.0, next_look - time.monotonic()))
-            except queue.Empty:
+            if time.monotonic() >= next_look:
                 next_look = time.monotonic() + STOPS_SECONDS
                 self._stop(self._stops())
                 yield from self._settled()
+                continue
+            try:
+                news = self._attendant.news.get(timeout=max(0.0, next_look - time.monotonic()))
+            except queue.Empty:
                 continue
             if isinstance(news, Workers):
                 yield from self._look(news)
@@ -263,11 +265,14 @@ class _Drive:
         for placed in list(self._placed.values()):
             if placed.lost_at is None:
                 continue
-            run = self._found(placed.task.run_id)
-            if run is None or not run.status.ended:
-                if placed.lost_at > latest:
-                    continue
-                run = self._close(placed)
+            try:
+                run = self._found(placed.task.run_id)
+                if run is None or not run.status.ended:
+                    if placed.lost_at > latest:
+                        continue
+                    run = self._close(placed)
+            except Unavailable:  # the store is away for a while
+                continue
             del self._placed[placed.task.run_id]
             yield TaskEvent(run_id=run.run_id, status=run.status, progress=run.progress, reason=run.reason)
 
