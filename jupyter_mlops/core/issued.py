@@ -31,23 +31,25 @@ def new_token() -> str:
 
 
 def lessened(principal: Principal, seconds: int, at: int) -> Principal:
-    """Who a token stands for that ``principal`` asks for at the time ``at`` (milliseconds), for so many ``seconds``.
+    """Who a token stands for that ``principal`` asks for at the time ``at`` (milliseconds), for so many ``seconds`` but
+    no longer than the credential counts by which ``principal`` is known.
 
     Raises
     ------
     InvalidValue
         It is no time that such a token may count.
     PermissionDenied
-        ``principal`` is known by such a token itself, or by that of a check: neither may make itself last longer.
+        ``principal`` is known by the token of a check, which counts while that goes on.
     """
     if not 1 <= seconds <= LONGEST_SECONDS:
         raise InvalidValue(f"seconds: {seconds} are not possible; a token counts for 1 to {LONGEST_SECONDS}")
-    if principal.expires is not None or principal.name.startswith(JOB_PREFIX):
-        raise PermissionDenied("a token that counts for a limited time gives no others")
+    if principal.name.startswith(JOB_PREFIX):
+        raise PermissionDenied("the token of a check gives no others")
+    expires = at + 1000 * seconds
     return msgspec.structs.replace(
         principal,
         scope=min(principal.scope, Scope.WRITE),
         group_scopes=tuple((group, min(scope, Scope.WRITE)) for group, scope in principal.group_scopes),
         decides=False,
-        expires=at + 1000 * seconds,
+        expires=expires if principal.expires is None else min(expires, principal.expires),
     )

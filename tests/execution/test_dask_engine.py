@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunStatus
-from jupyter_mlops.execution.dask import parcel
+from jupyter_mlops.execution.dask import host, parcel
 from jupyter_mlops.execution.dask.engine import DaskEngine
 from jupyter_mlops.execution.dask.requirements import Requirements
 from jupyter_mlops.execution.engine import NotebookTask, Remark, TaskEvent
@@ -199,6 +200,29 @@ def test_a_point_whose_worker_is_killed_is_run_again(
         ("2", RunStatus.FINISHED),
     ]
     assert {run.reason.kind for run in runs if run.reason} == {ReasonKind.RUNNER_LOST}
+
+
+def forget_sweeps() -> None:
+    """What a new process in a worker's place does not know."""
+    for each in host._hosts.values():
+        each.leave()
+    host._hosts.clear()
+
+
+def test_a_worker_that_does_not_know_the_sweep_is_told_again(
+    cluster: DaskCluster, tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    path = notebook("x", parameters="x = 0")
+    tasks = [task(path, swept=("x",), x=x) for x in range(4)]
+    found: dict[str, TaskEvent] = {}
+    with Client(cluster.address, set_as_default=False) as client:
+        for event in DaskEngine(cluster=cluster.address).run(tasks, jobs=1):
+            if isinstance(event, TaskEvent) and event.status.ended:
+                found[event.run_id] = event
+                if len(found) == 2:
+                    client.run(forget_sweeps)
+    assert {event.status for event in found.values()} == {RunStatus.FINISHED}
+    assert len(found) == 4
 
 
 _SUBMIT = """

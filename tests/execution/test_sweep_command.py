@@ -237,6 +237,7 @@ def test_secrets_are_not_kept_and_asked_for_again(
         (["--grid", "x=1,2", "-p", "x=2"], "'x' is given twice, as an axis and with one value"),
         (["--grid", "x=1", "-k", "no-such-kernel"], "there is no kernel 'no-such-kernel'"),
         (["--grid", "x=1", "--engine", "lokal"], "no engine 'lokal' is installed"),
+        (["--grid", "x=1", "--engine", "dask", "--cluster", "local:none"], "after local: comes the number of workers"),
         (["--grid", "x=1", "--seed", "3"], "seed: it makes a sample or a search repeatable"),
         ([], "--grid NAME=VALUES"),
         (["--resume", "brave-otter-1"], "cannot be given with --resume"),

@@ -78,11 +78,14 @@ def test_a_grid_of_what_python_has_and_a_failure(
         (lambda path: mlops.sweep(path, {"n": [0.5]}), ParameterTypeError, "'n' is declared as int"),
         (lambda path: mlops.sweep(path, {"x": [1]}, jobs=0), InvalidValue, "jobs: 0 is too small"),
         (lambda path: mlops.sweep(path, {"x": [1]}, stop="nan"), InvalidValue, r"such as \['nan'\]"),
+        (lambda path: mlops.sweep(path, {"x": [1]}, retries=-1), InvalidValue, "retries: -1 are not possible"),
+        (lambda path: mlops.sweep(path, {"x": [1]}, engine="dask"), InvalidValue, "needs a cluster"),
+        (lambda path: mlops.sweep(path, {"x": [1]}, cluster="local:2"), InvalidValue, "'fork' takes none"),
         (lambda path: mlops.sweep(path, {"x": [1]}, seed=1), InvalidValue, "seed: it makes a sample or a search"),
         (lambda path: mlops.sweep(path, {"x": [1]}, optimize="auc", sampler="best"), InvalidValue, "there are tpe"),
         (lambda path: mlops.sweep(path.with_name("no.ipynb"), {"x": [1]}), NotebookError, "no.ipynb"),
     ],
-    ids=["scalar", "text", "empty", "type", "jobs", "stop", "seed", "sampler", "path"],
+    ids=["scalar", "text", "empty", "type", "jobs", "stop", "retries", "dask", "cluster", "seed", "sampler", "path"],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_recorded(
     notebook: Callable[..., Path], call: Callable[[Path], object], error: type[Exception], message: str

@@ -131,7 +131,7 @@ class Hub:
         self.url = url
         self.direct_url = direct_url
         self.service_url = service_url
-        self._api_url = api_url
+        self.api_url = api_url
         self.api = f"{self.service_url}/api/v1/"
         self.folder = folder
         self.ci_token = ci
@@ -142,7 +142,7 @@ class Hub:
 
     def ask(self, method: str, path: str, **keywords: Any) -> requests.Response:
         """The hub's own API, as one who may do much."""
-        answer = requests.request(method, f"{self._api_url}/{path}", headers=self._tester, timeout=30, **keywords)
+        answer = requests.request(method, f"{self.api_url}/{path}", headers=self._tester, timeout=30, **keywords)
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
@@ -153,7 +153,7 @@ class Hub:
 
     def revoke(self, user: str, token: str) -> None:
         for each in self.ask("GET", f"users/{user}/tokens").json()["api_tokens"]:
-            if requests.get(f"{self._api_url}/user", headers=authorization(token), timeout=30).status_code == 403:
+            if requests.get(f"{self.api_url}/user", headers=authorization(token), timeout=30).status_code == 403:
                 return
             if each["session_id"] is None:
                 self.ask("DELETE", f"users/{user}/tokens/{each['id']}")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -78,6 +79,7 @@ class Attendant:
         self._parcel = parcel
         self._document = msgspec.msgpack.encode(parcel)
         self._token = token
+        self._numbers = count()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._ready: set[str] = set()
@@ -94,7 +96,8 @@ class Attendant:
             host.perform,
             self._key,
             encode(point),
-            key=f"mlops-{point.run_id}",
+            # Another one each time: Dask may still know what became of the last.
+            key=f"mlops-{point.run_id}-{next(self._numbers)}",
             workers=[address],
             pure=False,
             # Whether a point is begun again is not for Dask to decide.
@@ -106,6 +109,11 @@ class Attendant:
 
         future.add_done_callback(ended)
         return future
+
+    def forget(self, address: str) -> None:
+        """Make a worker ready anew: it does not know the sweep any more."""
+        with self._lock:
+            self._ready.discard(address)
 
     def stop(self, reasons: Mapping[str, Mapping[str, Reason]]) -> None:
         """Have points end, by address and run."""
@@ -137,7 +145,7 @@ class Attendant:
                     self._client.close(timeout=0)
                     self._client = self._connected()
                 self._look(self._client.nthreads())
-            except (MLOpsError, OSError, TimeoutError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever Dask raises, workers must go on hearing of the sweep
                 self._forget_all()
                 self.news.put(Workers({}, {}, 0, str(error)))
             if time.monotonic() - self._renewed > self._parcel.patience / _RENEWALS:
@@ -196,7 +204,7 @@ class Attendant:
             answers: dict[str, Any] = self._client.run(
                 function, self._key, *args, workers=addresses, on_error="return", **kwargs
             )
-        except (OSError, TimeoutError, RuntimeError):  # the scheduler is gone, which is noticed elsewhere
+        except Exception:  # noqa: BLE001 - the scheduler is gone in one of many ways, which is noticed elsewhere
             return {}
         return answers
 

@@ -98,8 +98,7 @@ class OfGateway:
         self._cluster: Any = None
 
     def connect(self) -> Client:
-        from dask_gateway import Gateway
-        from dask_gateway.exceptions import GatewayClusterError, GatewayServerError
+        from dask_gateway import Gateway, GatewayClusterError, GatewayServerError
 
         try:
             if self._cluster is None:

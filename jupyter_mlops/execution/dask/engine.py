@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from jupyter_mlops.core.formats import duration, now
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.dask.attendant import Attendant, Ended, Message, Workers
 from jupyter_mlops.execution.dask.cluster import Cluster, check_cluster, find_cluster, is_new
+from jupyter_mlops.execution.dask.host import NOT_BEGUN
 from jupyter_mlops.execution.dask.parcel import Parcel, Point, pack
 from jupyter_mlops.execution.engine import STOPS_SECONDS, NotebookTask, Remark, Stops, TaskEvent, no_stops
 from jupyter_mlops.execution.local import CANCEL_SECONDS, check_jobs, default_jobs
@@ -124,6 +125,8 @@ class _Drive:
         self._tracker = tracker
         self._stops = stops
         self._placed: dict[str, _Placed] = {}
+        self._waiting: deque[NotebookTask] = deque()
+        """Points that were placed and not begun."""
         self._workers = Workers({}, {}, 1)
         self._remarks: set[str] = set()
         self._there_were_workers = time.monotonic()
@@ -136,20 +139,22 @@ class _Drive:
         more = True
         next_look = time.monotonic() + STOPS_SECONDS
         while True:
-            while more and len(self._placed) < jobs and (address := self._free()) is not None:
-                task = next(tasks, None)
+            while (more or self._waiting) and len(self._placed) < jobs and (address := self._free()) is not None:
+                task = self._waiting.popleft() if self._waiting else next(tasks, None)
                 if task is None:
                     more = False
                 else:
                     self._place(task, address)
-            if not more and not self._placed:
+            if not more and not self._placed and not self._waiting:
                 return
-            try:
-                news = self._attendant.news.get(timeout=max(0.0, next_look - time.monotonic()))
-            except queue.Empty:
+            if time.monotonic() >= next_look:
                 next_look = time.monotonic() + STOPS_SECONDS
                 self._stop(self._stops())
                 yield from self._settled()
+                continue
+            try:
+                news = self._attendant.news.get(timeout=max(0.0, next_look - time.monotonic()))
+            except queue.Empty:
                 continue
             if isinstance(news, Workers):
                 yield from self._look(news)
@@ -187,8 +192,22 @@ class _Drive:
         return best if best is not None and taken[best] < threads[best] else None
 
     def _place(self, task: NotebookTask, address: str) -> None:
-        future = self._attendant.place(Point.of(task), address)
-        self._placed[task.run_id] = _Placed(task, address, future)
+        try:
+            future = self._attendant.place(Point.of(task), address)
+        except Exception:  # noqa: BLE001 - the connection is gone in one of many ways; the next one is being made
+            self._put_back(task, address)
+        else:
+            self._placed[task.run_id] = _Placed(task, address, future)
+
+    def _put_back(self, task: NotebookTask, address: str) -> None:
+        """The point has not begun, and the worker is not ready for it."""
+        self._waiting.append(task)
+        self._attendant.forget(address)
+        self._workers = Workers(
+            {known: threads for known, threads in self._workers.threads.items() if known != address},
+            self._workers.refused,
+            self._workers.waiting + 1,
+        )
 
     def _look(self, workers: Workers) -> Iterator[Remark]:
         """Take in which workers there are."""
@@ -228,7 +247,10 @@ class _Drive:
             self._lose(placed, ended.problem)
             return
         del self._placed[ended.run_id]
-        yield decode(ended.answer, TaskEvent)
+        if ended.answer == NOT_BEGUN:
+            self._put_back(placed.task, placed.address)
+        else:
+            yield decode(ended.answer, TaskEvent)
 
     def _lose(self, placed: _Placed, problem: str) -> None:
         """Nobody will tell how the point ends."""
@@ -243,11 +265,14 @@ class _Drive:
         for placed in list(self._placed.values()):
             if placed.lost_at is None:
                 continue
-            run = self._found(placed.task.run_id)
-            if run is None or not run.status.ended:
-                if placed.lost_at > latest:
-                    continue
-                run = self._close(placed)
+            try:
+                run = self._found(placed.task.run_id)
+                if run is None or not run.status.ended:
+                    if placed.lost_at > latest:
+                        continue
+                    run = self._close(placed)
+            except Unavailable:  # the store is away for a while
+                continue
             del self._placed[placed.task.run_id]
             yield TaskEvent(run_id=run.run_id, status=run.status, progress=run.progress, reason=run.reason)
 

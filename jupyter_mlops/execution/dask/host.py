@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 REMARK, EVENT = "remark", "event"
 """Of a message, what it holds."""
+NOT_BEGUN = b""
 _GONE = Reason(
     kind=ReasonKind.RUNNER_LOST,
     message="the Dask worker of this run ended, or lost the process that drives the sweep",
@@ -41,6 +42,10 @@ _GONE = Reason(
 _LOOK_SECONDS = 1.0
 Tell = Callable[[str, str], None]
 """Told what a message holds, and that."""
+
+
+class NotBegun(Exception):
+    """The host was left before the point began."""
 
 
 class Host:
@@ -154,7 +159,7 @@ class Host:
     def _process(self, run_id: str) -> Iterator[WorkerProcess]:
         with self._changed:
             if self.is_over:
-                raise RuntimeError("the sweep has left this worker")
+                raise NotBegun
             process = self._idle.pop() if self._idle else self._new_process()
             self._busy[run_id] = process
         try:
@@ -222,8 +227,15 @@ def _receive(key: str, document: bytes, token: str | None, worker: Any) -> str |
 
 
 def perform(key: str, document: bytes) -> bytes:
-    """Do one point of a sweep that was received; its end."""
-    return encode(_hosts[key].perform(decode(document, Point)))
+    """Do one point of a sweep that was received; its end. Nothing where the sweep is not known any more, as in a
+    process that took the place of a worker: then the point has not begun."""
+    host = _hosts.get(key)
+    if host is None:
+        return NOT_BEGUN
+    try:
+        return encode(host.perform(decode(document, Point)))
+    except NotBegun:
+        return NOT_BEGUN
 
 
 def stop(key: str, reasons: dict[str, bytes]) -> None:

@@ -10,17 +10,22 @@ import sys
 
 def main(workers: int) -> None:
     """Be the scheduler, and start the workers."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=None,
-        worker_dashboard_address=None,
-        # Notebooks are processes of their own, which this would not see.
-        memory_limit=0,
-    ) as cluster:
+    with (
+        # Looks at each worker a hundred times a second, where notebooks are other processes.
+        dask.config.set({"distributed.worker.profile.enabled": False}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            # Would see the worker only, too.
+            memory_limit=0,
+        ) as cluster,
+    ):
         sys.stdout.write(f"{cluster.scheduler_address}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -16,12 +16,13 @@ def issue(context: Context, seconds: int) -> IssuedToken:
     """See :meth:`jupyter_mlops.tracker.protocol.Tracker.issue_token`."""
     at = context.clock()
     principal = lessened(context.principal, seconds, at)
+    assert principal.expires is not None
+    issued = Issued(principal=principal, expires=principal.expires)
     token = new_token()
-    expires = at + 1000 * seconds
     with context.write() as connection:
-        issuedtokens.add(connection, token_digest(token), Issued(principal=principal, expires=expires), at)
+        issuedtokens.add(connection, token_digest(token), issued, at)
         events.add_audit(connection, principal.name, "token.issue", principal.name, at)
-    return IssuedToken(token=token, expires=expires)
+    return IssuedToken(token=token, expires=issued.expires)
 
 
 def principal_of_token(context: Context, digest: str) -> Principal | None:
