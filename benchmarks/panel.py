@@ -178,11 +178,12 @@ class Figure(NamedTuple):
 
 
 def lab(chromium: Any, url: str, query: str = "") -> Any:
-    """A page with JupyterLab, once it has started."""
+    """A page with JupyterLab, once it has started and has nothing left to ask for."""
     page = chromium.new_page(viewport=SIZE)
     page.goto(f"{url}/lab?token={TOKEN}{query}")
     page.wait_for_function("window.jupyterapp?.commands.hasCommand('mlops:open')", timeout=300_000)
     page.evaluate("window.jupyterapp.restored")
+    page.wait_for_load_state("networkidle")
     return page
 
 

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import type { ReactElement } from 'react';
 
-import { Sidebar } from '../sidebar';
+import { askAhead, Sidebar } from '../sidebar';
 import { Frame, type Surroundings, TitleContext, toPath, View, type ViewAddress } from '../view';
 import { mlopsIcon } from './icon';
 
@@ -22,8 +22,11 @@ export class SidebarWidget extends ReactWidget {
   /** Asks nothing of the server before it is first seen. */
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    this._wasShown = true;
-    this.update();
+    if (!this._wasShown) {
+      this._wasShown = true;
+      askAhead(this._around);
+      this.update();
+    }
   }
 
   protected override render(): ReactElement | null {

@@ -1,7 +1,7 @@
 import { type ReactElement, type ReactNode, useState } from 'react';
 
 import type { Run } from '../api';
-import { RERUN, RERUN_WITH_EDITS } from '../lab/commandIds';
+import { RERUN, RERUN_WITH_EDITS, RETRY } from '../lab/commandIds';
 import { useHost } from '../view';
 import { codeOf } from './code';
 import { Register } from './Register';
@@ -14,12 +14,13 @@ export function Actions({ run }: { readonly run: Run }): ReactElement {
   const { trans, commands, link, toast } = useHost();
   const [panel, setPanel] = useState<Panel>(null);
   const isNotebook = run.kind === 'notebook';
+  const isSweep = run.kind === 'sweep';
+  const isLacking = isSweep && (run.status === 'FAILED' || run.status === 'KILLED');
   const copy = async (text: string, said: string): Promise<void> => {
     await navigator.clipboard.writeText(text);
     toast(said, 'success');
   };
   const again = (command: string, label: string): ReactNode =>
-    isNotebook &&
     commands?.has(command) === true && (
       <button
         type="button"
@@ -42,8 +43,9 @@ export function Actions({ run }: { readonly run: Run }): ReactElement {
   return (
     <>
       <div className="jp-mlops-actions" role="group" aria-label={trans.__('What to do with it')}>
-        {again(RERUN, trans.__('Re-run'))}
-        {again(RERUN_WITH_EDITS, trans.__('Re-run with edits…'))}
+        {isNotebook && again(RERUN, trans.__('Re-run'))}
+        {isLacking && again(RETRY, trans.__('Run what is missing'))}
+        {(isNotebook || isSweep) && again(RERUN_WITH_EDITS, trans.__('Re-run with edits…'))}
         {isNotebook && run.status === 'FINISHED' && toggle('reproduce', trans.__('Reproduce'))}
         {toggle('register', trans.__('Register model'))}
         <button

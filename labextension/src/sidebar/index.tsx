@@ -12,6 +12,7 @@ import { ServerNotice } from './ServerNotice';
 import { Standing } from './Standing';
 import { WaitingForMe } from './WaitingForMe';
 
+export { askAhead } from './questions';
 export { waitingCount } from './WaitingForMe';
 
 /** What is going on, at a glance. */
