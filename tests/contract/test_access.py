@@ -161,7 +161,6 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     admin.models.restrict(thing.model, True)
     thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
     hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
-    admin.retention.set("group:red", Retention(days=30_000))
     token = admin.access_tokens.create(thing.run, owner="group:red")
     return msgspec.structs.replace(
         thing,
@@ -514,6 +513,7 @@ def test_everyone_may_do_what_is_theirs_and_nothing_else(
     maker, asking = open_tracker(Principal("max", RED)), open_tracker(actor.principal)
     thing = make(tracker, maker)
     (tmp_path / "file").write_text("x")
+    tracker.retention.set("group:red", Retention(days=30_000))
     wrong = []
     for method, tried in CASES.items():
         level = actor.on_models if tried.of_model else actor.level
