@@ -268,7 +268,7 @@ def test_gc_removes_what_was_deleted_and_nothing_else(mlops: Mlops, team: Team) 
     assert document(mlops("gc", "--yes", "--json"))["runs"] == 2
     assert "brave-otter-418" not in mlops("runs", "list", "--deleted").stdout
     assert "(removed)" in mlops("models", "show", "churn").stdout
-    mlops("models", "get", "churn@production", "still-there")
+    mlops("models", "get", "churn/1", "still-there")
 
 
 def test_the_record_is_what_was_published_or_it_is_said_where_it_breaks(

@@ -112,7 +112,7 @@ def test_what_finds_no_room_leaves_nothing(tracker: Tracker, open_tracker: Opene
     tracker.quotas.set("group:red", Quota(bytes=1000, runs=2, points=10))
     told = refusal(lambda: put(ada, run, "b", 401))
     assert told.startswith(
-        "the quota of 'group:red' for files is 1 kB, of which 600 B are used: there is no room for this. Delete runs"
+        "the quota of 'group:red' for files is 1 kB, of which 600 B are used: there is no room for this. Delete files, "
     )
     for name in ("MLmodel", "weights"):
         (tmp_path / name).write_bytes(bytes(300))
