@@ -505,6 +505,12 @@ def outcome(call: Callable[[], object]) -> object:
         return type(error)
 
 
+# Not a service over PostgreSQL, too: what is asked of the database, and what passes a service, is seen without it.
+@pytest.mark.parametrize(
+    ("open_tracker", "database_url"),
+    [("embedded", "sqlite"), ("embedded", "postgresql"), ("remote", "sqlite")],
+    indirect=True,
+)
 @pytest.mark.parametrize("who", ACTORS)
 def test_everyone_may_do_what_is_theirs_and_nothing_else(
     who: str, tracker: Tracker, open_tracker: Opener, tmp_path: Path
