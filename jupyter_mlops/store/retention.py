@@ -168,17 +168,13 @@ def _kept(connection: Connection, subject: _Subject, now: int, run_ids: Sequence
 def _family(connection: Connection, subject: _Subject, now: int, run_ids: Sequence[str]) -> list[tuple[str, str, bool]]:
     """The active descendants of runs: each with its parent, and whether this rule ends it, too."""
     child = schema.run.alias("child")
-    family = sa.select(_run.id, _run.parent_id).where(
-        among(_run.parent_id, "parents", run_ids), _run.lifecycle == Lifecycle.ACTIVE.value
-    )
+    # Deleted ones are left out at the end: asked for here, SQLite would look through all that are active.
+    family = sa.select(_run.id, _run.parent_id).where(among(_run.parent_id, "parents", run_ids))
     cte = family.cte("family", recursive=True)
-    cte = cte.union(
-        sa.select(child.c.id, child.c.parent_id).where(
-            child.c.parent_id == cte.c.id, child.c.lifecycle == Lifecycle.ACTIVE.value
-        )
-    )
+    cte = cte.union(sa.select(child.c.id, child.c.parent_id).where(child.c.parent_id == cte.c.id))
     ends = sa.and_(_run.experiment_id == subject.experiment_id, _past(subject.rule, now))
     query = sa.select(cte.c.id, cte.c.parent_id, sa.case((ends, 1), else_=0)).join(schema.run, _run.id == cte.c.id)
+    query = query.where(_run.lifecycle == Lifecycle.ACTIVE.value)
     return [(run_id, parent_id, bool(past)) for run_id, parent_id, past in connection.execute(query)]
 
 
