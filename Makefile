@@ -36,7 +36,7 @@ test: .venv/.test panel
 	$(NPM) test
 	$(BIN)/python -m tests.hub.chromium
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # The pictures in the README and the docs, from the test in which people use the panel.
 screenshots: .venv/.test panel

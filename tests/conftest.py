@@ -13,6 +13,14 @@ from jupyter_mlops.store.database import Database
 from tests import postgres
 from tests.hub import chromium
 
+LONGEST = ("test_binder.py", "test_panel_story.py", "test_demo.py", "test_large_notebooks.py")
+"""Files that begin first: at the end, one of them would keep a single processor busy for minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 # Read when the driver of Google's storage is imported, by whichever test is first: else it asks by gRPC what kind of
 # bucket it is, which the emulator does not speak.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")

@@ -60,6 +60,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         "HOME": str(home),
         "NB_PYTHON_PREFIX": str(prefix),
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
+        # Half of what is installed is never imported here.
+        "PIP_NO_COMPILE": "1",
     }
     binder = Built(repository, environment)
     # conda is not everywhere; what it would install has the same names for pip.

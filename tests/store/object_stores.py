@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import fsspec
+
 from tests.ports import free_ports
 from tests.waiting import until
 
@@ -34,6 +36,8 @@ class Store(NamedTuple):
 def s3() -> Iterator[Store]:
     (port,) = free_ports(1)
     with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+        # What was opened before by this process is kept by fsspec, with the address of another store.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         yield Store("s3://team/artifacts", port, s3_environment(port))
 
 
