@@ -100,9 +100,9 @@ def run_notebook(
 
 def record(notebook: str, parameters: dict[str, Json], cwd: str, kernel: str | None, copy: str) -> None:
     """Run a notebook, in the enclosed process: into a store of its own, and from there into the folder ``copy``."""
-    from jupyter_mlops.recording.fastimport import skip_format_checks
+    from jupyter_mlops.recording.fastimport import import_runner
 
-    skip_format_checks()
+    import_runner()
     from jupyter_mlops.recording.notebook import record_notebook
     from jupyter_mlops.recording.task import NotebookTask
     from jupyter_mlops.tracker.connect import connect

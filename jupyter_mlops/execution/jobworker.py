@@ -59,6 +59,9 @@ def main(path: Path) -> None:
 
 
 def _run(task: NotebookTask, secrets: Mapping[str, Json]) -> None:
+    from jupyter_mlops.recording.fastimport import import_runner
+
+    import_runner()
     task = msgspec.structs.replace(task, parameters={**task.parameters, **secrets})
     trackers = Trackers()
 

@@ -178,8 +178,8 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | No
 
 
 if __name__ == "__main__":
-    from jupyter_mlops.recording.fastimport import skip_format_checks
+    from jupyter_mlops.recording.fastimport import import_runner
 
-    skip_format_checks()
+    import_runner()
     with open(int(sys.argv[1]), "wb", buffering=0) as events:  # noqa: PTH123 - a descriptor, not a path
         serve(sys.stdin.buffer, events.write, Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -26,17 +26,19 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+_ELSEWHERE = ("azure", "boto3", "gcsfs", "github", "pyarrow.fs")
+
+
 def import_papermill() -> None:
-    """Import papermill without its support of notebooks on Hadoop, for which it would import all of ``pyarrow``, where
-    that is installed. In a process of this project's own only, as below."""
-    blocked = "pyarrow.fs" not in sys.modules
-    if blocked:
-        sys.modules["pyarrow.fs"] = None  # type: ignore[assignment]
+    """Import papermill without its support of notebooks that are elsewhere (Hadoop, object stores, GitHub), for which
+    it would import all their clients, where these are installed. In a process of this project's own only, as below."""
+    blocked = [name for name in _ELSEWHERE if name not in sys.modules]
+    sys.modules |= dict.fromkeys(blocked)  # type: ignore[arg-type]
     try:
-        import papermill  # noqa: F401
+        import papermill.iorw  # noqa: F401
     finally:
-        if blocked:
-            del sys.modules["pyarrow.fs"]
+        for name in blocked:
+            del sys.modules[name]
 
 
 _FORMATS = ("fqdn", "isoduration", "rfc3986_validator", "rfc3987_syntax", "uri_template", "webcolors")
@@ -54,3 +56,10 @@ def skip_format_checks() -> None:
     for package in _FORMATS:
         if package not in sys.modules:
             sys.modules[package] = None  # type: ignore[assignment]
+
+
+def import_runner() -> None:
+    """Import what executes notebooks, without all that. In a process of this project's own only."""
+    skip_format_checks()
+    with uncollected():
+        import_papermill()
