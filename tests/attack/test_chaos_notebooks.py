@@ -73,7 +73,9 @@ def metrics(run: dict[str, Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("what", ["spool", "spool.parent"])
 def test_a_notebook_that_removes_its_spool(machine: Machine, what: str) -> None:
-    machine.run("run", machine.notebook(SPOOL, f"shutil.rmtree({what})", "print('at the end')"))
+    # At once: file by file, others would come meanwhile.
+    remove = f"gone = {what}.rename(pathlib.Path.cwd() / 'gone')\nshutil.rmtree(gone)"
+    machine.run("run", machine.notebook(SPOOL, remove, "print('at the end')"))
     run = machine.the_run()
     assert run["status"] == "FINISHED"
     assert "at the end" in machine.run("runs", "notebook", run["run_id"])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -148,6 +149,11 @@ def until(answer: Callable[[], Any]) -> Any:
     raise AssertionError("it did not happen in time")
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A real Jupyter server on a free port, with its files and its runtime folder below ``tmp_path``."""
@@ -166,6 +172,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     try:
         info = until(lambda: next(iter(runtime.glob("jpserver-*.json")), None) if runtime.exists() else None)
         about = until(lambda: json.loads(info.read_text() or "null"))
+        # It tells where it is before it listens there.
+        until(lambda: listens(about["port"]))
         yield Server(about["url"], token)
     finally:
         process.terminate()

@@ -350,6 +350,8 @@ def test_without_the_driver_of_its_files_place_no_run_begins(
     task: Callable[..., NotebookTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    # Another test may have loaded it.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     write_notebook(tmp_path / "work.ipynb", "1")
     with connect(f"sqlite:///{tmp_path}/mlops.db", artifacts="s3://bucket") as tracker:
         wanted = task(tmp_path / "work.ipynb", artifacts_url="s3://bucket")

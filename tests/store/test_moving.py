@@ -176,6 +176,11 @@ move(BlobStore(database, artifacts_location(database, None)), sys.argv[2], on_mo
 """
 
 
+def objects_in(folder: Path) -> list[Path]:
+    """Those that are whole."""
+    return [path for path in folder.glob("*/*/*") if path.suffix != ".part"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_killed_it_goes_on(blobs: BlobStore, tmp_path: Path) -> None:
@@ -189,14 +194,14 @@ def test_killed_it_goes_on(blobs: BlobStore, tmp_path: Path) -> None:
     ) as moving:
         assert moving.stdout is not None
         assert moving.stdout.readline()
-        until(lambda: len(list(target.glob("*/*/*"))) == 20, "the objects are there")
+        until(lambda: len(objects_in(target)) == 20, "the objects are there")
         moving.send_signal(signal.SIGKILL)
     assert opened(blobs.database).objects.url.startswith(f"{source}")
     # As the last of them is when it is killed a moment before.
     last = next(target.glob(f"*/*/{stored[-1].id}"))
     last.unlink()
     last.with_suffix(".part").write_bytes(contents[-1][:7000])
-    there = {path: path.stat().st_ino for path in target.glob("*/*/*") if path.suffix != ".part"}
+    there = {path: path.stat().st_ino for path in objects_in(target)}
 
     words = ["--url", url, "artifacts", "migrate", str(source), str(target)]
     done = CliRunner().invoke(root, words)
