@@ -21,11 +21,11 @@ from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.service.app import make_app
 from jupyter_mlops.service.delivery import Couriers
 from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.jobtokens import with_stored_tokens
 from jupyter_mlops.service.mail import Mail
 from jupyter_mlops.service.maintenance import Maintenance
 from jupyter_mlops.service.sealing import seal_regularly
 from jupyter_mlops.service.server import Application, Server
+from jupyter_mlops.service.storedtokens import with_stored_tokens
 from jupyter_mlops.service.tokens import TokenFile
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker

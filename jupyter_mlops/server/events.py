@@ -12,10 +12,11 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import NotFound
-from jupyter_mlops.server.forward import CONNECT_SECONDS, Upstream, passed_query
+from jupyter_mlops.server.forward import Upstream, passed_query
 from jupyter_mlops.service.handlers import ApiHandler, Service
 from jupyter_mlops.service.live import PING_SECONDS, TRY_AGAIN_LATER
 from jupyter_mlops.tracker.operations import EVENTS, PREFIX
+from jupyter_mlops.tracker.remote.client import CONNECT_SECONDS
 
 logger = logging.getLogger("jupyter_mlops.server")
 

@@ -30,11 +30,10 @@ from jupyter_mlops.server.identity import OWN_ARGUMENTS
 from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler, Service
 from jupyter_mlops.service.receiving import LARGEST_UPLOAD
 from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.remote.client import CONNECT_SECONDS, READ_SECONDS, second_try
 
 STALE_HEADER = "X-MLOps-Stale"
 """On an answer of an earlier time: its age in seconds."""
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0
 PIECE = 64 << 10
 _PIECES = 16
 """Pieces of a body that wait for the service."""
@@ -127,16 +126,7 @@ class Upstream:
                 f"{self.url}/{path}",
                 body=body,
                 headers=headers,
-                retries=urllib3.Retry(
-                    total=1,
-                    connect=1,
-                    # A connection that was kept may have been closed meanwhile.
-                    read=int(repeatable),
-                    other=0,
-                    redirect=0,
-                    status=0,
-                    allowed_methods=None,
-                ),
+                retries=second_try(repeatable=repeatable),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,

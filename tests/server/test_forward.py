@@ -46,8 +46,14 @@ class Hub:
             JUPYTERHUB_USER="ada",
         )
 
-    def start_service(self) -> None:
-        started = running(self._database_url, self.folder / "artifacts", self.folder, self._port)
+    def start_service(self, *, requests_per_second: float = 0.0) -> None:
+        started = running(
+            self._database_url,
+            self.folder / "artifacts",
+            self.folder,
+            self._port,
+            requests_per_second=requests_per_second,
+        )
         self.service = self._running.enter_context(started)
         self._port = urlsplit(self.service.url).port or 0
 
@@ -172,6 +178,19 @@ def test_lists_are_stale_and_writes_are_refused_while_the_service_is_away(hub: H
         hub.start_service()
     assert "X-MLOps-Stale" not in server.ask("GET", one).headers
     assert server.ask("GET", "mlops/server/v1/status").json["connected"]
+
+
+def test_who_asks_too_often_hears_it_from_the_service(hub: Hub) -> None:
+    hub.stop_service()
+    hub.start_service(requests_per_second=0.1)
+    try:
+        answers = [hub.server.ask("POST", "mlops/api/v1/experiments/ensure", {"name": "often"}) for _ in range(5)]
+    finally:
+        hub.stop_service()
+        hub.start_service()
+    assert {answer.status for answer in answers} <= {200, 429}
+    assert (answers[-1].status, answers[-1].json["error"]) == (429, "TooManyRequests")
+    assert int(answers[-1].headers["Retry-After"]) > 0
 
 
 def test_events_of_the_service_are_passed_on(hub: Hub, tracker: RemoteTracker) -> None:

@@ -15,8 +15,8 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.app import Route, make_app
 from jupyter_mlops.service.handlers import Service
-from jupyter_mlops.service.jobtokens import JobTokens, with_stored_tokens
 from jupyter_mlops.service.server import Server
+from jupyter_mlops.service.storedtokens import StoredTokens, of_checks, with_stored_tokens
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
 from jupyter_mlops.tracker.connect import connect
 
@@ -69,7 +69,7 @@ def running(
     async def serve(executor: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         identity = with_stored_tokens(TokenFile(tokens), tracker, executor)  # type: ignore[arg-type]
         if find_job is not None:
-            identity = JobTokens(TokenFile(tokens), find_job, executor)
+            identity = StoredTokens(TokenFile(tokens), executor, [of_checks(find_job)])
         service = Service(
             tracker,  # type: ignore[arg-type]
             identity,

@@ -49,6 +49,22 @@ Token = str | Callable[[], str | None] | None
 T = TypeVar("T")
 
 
+def second_try(*, repeatable: bool) -> urllib3.Retry:
+    """What is done again, once: a connection that could not be made; and one that broke before an answer came, of what
+    may be asked twice. What the service answers is for the caller to read, whatever it is."""
+    return urllib3.Retry(
+        total=1,
+        connect=1,
+        # A connection that was kept may have been closed meanwhile.
+        read=int(repeatable),
+        other=0,
+        redirect=0,
+        status=0,
+        allowed_methods=None,
+        respect_retry_after_header=False,
+    )
+
+
 class Client:
     """One service, as one caller. Thread-safe; not to be carried across a fork.
 
@@ -167,24 +183,13 @@ class Client:
         url = f"{self.url}/{PREFIX}{path}"
         if query:
             url += "?" + _encoded(query)
-        retries = urllib3.Retry(
-            total=1,
-            connect=1,
-            read=int(repeatable),
-            other=0,
-            redirect=0,
-            status=0,
-            allowed_methods=None,
-            # What the service says then is for us to read.
-            respect_retry_after_header=False,
-        )
         try:
             return pool.request(
                 method,
                 url,
                 body=body,
                 headers={**self._headers, **self._authorization(), **headers},
-                retries=retries,
+                retries=second_try(repeatable=repeatable),
                 redirect=False,
                 preload_content=not stream,
                 # Nothing compressed was asked for, and what comes all the same may be much more than it looks.
