@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,12 +56,7 @@ def gateway(hub: realhub.Hub, tmp_path: Path) -> Iterator[str]:
         realhub.until(ready, "the gateway starts")
         yield url
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        realhub.end(process)
 
 
 @pytest.mark.slow

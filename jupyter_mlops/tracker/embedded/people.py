@@ -12,7 +12,7 @@ from jupyter_mlops.core.access import GROUP_PREFIX, USER_PREFIX, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 from jupyter_mlops.core.people import Handover, NewName
-from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicySource, PolicyVersion, weakened
+from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicySource, weakened
 from jupyter_mlops.core.promotion import Promotion, PromotionState
 from jupyter_mlops.core.values import LONGEST_EXPERIMENT_NAME
 from jupyter_mlops.store import accesstokens, events, issuedtokens, people, policies, promotions, registry
@@ -21,6 +21,7 @@ from jupyter_mlops.store.people import Named
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded import aliases, deciding
 from jupyter_mlops.tracker.embedded._context import Context
+from jupyter_mlops.tracker.embedded.policies import put_in_force
 
 
 class _Rehearsed(Exception):
@@ -166,7 +167,7 @@ class _Change:
             moved = msgspec.structs.replace(model, owner=self._to)
             registry.update(connection, model.id, self._context.clock(), owner=self._to)
             if weakened(before, policies.in_force(connection, moved).policy or UNPROTECTED):
-                self._set_policy(connection, before, model=moved)
+                self._set_policy(connection, before, moved)
                 set_anew += 1
             for each in (model, moved):
                 aliases.announce(self._context, connection, "model.changed", each)
@@ -182,12 +183,12 @@ class _Change:
             if each.model_id is not None:
                 model = models.get(each.model_id)
                 if model is not None:
-                    self._set_policy(connection, self._renamed(each.policy), model=model)
+                    self._set_policy(connection, self._renamed(each.policy), model)
                     set_anew += 1
             elif each.owner == self._owner:
                 set_anew += self._move_own_policy(connection, each.policy)
             else:
-                self._set_policy(connection, self._renamed(each.policy), owner=each.owner)
+                self._set_policy(connection, self._renamed(each.policy), str(each.owner))
                 set_anew += 1
         return set_anew
 
@@ -197,30 +198,15 @@ class _Change:
             return 0
         if policies.in_force_for(connection, self._to).source is not PolicySource.DEFAULT:
             return 0
-        self._set_policy(connection, self._renamed(policy), owner=self._to)
+        self._set_policy(connection, self._renamed(policy), self._to)
         return 1
 
     def _renamed(self, policy: Policy) -> Policy:
         named = {self._to if name == self._owner else name for name in policy.approvers}
         return msgspec.structs.replace(policy, approvers=tuple(sorted(named)))
 
-    def _set_policy(
-        self, connection: Connection, policy: Policy, *, model: Model | None = None, owner: str | None = None
-    ) -> None:
-        new = PolicyVersion(
-            model=None if model is None else model.name,
-            owner=owner,
-            source=PolicySource.GROUP if model is None else PolicySource.MODEL,
-            policy=policy,
-            user=self._context.principal.name,
-            at=self._context.clock(),
-            reason=self._why,
-        )
-        done = policies.append(connection, new, model)
-        if model is not None:
-            aliases.announce(self._context, connection, "policy.changed", model, {"number": done.number})
-        target = str(owner) if model is None else model.name
-        self._audit(connection, "policy.set", target, {"number": done.number, "weakens": [], "reason": self._why})
+    def _set_policy(self, connection: Connection, policy: Policy, of: Model | str) -> None:
+        put_in_force(self._context, connection, policy, of, reason=self._why)
 
     # --- requests ---
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access, values
@@ -45,13 +47,13 @@ class EmbeddedPolicies:
                 before = policies.in_force(connection, target).policy or UNPROTECTED
                 after = given or policies.in_force_for(connection, target.owner).policy or UNPROTECTED
                 weaker = aliases.require_no_weaker(self._context, target, before, after, "this")
-                return self._append(connection, given, target, None, weaker, reason)
+                return put_in_force(self._context, connection, given, target, reason=reason, weakens=weaker)
             self._require(group, Scope.PROMOTE)
             before = policies.in_force_for(connection, group).policy or UNPROTECTED
             after = given or default_for(group)
             anyone = Model("", group, group, False)
             weaker = aliases.require_no_weaker(self._context, anyone, before, after, "this")
-            return self._append(connection, given, None, group, weaker, reason)
+            return put_in_force(self._context, connection, given, group, reason=reason, weakens=weaker)
 
     def history(self, *, model: str | None = None, owner: str | None = None) -> tuple[PolicyVersion, ...]:
         group = _one(model, owner)
@@ -62,32 +64,6 @@ class EmbeddedPolicies:
             self._require(group, Scope.READ)
             return tuple(policies.history(connection, owner=group))
 
-    def _append(
-        self,
-        connection: Connection,
-        policy: Policy | None,
-        model: Model | None,
-        owner: str | None,
-        weaker: tuple[str, ...],
-        reason: str,
-    ) -> PolicyVersion:
-        target = str(owner) if model is None else model.name
-        new = PolicyVersion(
-            model=None if model is None else model.name,
-            owner=owner,
-            source=PolicySource.GROUP if model is None else PolicySource.MODEL,
-            policy=policy,
-            user=self._context.principal.name,
-            at=self._context.clock(),
-            reason=reason,
-        )
-        done = policies.append(connection, new, model)
-        if model is not None:
-            aliases.announce(self._context, connection, "policy.changed", model, {"number": done.number})
-        detail = {"number": done.number, "weakens": list(weaker), "reason": reason}
-        aliases.audit(self._context, connection, "policy.set" if policy else "policy.remove", target, detail)
-        return done
-
     def _require(self, group: str, scope: Scope) -> None:
         reached = self._context.principal.scope_on(group)
         if reached < Scope.READ:
@@ -97,6 +73,36 @@ class EmbeddedPolicies:
                 f"the policy of {group!r}: this needs the scope {scope.name.lower()!r}, which "
                 f"{self._context.principal.name!r} lacks"
             )
+
+
+def put_in_force(
+    context: Context,
+    connection: Connection,
+    policy: Policy | None,
+    of: Model | str,
+    *,
+    reason: str,
+    weakens: Sequence[str] = (),
+) -> PolicyVersion:
+    """Have a policy (none: that of the owner, or the default) in force for a model, or for the models of an owner; who
+    listens is told, and it is on record. Who may is for the caller to see to."""
+    model = of if isinstance(of, Model) else None
+    new = PolicyVersion(
+        model=None if model is None else model.name,
+        owner=of if isinstance(of, str) else None,
+        source=PolicySource.GROUP if model is None else PolicySource.MODEL,
+        policy=policy,
+        user=context.principal.name,
+        at=context.clock(),
+        reason=reason,
+    )
+    done = policies.append(connection, new, model)
+    if model is not None:
+        aliases.announce(context, connection, "policy.changed", model, {"number": done.number})
+    detail = {"number": done.number, "weakens": list(weakens), "reason": reason}
+    target = of if isinstance(of, str) else of.name
+    aliases.audit(context, connection, "policy.set" if policy else "policy.remove", target, detail)
+    return done
 
 
 def _one(model: str | None, owner: str | None) -> str:
