@@ -69,13 +69,13 @@ _dataset = schema.dataset.c
 _model = schema_logged.logged_model.c
 
 _RUN_FACTS = (
-    sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name, _run.status)
+    sa.select(_run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name, _run.status, usage.ANY_QUOTA)
     .join(schema.experiment, _experiment.id == _run.experiment_id)
     .where(among(_run.id, "run_ids"))
 )
 # Shared locks: an experiment cannot be deleted between the look at it and the commit of a run in it.
 _EXPERIMENT_FACTS = (
-    sa.select(_experiment.id, _experiment.owner, _experiment.lifecycle, _experiment.name)
+    sa.select(_experiment.id, _experiment.owner, _experiment.lifecycle, _experiment.name, usage.ANY_QUOTA)
     .where(among(_experiment.id, "experiment_ids"))
     .order_by(_experiment.id)
     .with_for_update(read=True)
@@ -180,7 +180,7 @@ class RunWriter:
         creates = [call for call in fresh if isinstance(call, Create)]
         changes = [call for call in fresh if isinstance(call, Change)]
         beats = [call for call in fresh if isinstance(call, Heartbeat)]
-        facts, experiments = _facts(connection, fresh)
+        facts, experiments, is_limited = _facts(connection, fresh)
         created = _create(connection, creates, facts, experiments)
         logs = [call for call in fresh if isinstance(call, Log)]
         for call in (*logs, *changes, *beats):
@@ -191,14 +191,22 @@ class RunWriter:
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
         _add_model_points(connection, [log for log in logs if log.model_points])
         happened = self._happened(facts, created, logs, changes, now)
-        writes.insert(connection, *_points(connection, logs, facts), events.additions(happened))
+        charge = usage.Charge(_growths(created, logs, changes, facts))
+        crowded, is_full = self._crowded(logs), self._are_many(len(happened))
+        # Nothing that others may hold is waited for once it is counted; usually that can go along.
+        counted = () if changes or beats or crowded or is_full else (charge.addition(connection),)
+        writes.insert(connection, *_points(connection, logs, facts), events.additions(happened), *counted)
         _change(connection, changes, facts, now)
         if beats:
             heartbeats.beat(connection, {call.run_id for call in beats}, now)
-        self._merge_chunks(connection, logs, changes)
-        self._trim_events(connection, len(happened), now)
+        self._merge_chunks(connection, crowded, changes)
+        if is_full:
+            events.trim_events(connection, now)
         _read_back(connection, [*creates, *changes])
-        usage.charge(connection, _growths(created, logs, changes, facts))
+        if not counted:
+            writes.insert(connection, charge.addition(connection))
+        if is_limited:
+            charge.require_room(connection)
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
@@ -215,9 +223,9 @@ class RunWriter:
         streams.advance(connection, advanced, now)
         return fresh
 
-    def _merge_chunks(self, connection: Connection, logs: Iterable[Log], changes: Iterable[Change]) -> None:
-        ended = {call.run_id for call in changes if call.change.status and call.change.status.ended}
-        crowded = set(metrics.with_small_chunks(connection, sorted(ended)))
+    def _crowded(self, logs: Iterable[Log]) -> set[tuple[str, str]]:
+        """The histories that have many small chunks, with those of the logs."""
+        crowded = set()
         for log in logs:
             for key in log.summaries:
                 history = (log.run_id, key)
@@ -225,9 +233,13 @@ class RunWriter:
                 if self._chunks[history] >= CROWD:
                     del self._chunks[history]
                     crowded.add(history)
-        metrics.merge_small(connection, crowded)
         if len(self._chunks) > _MOST_COUNTED:
             self._chunks.clear()
+        return crowded
+
+    def _merge_chunks(self, connection: Connection, crowded: set[tuple[str, str]], changes: Iterable[Change]) -> None:
+        ended = {call.run_id for call in changes if call.change.status and call.change.status.ended}
+        metrics.merge_small(connection, crowded | set(metrics.with_small_chunks(connection, sorted(ended))))
 
     def _happened(
         self,
@@ -255,11 +267,13 @@ class RunWriter:
         self._told.update(dict.fromkeys(told, now))
         return [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
 
-    def _trim_events(self, connection: Connection, added: int, now: int) -> None:
-        self._events += added
-        if self._events >= _EVENTS_BETWEEN_TRIMS:
-            self._events = 0
-            events.trim_events(connection, now)
+    def _are_many(self, events_added: int) -> bool:
+        """Whether it is time to look for old events, with those that are added."""
+        self._events += events_added
+        if self._events < _EVENTS_BETWEEN_TRIMS:
+            return False
+        self._events = 0
+        return True
 
 
 def _growths(
@@ -285,18 +299,21 @@ def _read_back(connection: Connection, calls: Sequence[RunCall]) -> None:
         call.run = found[call.run_id]
 
 
-def _facts(connection: Connection, calls: Sequence[RunCall]) -> tuple[dict[str, _Facts], dict[str, tuple[Any, ...]]]:
+def _facts(
+    connection: Connection, calls: Sequence[RunCall]
+) -> tuple[dict[str, _Facts], dict[str, tuple[Any, ...]], bool]:
     """What must be known of the runs of the calls, and of the experiments of new ones: rows of
-    :data:`_EXPERIMENT_FACTS`."""
+    :data:`_EXPERIMENT_FACTS`; and whether there are quotas."""
     creates = [call for call in calls if isinstance(call, Create)]
     run_ids = {call.run_id for call in calls} | {call.parent_id for call in creates if call.parent_id}
     if not run_ids:
-        return {}, {}
+        return {}, {}, False
     bound = {"run_ids": list(run_ids), "experiment_ids": list({call.experiment_id for call in creates})}
     runs, *experiments = fetch(connection, [_RUN_FACTS, _EXPERIMENT_FACTS] if creates else [_RUN_FACTS], bound)
     return (
         {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4], row[5]) for row in runs},
         {row[0]: row for rows in experiments for row in rows},
+        any(row[-1] for rows in (runs, *experiments) for row in rows),
     )
 
 

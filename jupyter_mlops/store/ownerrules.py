@@ -39,6 +39,11 @@ class Entry(NamedTuple):
     at: int
 
 
+def any_of(kind: str) -> sa.ColumnElement[bool]:
+    """Whether there is any rule of a kind, for a statement that is asked anyway."""
+    return sa.exists(sa.select(_rule.subject).where(_rule.kind == kind))
+
+
 def by_subject(connection: Connection, kind: str, rule: type[T]) -> dict[str, T]:
     """All rules of a kind."""
     # Asked by each transaction that adds something.

@@ -1,6 +1,6 @@
 """What owners hold, counted, and the quotas that limit it.
 
-The counters change in the transaction of what they count, and :func:`charge` is the last thing that it does: so who
+The counters change in the transaction of what they count, after which it waits for nothing that others hold: so who
 waits for a counter holds nobody up who has one. Of a limited owner, on PostgreSQL, charging transactions pass one by
 one, so that no two of them, of whichever replica, find the same room; all others share only the counters of one
 experiment or model, for the time of a commit.
@@ -18,11 +18,12 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.quotas import Quota, Usage, quota_of, require_room
 from jupyter_mlops.core.records import Lifecycle, RunStatus
-from jupyter_mlops.store import ownerrules, schema
+from jupyter_mlops.store import ownerrules, schema, writes
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.schema_limits import usage
 from jupyter_mlops.store.upsert import Upsert
+from jupyter_mlops.store.writes import Part
 
 _FIELDS = ("runs", "bytes", "points")
 """What there are counters of."""
@@ -70,47 +71,62 @@ def _put(insert: Any) -> Any:
 _ADD = Upsert(_add)
 _PUT = Upsert(_put)
 _APPEAR = Upsert(lambda insert: insert(usage).on_conflict_do_nothing())
+ANY_QUOTA = ownerrules.any_of(ownerrules.QUOTA)
+"""Whether anybody is limited, for a statement that is asked anyway."""
 _ADVISORY_LOCK = sa.select(sa.func.pg_advisory_xact_lock(_LOCKS, sa.bindparam("owner", type_=sa.Integer)))
 
 
+class Charge:
+    """What a transaction adds, or takes away: first :meth:`addition`, last of all that it writes, then
+    :meth:`require_room`."""
+
+    def __init__(self, growths: Iterable[Growth]) -> None:
+        holders: dict[str, dict[str, int]] = {}
+        owners: dict[str, dict[str, int]] = {}
+        for growth in growths:
+            for key, sums, names in ((growth.holder, holders, _FIELDS), (growth.owner, owners, _LIMITED)):
+                total = sums.setdefault(key, dict.fromkeys(names, 0))
+                for name in names:
+                    total[name] += getattr(growth, name)
+        self._rows = [{"holder": holder, **total} for holder, total in sorted(holders.items()) if any(total.values())]
+        self._growing = {owner: Usage(**total) for owner, total in owners.items() if max(total.values()) > 0}
+
+    def addition(self, connection: Connection) -> Part:
+        """What counts it."""
+        return _ADD.on(connection), self._rows
+
+    def require_room(self, connection: Connection) -> None:
+        """Raise ``QuotaExceeded`` when an owner has more now than they may have, of what it has added to."""
+        growing = self._growing
+        rules = quotas(connection) if growing else {}
+        limits = {owner: quota_of(owner, rules)[1] for owner in growing} if rules else {}
+        limited = sorted(
+            owner for owner, grown in growing.items() if owner in limits and _concerns(limits[owner], grown)
+        )
+        if not limited:
+            return
+        if connection.dialect.name == "postgresql":
+            # Without looking at what others have not committed yet; the next statement sees what they had.
+            for key in sorted({zlib.crc32(owner.encode()) - (1 << 31) for owner in limited}):
+                connection.execute(_ADVISORY_LOCK, {"owner": key})
+        used = of_owners(connection, limited)
+        if any(growing[owner].running for owner in limited):
+            used = with_running(connection, used)
+        for owner in limited:
+            require_room(owner, used[owner], limits[owner], growing[owner])
+
+
 def charge(connection: Connection, growths: Iterable[Growth]) -> None:
-    """Count what the transaction has added or taken away.
+    """Count what the transaction has added or taken away, as the last thing that it does.
 
     Raises
     ------
     QuotaExceeded
         An owner has more now than they may have, of what it has added to.
     """
-    holders: dict[str, dict[str, int]] = {}
-    owners: dict[str, dict[str, int]] = {}
-    for growth in growths:
-        for key, sums, names in ((growth.holder, holders, _FIELDS), (growth.owner, owners, _LIMITED)):
-            total = sums.setdefault(key, dict.fromkeys(names, 0))
-            for name in names:
-                total[name] += getattr(growth, name)
-    rows = [{"holder": holder, **total} for holder, total in sorted(holders.items()) if any(total.values())]
-    if rows:
-        connection.execute(_ADD.on(connection), rows)
-    growing = {owner: Usage(**total) for owner, total in owners.items() if max(total.values()) > 0}
-    if growing:
-        _require_room(connection, growing)
-
-
-def _require_room(connection: Connection, growing: Mapping[str, Usage]) -> None:
-    rules = quotas(connection)
-    limits = {owner: quota_of(owner, rules)[1] for owner in growing} if rules else {}
-    limited = sorted(owner for owner, grown in growing.items() if owner in limits and _concerns(limits[owner], grown))
-    if not limited:
-        return
-    if connection.dialect.name == "postgresql":
-        # Without looking at what others have not committed yet; the next statement sees what they had.
-        for key in sorted({zlib.crc32(owner.encode()) - (1 << 31) for owner in limited}):
-            connection.execute(_ADVISORY_LOCK, {"owner": key})
-    used = of_owners(connection, limited)
-    if any(growing[owner].running for owner in limited):
-        used = with_running(connection, used)
-    for owner in limited:
-        require_room(owner, used[owner], limits[owner], growing[owner])
+    made = Charge(growths)
+    writes.insert(connection, made.addition(connection))
+    made.require_room(connection)
 
 
 def _concerns(quota: Quota, grown: Usage) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
@@ -25,6 +25,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     Tag,
 )
+from jupyter_mlops.core.redaction import redact_batch
 from jupyter_mlops.core.values import LARGEST_INT, SMALLEST_INT, param
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -81,6 +82,8 @@ def test_any_param_and_tag_come_back_as_they_were(
 ) -> None:
     given = param(key, value)
     batch = Batch(params=(given,), tags=(Tag(key, given.text),))
+    # Hypothesis knows words of the package, `Token` among them; what has a secret's name is not to come back.
+    assume(repr(redact_batch(batch)) == repr(batch))
     run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=batch))
     read = tracker.runs.get(run.run_id)
     assert repr(read.params) == repr((given,))
