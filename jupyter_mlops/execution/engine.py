@@ -8,6 +8,7 @@ its object is a class that is constructed without arguments, or with ``cluster``
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from inspect import signature
 from typing import Protocol
@@ -18,7 +19,18 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Progress, Reason, RunStatus
 from jupyter_mlops.recording.task import NotebookTask
 
-__all__ = ["DEFAULT_ENGINE", "Engine", "NotebookTask", "Remark", "Stops", "TaskEvent", "load_engine", "no_stops"]
+__all__ = [
+    "DEFAULT_ENGINE",
+    "Engine",
+    "InstalledEngine",
+    "NotebookTask",
+    "Remark",
+    "Stops",
+    "TaskEvent",
+    "installed_engines",
+    "load_engine",
+    "no_stops",
+]
 
 GROUP = "jupyter_mlops.engines"
 DEFAULT_ENGINE = "fork"
@@ -74,6 +86,25 @@ class Engine(Protocol):
         """
 
 
+class InstalledEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine to choose."""
+
+    name: str
+    needs_cluster: bool
+    """Where it runs the notebooks must be told."""
+
+
+def installed_engines() -> tuple[InstalledEngine, ...]:
+    """Those that can be loaded, the default first, then by name. What one needs besides, such as a package, is told by
+    :func:`load_engine`."""
+    found = []
+    for entry in entry_points(group=GROUP):
+        # One that is broken is no choice; whoever asks for it by name is told why.
+        with suppress(ImportError, AttributeError):
+            found.append(InstalledEngine(name=entry.name, needs_cluster=_needs_cluster(entry.load())))
+    return tuple(sorted(found, key=lambda engine: (engine.name != DEFAULT_ENGINE, engine.name)))
+
+
 def load_engine(name: str, cluster: str | None = None) -> Engine:
     """The installed engine called ``name``, on ``cluster`` where it is one that needs such.
 
@@ -89,10 +120,14 @@ def load_engine(name: str, cluster: str | None = None) -> Engine:
     if name not in installed:
         raise InvalidValue(f"no engine {name!r} is installed; installed: {', '.join(sorted(installed))}")
     found = installed[name].load()
-    needs_cluster = "cluster" in signature(found).parameters
+    needs_cluster = _needs_cluster(found)
     if needs_cluster and cluster is None:
         raise InvalidValue(f"the engine {name!r} needs a cluster: say which one")
     if not needs_cluster and cluster is not None:
         raise InvalidValue(f"cluster: the engine {name!r} takes none, it runs on this machine")
     engine: Engine = found(cluster=cluster) if needs_cluster else found()
     return engine
+
+
+def _needs_cluster(engine: Callable[..., object]) -> bool:
+    return "cluster" in signature(engine).parameters

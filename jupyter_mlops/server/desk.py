@@ -16,6 +16,7 @@ from jupyter_mlops.core.parameters import json_schema
 from jupyter_mlops.core.records import RunStatus
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.reproduction import Reproduction
+from jupyter_mlops.execution.engine import installed_engines
 from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.server.documents import Documents
@@ -23,6 +24,7 @@ from jupyter_mlops.server.identity import owner
 from jupyter_mlops.server.operations import (
     Again,
     AtPath,
+    EngineChoice,
     Form,
     Intent,
     JobLog,
@@ -149,6 +151,7 @@ class Desk:
     async def form(self, asked: AtPath, by: str | None) -> Form:  # noqa: ARG002 - as all
         document = await self._documents.read(asked.path)
         source = await self._wait(lambda: parse_source(document.content, document.path))
+        engines = await self._wait(installed_engines)
         return Form(
             path=document.path,
             kernel=source.kernel,
@@ -157,6 +160,7 @@ class Desk:
             has_parameters_cell=source.parameters_cell is not None,
             parameters=json_schema(source.declared),
             is_shared=document.is_shared,
+            engines=tuple(EngineChoice(name=each.name, needs_cluster=each.needs_cluster) for each in engines),
         )
 
     async def plan(self, asked: Intent, by: str | None) -> Plan:  # noqa: ARG002 - as all

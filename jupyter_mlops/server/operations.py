@@ -158,6 +158,14 @@ class JobLog(Record, frozen=True, kw_only=True):
     """Where the next part starts."""
 
 
+class EngineChoice(Record, frozen=True, kw_only=True):
+    """Something that runs notebooks."""
+
+    name: str
+    needs_cluster: bool
+    """A sweep that names it must name a cluster too."""
+
+
 class Form(Record, frozen=True, kw_only=True):
     """What a notebook takes."""
 
@@ -172,6 +180,8 @@ class Form(Record, frozen=True, kw_only=True):
     cannot say is, as its code, ``x-default``."""
     is_shared: bool
     """It is open in a browser, and runs as its editors see it."""
+    engines: tuple[EngineChoice, ...]
+    """What may run the notebooks of a sweep; the first unless told."""
 
 
 class FieldProblem(Record, frozen=True, kw_only=True):

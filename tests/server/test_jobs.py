@@ -203,6 +203,8 @@ def test_a_notebooks_parameters_make_a_form(server: JupyterServer) -> None:
         "lr": {"type": "number", "description": "step size", "default": 0.1},
         "kind": {"enum": ["forest", "linear"], "default": "forest"},
     }
+    engines = [(engine["name"], engine["needs_cluster"]) for engine in form["engines"]]
+    assert engines == [("fork", False), ("dask", True), ("fork-equal", False), ("local", False)]
     write_notebook(server.work / "bare.ipynb", "pass")
     assert not server.ask("GET", "mlops/server/v1/notebook?path=bare.ipynb").json["has_parameters_cell"]
 

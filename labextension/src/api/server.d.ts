@@ -259,6 +259,14 @@ export interface components {
             recorded: string | null;
         };
         /**
+         * EngineChoice
+         * @description Something that runs notebooks.
+         */
+        EngineChoice: {
+            name: string;
+            needs_cluster: boolean;
+        };
+        /**
          * FieldProblem
          * @description Why something would be refused.
          */
@@ -271,6 +279,7 @@ export interface components {
          * @description What a notebook takes.
          */
         Form: {
+            engines: components["schemas"]["EngineChoice"][];
             experiment: string;
             has_parameters_cell: boolean;
             is_shared: boolean;

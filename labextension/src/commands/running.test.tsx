@@ -19,6 +19,11 @@ const FORM = {
   language: 'python',
   experiment: 'churn',
   has_parameters_cell: true,
+  engines: [
+    { name: 'fork', needs_cluster: false },
+    { name: 'dask', needs_cluster: true },
+    { name: 'local', needs_cluster: false }
+  ],
   parameters: {
     properties: {
       lr: { type: 'number', default: 0.01, description: 'step size' },
@@ -157,6 +162,22 @@ describe('running a notebook', () => {
     const search = { optimize: 'minimize:loss', trials: 12, sampler: 'gp', seed: 7 };
     expect(server.bodies('POST server/v1/sweeps')).toEqual([
       { path: PATH, parameters: {}, grid: ['lr=uniform(0, 1)'], ...search }
+    ]);
+  });
+
+  it('sweeps on a cluster, which is asked for by engines that need one', async () => {
+    const { commands, server } = loaded();
+    const done = commands.execute(RUN, {});
+    await press('Sweep lr');
+    await fill({ lr: '0.1, 0.2' });
+    expect(screen.queryByLabelText('Cluster')).toBeNull();
+    await userEvent.selectOptions(await field('Engine'), 'dask: on the workers of a cluster');
+    await fill({ Cluster: 'gateway:https://hub/services/dask-gateway', 'Run again': '2' });
+    await press('Start the sweep');
+    await done;
+    const elsewhere = { engine: 'dask', cluster: 'gateway:https://hub/services/dask-gateway', retries: 2 };
+    expect(server.bodies('POST server/v1/sweeps')).toEqual([
+      { path: PATH, parameters: {}, grid: ['lr=0.1, 0.2'], ...elsewhere }
     ]);
   });
 

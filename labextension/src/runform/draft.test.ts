@@ -10,8 +10,16 @@ const SCHEMAS: Schemas = {
   depth: { type: 'integer' },
   api_key: { type: 'string', writeOnly: true }
 };
+const FORM: Parameters<typeof intentOf>[1] = {
+  parameters: { properties: SCHEMAS } as never,
+  engines: [
+    { name: 'fork', needs_cluster: false },
+    { name: 'dask', needs_cluster: true },
+    { name: 'local', needs_cluster: false }
+  ]
+};
 const made = (draft: Partial<Draft>): ReturnType<typeof intentOf> =>
-  intentOf('a.ipynb', SCHEMAS, { ...EMPTY, ...draft }, trans);
+  intentOf('a.ipynb', FORM, { ...EMPTY, ...draft }, trans);
 
 describe('a draft', () => {
   it('that is empty asks for the notebook with its defaults', () =>
@@ -76,6 +84,16 @@ describe('a draft', () => {
     });
   });
 
+  it('names a cluster for an engine that needs one only', () => {
+    const parameters = { lr: { text: '1,2', isSwept: true } };
+    const asked = (engine?: string): unknown =>
+      made({ parameters, sampling: { engine, cluster: 'local:2', retries: '1' } }).intent;
+    const sweep = { path: 'a.ipynb', parameters: {}, grid: ['lr=1,2'], retries: 1 };
+    expect(asked()).toEqual(sweep);
+    expect(asked('local')).toEqual({ ...sweep, engine: 'local' });
+    expect(asked('dask')).toEqual({ ...sweep, engine: 'dask', cluster: 'local:2' });
+  });
+
   it('takes parameters as JSON where the notebook hides which it has', () => {
     expect(made({ settings: { parameters: '{"n": 3}' } }).intent.parameters).toEqual({ n: 3 });
     expect(made({ settings: { parameters: '[3]' } }).problems).toHaveProperty('parameters');
@@ -84,7 +102,8 @@ describe('a draft', () => {
   it.each([
     { sample: 2, seed: 5, metric: 'auc', maximize: false },
     { optimize: 'minimize:loss', trials: 9, sampler: 'qmc', seed: 5, stop: ['nan', 'idle:10m'], budget: '90s' },
-    { optimize: 'maximize:a:b' }
+    { optimize: 'maximize:a:b' },
+    { engine: 'dask', cluster: 'gateway:https://hub/services/dask-gateway', retries: 2 }
   ])('is made by the intent that it makes: %j', points => {
     const intent = {
       path: 'a.ipynb',
@@ -97,7 +116,7 @@ describe('a draft', () => {
       ...points,
       tags: { 'mlflow.note.content': 'a note' }
     } as unknown as Intent;
-    expect(intentOf('a.ipynb', SCHEMAS, draftOf(intent, SCHEMAS), trans)).toEqual({ intent, problems: {} });
+    expect(intentOf('a.ipynb', FORM, draftOf(intent, SCHEMAS), trans)).toEqual({ intent, problems: {} });
   });
 
   it('is kept without secrets, and without what the notebook no longer has', () => {

@@ -37,6 +37,9 @@ export interface Sampling {
   readonly stop?: string;
   readonly budget?: string;
   readonly jobs?: string;
+  readonly engine?: string;
+  readonly cluster?: string;
+  readonly retries?: string;
 }
 
 export interface Draft {
@@ -55,13 +58,18 @@ const NOTES_TAG = 'mlflow.note.content';
 export type Schemas = Readonly<Record<string, ParameterSchema>>;
 
 /** The parameters of a notebook, in its order. */
-export function schemasOf(form: Form): Schemas {
+export function schemasOf(form: Pick<Form, 'parameters'>): Schemas {
   return (form.parameters as { properties?: Schemas }).properties ?? {};
 }
 
 /** Whether the notebook is in a language whose `parameters` cell cannot be read. */
 export function takesOthers(form: Form): boolean {
   return (form.parameters as { additionalProperties?: boolean }).additionalProperties === true;
+}
+
+/** Whether an engine must be told where it runs the notebooks. */
+export function needsCluster({ engines }: Pick<Form, 'engines'>, engine: string | undefined): boolean {
+  return engines.some(({ name, needs_cluster }) => name === engine && needs_cluster);
 }
 
 export function isSweep(draft: Draft): boolean {
@@ -71,14 +79,14 @@ export function isSweep(draft: Draft): boolean {
 /** The request that a draft makes, without what cannot be read, of which `problems` tell. */
 export function intentOf(
   path: string,
-  schemas: Schemas,
+  form: Pick<Form, 'engines' | 'parameters'>,
   { parameters: entries, settings, sampling }: Draft,
   trans: TranslationBundle
 ): { readonly intent: Intent; readonly problems: Problems } {
   const problems: Record<string, string[]> = {};
   const parameters: Record<string, Json> = {};
   const grid: string[] = [];
-  for (const [name, schema] of Object.entries(schemas)) {
+  for (const [name, schema] of Object.entries(schemasOf(form))) {
     const { text, isSwept } = entries[name] ?? NO_ENTRY;
     if (isSwept) {
       grid.push(`${name}=${text}`);
@@ -123,7 +131,10 @@ export function intentOf(
     ...pointsOf(sampling, number),
     ...(rules.length === 0 ? {} : { stop: rules }),
     ...given('budget', sampling.budget),
-    ...given('jobs', number('jobs', sampling.jobs))
+    ...given('jobs', number('jobs', sampling.jobs)),
+    ...given('engine', sampling.engine),
+    ...(needsCluster(form, sampling.engine) && given('cluster', sampling.cluster)),
+    ...given('retries', number('retries', sampling.retries))
   };
   if (sampling.method === 'search' && sampling.metric === undefined) {
     problems.metric = [trans.__('Write the name of the metric that the search is for.')];
@@ -195,7 +206,10 @@ export function draftOf(intent: Partial<Intent>, schemas: Schemas): Draft {
       ...goalOf(intent),
       stop: intent.stop?.join(', '),
       budget: intent.budget ?? undefined,
-      jobs: text(intent.jobs)
+      jobs: text(intent.jobs),
+      engine: intent.engine ?? undefined,
+      cluster: intent.cluster ?? undefined,
+      retries: text(intent.retries === 0 ? undefined : intent.retries)
     }
   };
 }

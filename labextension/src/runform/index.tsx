@@ -51,7 +51,7 @@ function Fields({ path, form, kernels, initial, onStarted, onCancel, onInsertCel
   const trans = useTrans();
   const [draft, setDraft] = useState(() => declared(initial?.(form) ?? EMPTY, schemasOf(form)));
   const choices = useChoices(kernels, draft.settings);
-  const { intent, problems } = useMemo(() => intentOf(path, schemasOf(form), draft, trans), [path, form, draft, trans]);
+  const { intent, problems } = useMemo(() => intentOf(path, form, draft, trans), [path, form, draft, trans]);
   const plan = usePlan(intent);
   const start = useStart();
   const found = merged(problems, plan.data?.problems);

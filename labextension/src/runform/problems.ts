@@ -6,7 +6,7 @@ import type { FieldProblem } from '../api';
 import type { Problems, Schemas } from './draft';
 
 const PARAMETER = 'parameters.';
-const SAMPLING = new Set(['sample', 'trials', 'sampler', 'seed', 'metric', 'stop', 'budget', 'jobs']);
+const SAMPLING = new Set(['sample', 'trials', 'sampler', 'seed', 'metric', 'stop', 'budget', 'jobs', 'engine', 'cluster', 'retries']);
 const SETTINGS = new Set(['experiment', 'owner', 'kernel', 'execution_timeout', 'name', 'parameters']);
 
 /** Those that were found here, and for other fields those that the server found. */

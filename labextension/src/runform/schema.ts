@@ -5,7 +5,7 @@ import type { RJSFSchema, UiSchema, ValidatorType } from '@rjsf/utils';
 
 import type { Form } from '../api';
 import type { Choices } from './choices';
-import { type Draft, isSweep, schemasOf, takesOthers } from './draft';
+import { type Draft, isSweep, needsCluster, schemasOf, takesOthers } from './draft';
 
 /** Optuna's, besides the one that the server chooses. */
 const SAMPLERS = ['gp', 'cmaes', 'qmc', 'random'] as const;
@@ -42,13 +42,13 @@ export function schemaOf(form: Form, draft: Draft, choices: Choices, trans: Tran
       ...(properties.length > 0 && {
         parameters: { type: 'object', title: trans.__('Parameters'), properties: Object.fromEntries(properties) }
       }),
-      ...(isSweep(draft) && { sampling: samplingOf(draft, trans) }),
+      ...(isSweep(draft) && { sampling: samplingOf(form, draft, trans) }),
       settings: { type: 'object', title: trans.__('Run'), properties: settings }
     }
   };
 }
 
-function samplingOf({ sampling: { method, metric } }: Draft, trans: TranslationBundle): RJSFSchema {
+function samplingOf(form: Form, { sampling: { method, metric, engine } }: Draft, trans: TranslationBundle): RJSFSchema {
   const isSearch = method === 'search';
   return {
     type: 'object',
@@ -85,9 +85,40 @@ function samplingOf({ sampling: { method, metric } }: Draft, trans: TranslationB
         title: trans.__('Begin none after'),
         description: trans.__('A time such as 2h or 30m, counted from the start of the sweep.')
       },
-      jobs: { type: 'string', title: trans.__('Runs at a time') }
+      jobs: { type: 'string', title: trans.__('Runs at a time') },
+      engine: choice(
+        trans.__('Engine'),
+        form.engines.slice(1).map(({ name }) => [name, engineLabel(name, trans)])
+      ),
+      ...(needsCluster(form, engine) && {
+        cluster: {
+          type: 'string',
+          title: trans.__('Cluster'),
+          description: trans.__('The address of a scheduler, gateway:URL, or local:N for N workers on this machine.')
+        }
+      }),
+      retries: {
+        type: 'string',
+        title: trans.__('Run again'),
+        description: trans.__('How often a run whose worker or machine was lost is tried again.')
+      }
     }
   };
+}
+
+function engineLabel(name: string, trans: TranslationBundle): string {
+  switch (name) {
+    case 'fork':
+      return trans.__('fork: what all runs share is executed once');
+    case 'fork-equal':
+      return trans.__('fork-equal: as fork, with the same random numbers in each run');
+    case 'local':
+      return trans.__('local: a new kernel for each run');
+    case 'dask':
+      return trans.__('dask: on the workers of a cluster');
+    default:
+      return name;
+  }
 }
 
 export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundle): UiSchema<ReadonlyJSONObject> {
@@ -106,7 +137,10 @@ export function uiSchemaOf(form: Form, choices: Choices, trans: TranslationBundl
       stop: { 'ui:placeholder': trans.__('never') },
       budget: { 'ui:placeholder': trans.__('no limit') },
       jobs: { 'ui:placeholder': trans.__('as many as the server allows') },
-      goal: { 'ui:placeholder': trans.__('the highest value') }
+      goal: { 'ui:placeholder': trans.__('the highest value') },
+      engine: { 'ui:placeholder': engineLabel(form.engines[0]?.name ?? '', trans) },
+      cluster: { 'ui:placeholder': 'tls://scheduler:8786' },
+      retries: { 'ui:placeholder': '0' }
     },
     settings: {
       parameters: { 'ui:placeholder': '{"depth": 3}' },
