@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 
@@ -40,6 +39,7 @@ def is_id(text: object) -> bool:
 
 def new_run_name() -> str:
     """A name people can say, like ``brave-otter-418``; not unique by itself."""
-    # A generator of its own: the notebook's seeded `random` must neither decide the name nor be advanced by it.
-    generator = random.Random(os.urandom(8))
-    return f"{generator.choice(_ADJECTIVES)}-{generator.choice(_ANIMALS)}-{generator.randrange(1000)}"
+    # Not of `random`: a notebook's seed must neither decide the name nor be advanced by it.
+    rest, adjective = divmod(int.from_bytes(os.urandom(8), "big"), len(_ADJECTIVES))
+    rest, animal = divmod(rest, len(_ANIMALS))
+    return f"{_ADJECTIVES[adjective]}-{_ANIMALS[animal]}-{rest % 1000}"
