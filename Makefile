@@ -6,6 +6,9 @@ BIN := .venv/bin
 # With the Node.js of .venv, so that none is needed on the machine.
 WITH_NODE := PATH=$(CURDIR)/$(BIN):$$PATH
 NPM := $(WITH_NODE) npm --prefix labextension
+# What is built last.
+PANEL := jupyter_mlops/labextension/package.json
+SOURCES := $(wildcard labextension/*.json labextension/*.mjs) $(shell find labextension/src labextension/schema -type f)
 
 .PHONY: demo hub panel test screenshots bench lint clean
 
@@ -14,8 +17,9 @@ NPM := $(WITH_NODE) npm --prefix labextension
 	$(BIN)/python -m pip install -q --upgrade pip
 	touch $@
 
+# Compiled is what is imported, when it is: most of it never is.
 .venv/.%: .venv/.created pyproject.toml
-	$(BIN)/python -m pip install -q -e '.[$*]'
+	$(BIN)/python -m pip install -q --no-compile -e '.[$*]'
 	touch $@
 
 demo: .venv/.example
@@ -24,13 +28,16 @@ demo: .venv/.example
 hub: .venv/.local-hub
 	@$(BIN)/python examples/hub/run.py
 
-labextension/node_modules/.package-lock.json: .venv/.test labextension/package-lock.json
+# An installation has what it built the panel with here, and the panel: neither is made twice.
+labextension/node_modules/.package-lock.json: labextension/package-lock.json | .venv/.test
 	$(NPM) ci
 	touch $@
 
 # The panel and the service's page, from their sources; `jupyter labextension develop` once shows each new build.
-panel: labextension/node_modules/.package-lock.json
+panel: $(PANEL)
+$(PANEL): labextension/node_modules/.package-lock.json $(SOURCES)
 	$(NPM) run build
+	touch $@
 
 test: .venv/.test panel
 	$(NPM) test
