@@ -13,8 +13,8 @@ from jupyter_mlops.store.database import Database
 from tests import postgres
 from tests.hub import chromium
 
-LONGEST = ("test_binder.py", "test_panel_story.py", "test_demo.py", "test_large_notebooks.py")
-"""Files that begin first: at the end, one of them would keep a single processor busy for minutes."""
+LONGEST = ("test_binder.py", "test_panel_story.py", "test_demo.py", "test_large_notebooks.py", "test_object_stores.py")
+"""Files that begin first: at the end, one of them would keep one worker busy for minutes, and the others idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,16 +69,19 @@ def sqlite_url(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path)
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database with the schema and nothing else, of each kind."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("sqlite_url")
-        return
-    server: postgres.Server = request.getfixturevalue("postgres_server")
-    url = server.new_database(request.getfixturevalue("_postgres_template"))
+@pytest.fixture
+def postgres_store_url(postgres_server: postgres.Server, _postgres_template: str) -> Iterator[str]:
+    """The URL of a database with the schema and nothing else."""
+    url = postgres_server.new_database(_postgres_template)
     yield url
-    server.drop(url)
+    postgres_server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with the schema and nothing else, of each kind."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_store_url")
+    return url
 
 
 @pytest.fixture

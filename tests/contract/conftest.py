@@ -17,15 +17,31 @@ from tests.service.inprocess import running
 
 Opener = Callable[..., Tracker]
 
+KINDS = ("embedded-sqlite", "embedded-postgresql", "remote-sqlite")
+"""Of a service over PostgreSQL, what is asked of the database and what passes a service is seen without it."""
+AT_ONCE = "remote-postgresql"
+"""One more for what happens at once: there, the threads of a service meet in the locks of a database that has many."""
 
-@pytest.fixture(params=["embedded", "remote"])
-def open_tracker(
-    request: pytest.FixtureRequest, database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Opener]:
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        at_once = metafunc.definition.get_closest_marker("at_once")
+        metafunc.parametrize("kind", (*KINDS, AT_ONCE) if at_once else KINDS)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, kind: str) -> str:
+    """The URL of a database with the schema and nothing else, for a tracker of the kind."""
+    url: str = request.getfixturevalue("sqlite_url" if kind.endswith("sqlite") else "postgres_store_url")
+    return url
+
+
+@pytest.fixture
+def open_tracker(kind: str, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     """Opens one more tracker on the same store, for a principal if one is given; of the same kind."""
     folder = tmp_path_factory.mktemp("artifacts")
     with ExitStack() as opened:
-        if request.param == "embedded":
+        if kind.startswith("embedded"):
 
             def open_one(principal: Principal | None = None) -> Tracker:
                 return opened.enter_context(connect(database_url, artifacts=folder, principal=principal))

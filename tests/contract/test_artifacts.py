@@ -233,6 +233,7 @@ def test_a_folder_cannot_bring_a_file_where_there_is_a_folder(tracker: Tracker, 
     assert paths(tracker, run) == ["model/data/weights", "plain"]
 
 
+@pytest.mark.at_once
 def test_two_at_once_cannot_make_a_file_a_folder(tracker: Tracker) -> None:
     for _ in range(10):
         run = new_run(tracker)
@@ -274,6 +275,7 @@ def test_a_folder_that_cannot_be_stored_whole_is_not_stored(tracker: Tracker, ru
     assert tracker.artifacts.put_folder(run.run_id, folder / "empty") == ()
 
 
+@pytest.mark.at_once
 def test_a_folder_becomes_visible_at_once(tracker: Tracker, run: Run, folder: Path) -> None:
     make_tree(folder, {f"{number:03}": b"x" * number for number in range(100)})
     counts: set[int] = set()
@@ -399,6 +401,7 @@ def test_a_deleted_run_can_be_read_and_not_changed(tracker: Tracker, run: Run, f
     assert paths(tracker, run) == ["a", "b"]
 
 
+@pytest.mark.at_once
 def test_many_threads_put_into_one_run(tracker: Tracker, run: Run) -> None:
     def work(number: int) -> None:
         for index in range(8):
@@ -409,6 +412,7 @@ def test_many_threads_put_into_one_run(tracker: Tracker, run: Run) -> None:
     assert {read(tracker, run, f"{number}/3") for number in range(5)} == {b"content 3"}
 
 
+@pytest.mark.at_once
 def test_folders_of_the_same_contents_in_other_orders_do_not_block_each_other(tracker: Tracker, folder: Path) -> None:
     folders = [
         make_tree(folder / str(flip), {f"{number:02}": bytes([number ^ flip]) for number in range(32)})

@@ -68,6 +68,7 @@ def test_what_does_not_exist_is_not_found(tracker: Tracker) -> None:
         tracker.experiments.find("nothing")
 
 
+@pytest.mark.at_once
 def test_many_who_ensure_at_once_get_the_same(open_tracker: Callable[..., Tracker]) -> None:
     trackers = [open_tracker() for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:

@@ -175,6 +175,7 @@ def collect(tracker: Tracker, rounds: int) -> int:
     return sum(tracker.gc().blobs for _ in range(rounds))
 
 
+@pytest.mark.at_once
 def test_a_collection_never_takes_what_is_stored_meanwhile(tracker: Tracker, start: Start) -> None:
     runs = [start() for _ in range(3)]
     outcomes = together(
@@ -189,6 +190,7 @@ def test_a_collection_never_takes_what_is_stored_meanwhile(tracker: Tracker, sta
             assert read(tracker, run, artifact.path).startswith(b"content ")
 
 
+@pytest.mark.at_once
 def test_registering_and_collecting_at_once(tracker: Tracker, start: Start) -> None:
     for _ in range(5):
         run = start()
@@ -221,6 +223,7 @@ with connect(url) as tracker:
 """
 
 
+@pytest.mark.at_once
 @pytest.mark.slow
 def test_processes_store_and_collect_at_once(tracker: Tracker, start: Start, database_url: str) -> None:
     runs = [start() for _ in range(3)]

@@ -200,6 +200,7 @@ def test_an_empty_batch_is_harmless_but_needs_its_run(tracker: Tracker, start: S
         tracker.runs.log(new_id(), Batch())
 
 
+@pytest.mark.at_once
 def test_many_threads_log_to_one_run(tracker: Tracker, start: Start) -> None:
     run = start()
 
@@ -219,6 +220,7 @@ def test_many_threads_log_to_one_run(tracker: Tracker, start: Start) -> None:
         assert [point.step for point in history] == list(range(25))
 
 
+@pytest.mark.at_once
 def test_a_bad_call_hurts_only_itself(tracker: Tracker, start: Start) -> None:
     runs = [start(batch=Batch(params=(Param("lr", 1, "1"),))) for _ in range(6)]
     barrier = threading.Barrier(6)
@@ -244,6 +246,7 @@ def test_a_bad_call_hurts_only_itself(tracker: Tracker, start: Start) -> None:
         assert steps == [step for step in range(15) if (number + step) % 3]
 
 
+@pytest.mark.at_once
 def test_one_stream_replayed_by_two_at_once_is_applied_once(
     tracker: Tracker, start: Start, open_tracker: Callable[[], Tracker]
 ) -> None:
@@ -262,6 +265,7 @@ def test_one_stream_replayed_by_two_at_once_is_applied_once(
     assert tracker.runs.watermark("s") == 15
 
 
+@pytest.mark.at_once
 def test_two_who_log_different_values_of_a_param_have_one_winner(
     tracker: Tracker, start: Start, open_tracker: Callable[[], Tracker]
 ) -> None:

@@ -605,6 +605,7 @@ def test_a_job_is_one_workers(team: Team, open_tracker: Opener) -> None:
 # --- at once ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.at_once
 def test_two_decisions_at_once_have_one_winner(team: Team, open_tracker: Opener) -> None:
     team.unchecked()
     team.versions(4)
@@ -629,6 +630,7 @@ def test_two_decisions_at_once_have_one_winner(team: Team, open_tracker: Opener)
         assert len(team.ada.models.alias_history("churn")) == moves + 1
 
 
+@pytest.mark.at_once
 def test_everything_at_once_moves_the_alias_as_often_as_it_is_told(team: Team, open_tracker: Opener) -> None:
     team.unchecked()
     team.versions(3)

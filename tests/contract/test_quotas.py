@@ -174,6 +174,7 @@ def test_a_file_that_is_too_large_is_so_for_ever(tracker: Tracker, open_tracker:
         ada.artifacts.put_part(run.run_id, upload, "e", 60, io.BytesIO(bytes(60)))
 
 
+@pytest.mark.at_once
 def test_only_so_many_begin_at_once(tracker: Tracker, open_tracker: Opener) -> None:
     replicas = [open_tracker(RED) for _ in range(2)]
     running = begin(replicas[0])
@@ -262,6 +263,7 @@ def test_who_nears_a_limit_is_told(tracker: Tracker, open_tracker: Opener) -> No
     assert standing.warnings == ("'ada' uses 80 % of its quota for files: 800 B of 1 kB",)
 
 
+@pytest.mark.at_once
 def test_the_same_room_is_never_given_twice(tracker: Tracker, open_tracker: Opener) -> None:
     """Two services on one database each have a writer, and know of each other by the database alone."""
     begin(open_tracker(RED), "elsewhere")
@@ -287,6 +289,7 @@ def test_the_same_room_is_never_given_twice(tracker: Tracker, open_tracker: Open
     assert tracker.quotas.recount() == 0
 
 
+@pytest.mark.at_once
 def test_counters_of_many_at_once_are_right(
     tracker: Tracker, open_tracker: Opener, experiment: Experiment, database: Database
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_model_is_created_changed_and_deleted(tracker: Tracker) -> None:
         models.delete("Kündigung 😀")
 
 
+@pytest.mark.at_once
 def test_a_name_is_taken_once(tracker: Tracker) -> None:
     tracker.models.create("churn")
     tracker.models.create("Churn")
@@ -294,6 +295,7 @@ def test_a_number_may_be_given_once_and_only_upwards(tracker: Tracker, run: Run)
         tracker.models.register("churn", run.run_id, "model")
 
 
+@pytest.mark.at_once
 def test_registering_at_once_gives_distinct_numbers(tracker: Tracker) -> None:
     runs = [new_run(tracker) for _ in range(6)]
     for run in runs:
@@ -424,6 +426,7 @@ def test_references_resolve(tracker: Tracker) -> None:
         tracker.models.resolve("none", "latest")
 
 
+@pytest.mark.at_once
 def test_moves_at_once_leave_one_history(tracker: Tracker) -> None:
     registered(tracker, count=4)
     outcomes = together(*(partial(tracker.models.set_alias, "churn", "production", number) for number in (1, 2, 3, 4)))
@@ -434,6 +437,7 @@ def test_moves_at_once_leave_one_history(tracker: Tracker) -> None:
     assert tracker.models.get("churn").aliases == (Alias("production", moves[-1].version or 0),)
 
 
+@pytest.mark.at_once
 def test_an_alias_never_points_at_a_version_deleted_at_once(tracker: Tracker) -> None:
     for number in range(1, 7):
         registered(tracker)

@@ -205,6 +205,7 @@ def test_an_abandoned_upload_is_collected(tracker: Tracker, run: Run) -> None:
     assert tracker.gc() == Collected(blobs=2, bytes=7)
 
 
+@pytest.mark.at_once
 def test_the_same_part_at_once(tracker: Tracker, run: Run) -> None:
     for _ in range(5):
         upload = new_id()
@@ -215,6 +216,7 @@ def test_the_same_part_at_once(tracker: Tracker, run: Run) -> None:
         assert stored.digest == sha256(b"one two")
 
 
+@pytest.mark.at_once
 def test_uploads_and_collections_at_once(tracker: Tracker) -> None:
     def upload_one(seed: int) -> Artifact:
         run, upload = new_run(tracker), new_id()
