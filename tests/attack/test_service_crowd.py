@@ -19,7 +19,7 @@ from tests.waiting import DEADLINE, until
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 6.0
+SECONDS = 4.0
 
 
 class Answer(NamedTuple):

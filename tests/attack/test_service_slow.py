@@ -19,8 +19,8 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 SLOW = 200
-REQUEST_SECONDS = 4
-SECONDS = 8.0
+REQUEST_SECONDS = 2
+SECONDS = 4.0
 
 
 class Slow:

@@ -120,8 +120,8 @@ def test_an_error_or_a_failed_check_fails_it(
     assert tracker.runs.get(result.detail["found"]["run_id"]).status is RunStatus.FAILED
 
     endless = record("import time\nif candidate:\n    time.sleep(600)", parameters="candidate = ''")
-    result = examine("notebook", candidate, run=endless.run_id, limits=Limits(seconds=15))
-    assert (result.verdict, result.summary) == (Verdict.FAILED, "it took longer than 15 s")
+    result = examine("notebook", candidate, run=endless.run_id, limits=Limits(seconds=6))
+    assert (result.verdict, result.summary) == (Verdict.FAILED, "it took longer than 6 s")
 
 
 def test_whose_and_which_notebook_it_is_can_be_asked_for(

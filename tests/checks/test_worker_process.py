@@ -191,10 +191,10 @@ def test_the_job_of_a_killed_worker_is_done_by_another_after_its_lease(
 
     # A minute later.
     _change(tmp_path, "UPDATE check_job SET lease_until = lease_until - 60000")
-    output, errors = team.work("--once", "--timeout", "20").communicate(timeout=200)
+    output, errors = team.work("--once", "--timeout", "5").communicate(timeout=200)
 
     (told,) = [json.loads(line) for line in output.splitlines()]
-    assert (told["job"]["attempt"], told["result"]["summary"]) == (2, "it took longer than 20 s"), errors
+    assert (told["job"]["attempt"], told["result"]["summary"]) == (2, "it took longer than 5 s"), errors
     assert team.verdicts(request) == {"loads": Verdict.FAILED}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -55,16 +56,24 @@ def test_a_huge_one_is_a_sentence(large: dict[str, Any]) -> None:
     assert "too large to be compared here" in changes.note
 
 
-@pytest.mark.slow
-def test_one_that_would_take_hours_is_given_up() -> None:
-    chance = random.Random(1)
+def hostile(seed: int) -> dict[str, Any]:
+    """Two of them nbdime would compare for hours."""
+    chance = random.Random(seed)
+    return of_cells([("code", "".join(chance.choices("ab\n", k=500))) for _ in range(1000)])
 
-    def hostile() -> dict[str, Any]:
-        return of_cells([("code", "".join(chance.choices("ab\n", k=500))) for _ in range(1000)])
 
-    text, changes = compared(hostile(), hostile())
+def test_one_that_would_take_hours_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebookdiff, "SECONDS", 1.0)
+    text, changes = compared(hostile(1), hostile(2))
     assert (text, changes.diff) == ("", None)
     assert changes.note == "comparing the notebooks took too much time or memory"
+
+
+def test_nor_does_it_use_a_processor_for_hours() -> None:
+    pair = json.dumps({"before": hostile(1), "after": hostile(2)}).encode()
+    code = "from jupyter_mlops.tracker import notebookdiff as limits; limits.CPU_SECONDS = 1; limits.main()"
+    done = subprocess.run([sys.executable, "-c", code], input=pair, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
 
 
 def test_without_nbdime_there_is_the_text_of_a_diff() -> None:
