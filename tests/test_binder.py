@@ -18,6 +18,7 @@ from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "visitor"
+BUILT = ("jupyter_mlops/labextension", "jupyter_mlops/service/page")
 
 
 class Built:
@@ -47,9 +48,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     repository, prefix, home = folder / "repository", folder / "environment", folder / "home"
     home.mkdir()
     repository.mkdir()
-    # As a clone has it: without what was built here.
+    # As a clone has it, and with the panel if it was built: that a clone can build it, the installation of what runs
+    # these tests has shown.
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    archive = ["tar", "--null", "--files-from=-", "--create", "--file=-"]
+    built = [place for place in BUILT if (ROOT / place).is_dir()]
+    archive = ["tar", "--create", "--file=-", *built, "--null", "--files-from=-"]
     content = subprocess.run(archive, cwd=ROOT, input=files, capture_output=True, check=True).stdout
     subprocess.run(["tar", "--extract"], cwd=repository, input=content, check=True)
     subprocess.run([sys.executable, "-m", "venv", str(prefix)], check=True)
