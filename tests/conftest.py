@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from jupyter_mlops.store import database as databases
 from jupyter_mlops.store import migrate
 from jupyter_mlops.store.database import Database
 from tests import postgres
@@ -30,6 +31,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A line of its own: that a browser was missing must not be one skip among many."""
     if any(chromium.MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_sep("!", chromium.MISSING, yellow=True)
+
+
+DURABLE = databases.SYNCHRONOUS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """This process does not wait until files are on the disk, which small tests would do most of the time. No power is
+    cut here; what tests kill are processes of their own, which wait."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(databases, "SYNCHRONOUS", "OFF")
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened from now on waits for the disk as it does for users."""
+    monkeypatch.setattr(databases, "SYNCHRONOUS", DURABLE)
 
 
 @pytest.fixture(scope="session")

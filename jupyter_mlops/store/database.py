@@ -39,6 +39,8 @@ TRUSTED_S = 30.0
 CONNECTIONS = 8
 KEPT_TO_SQLITE = 8
 """Connections to a SQLite file that are kept when nobody uses them: opening one is quick, and each has a cache."""
+SYNCHRONOUS = "FULL"
+"""SQLite's word for when a commit returns: what it acknowledges is on the disk."""
 CACHE_KIB = 32 * 1024
 """Memory that a SQLite connection may use for pages of the file."""
 
@@ -223,7 +225,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.create_function("mlops_lower", 1, _lower, deterministic=True)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.close()

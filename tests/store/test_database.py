@@ -68,6 +68,7 @@ def test_the_journal_suits_the_file_system(tmp_path: Path) -> None:
         database.close()
 
 
+@pytest.mark.usefixtures("durable")
 def test_every_commit_is_synced(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     with database.read() as connection:
