@@ -5,6 +5,8 @@ export default defineConfig({
   resolve: { alias: [{ find: /^(@rjsf\/(?:core|utils))$/, replacement: '$1/lib/index.js' }] },
   test: {
     environment: 'jsdom',
+    // What JupyterLab's packages are is read once, and not once a file.
+    isolate: false,
     include: ['src/**/*.test.{ts,tsx}'],
     setupFiles: ['src/test/setup.ts'],
     css: false,
