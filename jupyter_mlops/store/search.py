@@ -10,6 +10,7 @@ key is a metric goes through three *segments*, one after the other: runs with a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -17,12 +18,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.operators import custom_op
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.filters import (
     Entity,
     FieldKind,
     Filter,
+    Operator,
     OrderKey,
     parse_filter,
     parse_order_by,
@@ -81,7 +84,8 @@ def _in_experiments(
     known = reach is None and len(experiment_ids) == 1
     inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, reach)
     bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
-    page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)))
+    way = _way(connection, query.filter) if fields is RUNS else _Way.ANY
+    page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)), way)
     if known and not page.items:
         # Whether the experiment exists matters only when nothing was found in it.
         _experiments_to_search(connection, experiment_ids, reach)
@@ -115,6 +119,39 @@ def _experiments_to_search(connection: Connection, given: Sequence[str], reach: 
     return found
 
 
+class _Way(Enum):
+    """How SQLite is to find runs: by what the filter asks of their attributes, by their order, or as it sees fit."""
+
+    ANY = "any"
+    VALUE = "value"
+    ORDER = "order"
+
+
+_INDEXED = {"name": _run.name, "parent_run_id": _run.parent_id, "status": _run.status}
+"""The attributes of runs whose values have an index of their own."""
+_FEW = 1_000
+_UP_TO_FEW = {
+    key: sa.select(sa.func.count()).select_from(
+        sa.select(column).where(column == sa.bindparam("value")).limit(_FEW + 1).subquery()
+    )
+    for key, column in _INDEXED.items()
+}
+
+
+def _way(connection: Connection, filter: Filter) -> _Way:
+    """By a value that few runs have; if many have it, the first of them are soon found in any order. PostgreSQL knows
+    by its statistics; SQLite, which gathers none by itself, would take a million runs for ten."""
+    way = _Way.ANY
+    for comparison in filter if connection.dialect.name == "sqlite" else ():
+        field, value = comparison.field, comparison.value
+        if field.kind is FieldKind.ATTRIBUTE and field.key in _INDEXED and comparison.operator is Operator.EQ:
+            [[(count,)]] = fetch(connection, [_UP_TO_FEW[field.key]], {"value": value})
+            if count <= _FEW:
+                return _Way.VALUE
+            way = _Way.ORDER
+    return way
+
+
 class _Place(msgspec.Struct, array_like=True):
     """A row's place in the ordering: its segment, and the values and ranks of that segment's terms."""
 
@@ -123,12 +160,20 @@ class _Place(msgspec.Struct, array_like=True):
     ranks: list[int]
 
 
-def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str, Any], scope: str = "") -> Page[str]:
+def _page(
+    connection: Connection,
+    fields: Fields,
+    query: Query,
+    bound: dict[str, Any],
+    scope: str = "",
+    way: _Way = _Way.ANY,
+) -> Page[str]:
     """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look."""
     texts = (render_filter(query.filter), tuple(map(render_order_key, query.order)))
     asked = "\n".join((fields.entity.value, query.view.value, scope, texts[0], *texts[1]))
     prepare = _listing if len(asked) <= _LONGEST_REMEMBERED else _listing.__wrapped__
-    listing = prepare(fields.entity, *texts, query.view, frozenset(bound), connection.dialect.name == "sqlite")
+    is_sqlite = connection.dialect.name == "sqlite"
+    listing = prepare(fields.entity, *texts, query.view, frozenset(bound), is_sqlite, way)
     place = None
     if query.page_token is not None:
         place = tokens.decode(asked, query.page_token, _Place)
@@ -155,11 +200,17 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
 # again. The texts are the key, since parsed filters would be equal that are not: 1 and true.
 @lru_cache(maxsize=256)
 def _listing(
-    entity: Entity, filter: str, order_by: tuple[str, ...], view: View, bound: frozenset[str], is_sqlite: bool
+    entity: Entity,
+    filter: str,
+    order_by: tuple[str, ...],
+    view: View,
+    bound: frozenset[str],
+    is_sqlite: bool,
+    way: _Way = _Way.ANY,
 ) -> _Listing:
     fields = next(fields for fields in (RUNS, EXPERIMENTS, MODELS, VERSIONS, LOGGED) if fields.entity == entity)
     order = parse_order_by(order_by, fields.entity)
-    listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite)
+    listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite, way)
     if fields is RUNS:
         _add_run_segments(listing, order, view, "experiment" in bound)
     elif fields is LOGGED:
@@ -175,16 +226,24 @@ def _listing(
     return listing
 
 
-def _inside(column: sa.Column[str], single: bool) -> ColumnElement[bool]:
+def _inside(column: ColumnElement[str], single: bool) -> ColumnElement[bool]:
     """The condition that ``column``, an experiment's id, is the one, or one of those, that are bound."""
     return column == sa.bindparam("experiment") if single else among(column, "experiments")
 
 
-def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
-    def inside(column: sa.Column[str]) -> ColumnElement[bool]:
-        return _inside(column, single)
+def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column, by whose indexes SQLite does not look."""
+    return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
-    active = _lifecycle(view, _run.lifecycle)
+
+def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
+    def placed(column: ColumnElement[str]) -> ColumnElement[str]:
+        return _unindexed(column) if listing.way is _Way.VALUE else column
+
+    def inside(column: sa.Column[str]) -> ColumnElement[bool]:
+        return _inside(placed(column), single)
+
+    active = _lifecycle(view, placed(_run.lifecycle))
     first = order[0].field if order else None
     if first is None or first.kind is not FieldKind.METRIC:
         listing.add_segment(schema.run, [inside(_run.experiment_id), *active], order)
@@ -198,7 +257,7 @@ def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, 
     listing.add_segment(schema.run, [inside(_run.experiment_id), *active, lacking], order[1:])
 
 
-def _lifecycle(view: View, column: sa.Column[str]) -> list[ColumnElement[bool]]:
+def _lifecycle(view: View, column: ColumnElement[str]) -> list[ColumnElement[bool]]:
     if view is View.ALL:
         return []
     return [column == (Lifecycle.ACTIVE if view is View.ACTIVE else Lifecycle.DELETED).value]
@@ -229,10 +288,11 @@ class _Listing:
     """The statements of one filter and ordering. Parameters: those of the conditions, ``page`` (rows at most), and the
     values of the place to begin after, ``place0``, ``place1``..."""
 
-    def __init__(self, fields: Fields, filter: Filter, is_sqlite: bool) -> None:
+    def __init__(self, fields: Fields, filter: Filter, is_sqlite: bool, way: _Way) -> None:
         self.fields = fields
         self.filter = filter
         self.is_sqlite = is_sqlite
+        self.way = way
         self.segments: list[_Segment] = []
         self._statements: dict[tuple[int, tuple[int, ...] | None], sa.Select[Any]] = {}
 
@@ -250,7 +310,8 @@ class _Listing:
         ``id_column`` is where their id is read from first, if not from their own table.
         """
         owner = self.fields.id if id_column is None else id_column
-        filtered = [condition(self.fields, comparison, owner, self.is_sqlite) for comparison in self.filter]
+        seen = _unindexed if self.way is _Way.ORDER else None
+        filtered = [condition(self.fields, comparison, owner, self.is_sqlite, seen) for comparison in self.filter]
         segment = _Segment(source, [*conditions, *filtered], [] if first is None else [first])
         for key in order:
             self._add_terms(segment, key)
