@@ -83,8 +83,9 @@ def _pages(
 ) -> Iterator[Page]:
     """Pages of runs past their time; with each, ``do`` is done in the transaction that found them."""
     for subject in _subjects(begin, owners, after):
-        place = after if after is not None and after.experiment_id == subject.experiment_id else None
-        place, more = place or Place(subject.experiment_id), True
+        place, more = Place(subject.experiment_id), True
+        if after is not None and after.experiment_id == subject.experiment_id:
+            place = after
         while more:
             with begin() as connection:
                 page, more = _page(connection, subject, now, place)

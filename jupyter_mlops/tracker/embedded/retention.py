@@ -88,10 +88,9 @@ def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collecte
             return None
     retention = EmbeddedRetention(context)
     found = whole(lambda token: retention.apply(page_token=token))
-    age = collect_after_days * DAY_MS / 1000
-    return found, all_collected(
-        partial(collect, context, older_than_seconds=age)
-    ) if collect_after_days else Collected()
+    if not collect_after_days:
+        return found, Collected()
+    return found, all_collected(partial(collect, context, older_than_seconds=collect_after_days * DAY_MS / 1000))
 
 
 def _place(page_token: str | None) -> Place | None:
