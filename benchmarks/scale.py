@@ -164,6 +164,10 @@ def measure(url: str, other: str, folder: Path, experiments: list[str]) -> Itera
         tracker.quotas.set("group:*", Quota(runs=1))
         yield Figure("quotas: how all stand", _told(_median(lambda: tracker.quotas.standing(everyone=True))))
         yield from _copied(tracker.database, other, folder / "dump")
+        took = _told(_once(lambda: tracker.experiments.delete(experiments[0])))
+        yield Figure("the largest experiment: deleted", took)
+        took = _told(_once(lambda: tracker.experiments.restore(experiments[0])))
+        yield Figure("the largest experiment: restored", took)
         yield from _cleared(tracker)
 
 
