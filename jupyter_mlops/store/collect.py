@@ -54,7 +54,7 @@ def collect(
     blobs.follow()
     for deleted in _delete_runs(database, cutoff):
         runs += deleted
-        if time.monotonic() >= deadline:
+        if deleted and time.monotonic() >= deadline:
             return collected(unfinished=True)
     experiments = sum(_delete_experiments(database, cutoff))
     _expire_uploads(database, blobs.clock())
@@ -64,7 +64,7 @@ def collect(
             blobs.objects.remove(key)
             count += 1
             size += freed
-        if time.monotonic() >= deadline:
+        if part and time.monotonic() >= deadline:
             return collected(unfinished=True)
     return collected(unfinished=False)
 

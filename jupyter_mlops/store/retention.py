@@ -36,11 +36,13 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """After which run a page begins: its experiment, its start and its id."""
+    """After which run a page begins: its experiment, its start and its id; ``ends`` if it begins with the next
+    experiment."""
 
     experiment_id: str
     start_time: int = 0
     run_id: str = ""
+    ends: bool = False
 
 
 class Page(NamedTuple):
@@ -83,12 +85,12 @@ def _pages(
 ) -> Iterator[Page]:
     """Pages of runs past their time; with each, ``do`` is done in the transaction that found them."""
     for subject in _subjects(begin, owners, after):
-        place, more = Place(subject.experiment_id), True
+        place = Place(subject.experiment_id)
         if after is not None and after.experiment_id == subject.experiment_id:
             place = after
-        while more:
+        while not place.ends:
             with begin() as connection:
-                page, more = _page(connection, subject, now, place)
+                page = _page(connection, subject, now, place)
                 do(connection, page.expired)
             place = page.last
             yield page
@@ -102,7 +104,8 @@ def _subjects(begin: Transaction, owners: Collection[str] | None, after: Place |
             return []
         query = sa.select(_experiment.id, _experiment.owner).order_by(_experiment.id)
         if after is not None:
-            query = query.where(_experiment.id >= after.experiment_id)
+            beyond = _experiment.id > after.experiment_id
+            query = query.where(beyond if after.ends else _experiment.id >= after.experiment_id)
         found = connection.execute(query.where(_experiment.lifecycle == Lifecycle.ACTIVE.value)).all()
     of_owner = {owner: retention_of(owner, by_subject) for _, owner in found}
     return [
@@ -112,8 +115,8 @@ def _subjects(begin: Transaction, owners: Collection[str] | None, after: Place |
     ]
 
 
-def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> tuple[Page, bool]:
-    """What is past its time of the runs that come ``after`` one, and whether there may be more."""
+def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> Page:
+    """What is past its time of the runs that come ``after`` one."""
     query = (
         sa.select(_run.id, _run.name, _run.status, _run.end_time, _run.start_time)
         .where(
@@ -127,7 +130,7 @@ def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> 
     )
     found = connection.execute(query).all()
     if not found:
-        return Page((), 0, after), False
+        return Page((), 0, Place(subject.experiment_id, ends=True))
     kept = _kept(connection, subject, now, [row.id for row in found])
     gone = tuple(
         Expired(
@@ -141,8 +144,8 @@ def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> 
         for row in found
         if row.id not in kept
     )
-    last = Place(subject.experiment_id, found[-1].start_time, found[-1].id)
-    return Page(gone, len(found) - len(gone), last), len(found) == _AT_ONCE
+    last = Place(subject.experiment_id, found[-1].start_time, found[-1].id, ends=len(found) < _AT_ONCE)
+    return Page(gone, len(found) - len(gone), last)
 
 
 def _past(rule: Retention, now: int) -> sa.ColumnElement[bool]:

@@ -9,7 +9,7 @@ key is a metric goes through three *segments*, one after the other: runs with a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -47,6 +47,9 @@ _logged = schema_logged.logged_model.c
 
 _LONGEST_REMEMBERED = 1000
 """Characters of a query whose statements are kept for the next time."""
+_MOST_MERGED = 200
+"""Experiments whose best runs are read one by one and merged: the index has the best of an experiment, and for those of
+several, databases would look at all that they have."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -83,8 +86,10 @@ def _in_experiments(
 ) -> Page[str]:
     known = reach is None and len(experiment_ids) == 1
     inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, reach)
-    bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
     way = _way(connection, query.filter) if fields is RUNS else _Way.ANY
+    bound: list[dict[str, Any]] = [{"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}]
+    if fields is RUNS and way is not _Way.VALUE and 1 < len(inside) <= _MOST_MERGED and _is_by_metric(query.order):
+        bound = [{"experiment": each} for each in inside]
     page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)), way)
     if known and not page.items:
         # Whether the experiment exists matters only when nothing was found in it.
@@ -94,17 +99,17 @@ def _in_experiments(
 
 def experiment_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The experiments found within ``reach`` (anywhere when None)."""
-    return _page(connection, EXPERIMENTS, query, {} if reach is None else reach.experiments())
+    return _page(connection, EXPERIMENTS, query, [{} if reach is None else reach.experiments()])
 
 
 def model_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The registered models found within ``reach`` (anywhere when None)."""
-    return _page(connection, MODELS, query, {} if reach is None else reach.models())
+    return _page(connection, MODELS, query, [{} if reach is None else reach.models()])
 
 
 def version_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The versions found of models within ``reach`` (of any when None)."""
-    return _page(connection, VERSIONS, query, {} if reach is None else reach.models())
+    return _page(connection, VERSIONS, query, [{} if reach is None else reach.models()])
 
 
 _EXPERIMENTS_GIVEN = sa.select(_experiment.id).where(among(_experiment.id, "ids"))
@@ -164,16 +169,17 @@ def _page(
     connection: Connection,
     fields: Fields,
     query: Query,
-    bound: dict[str, Any],
+    bound: Sequence[dict[str, Any]],
     scope: str = "",
     way: _Way = _Way.ANY,
 ) -> Page[str]:
-    """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look."""
+    """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look, of the same
+    names for each place."""
     texts = (render_filter(query.filter), tuple(map(render_order_key, query.order)))
     asked = "\n".join((fields.entity.value, query.view.value, scope, texts[0], *texts[1]))
     prepare = _listing if len(asked) <= _LONGEST_REMEMBERED else _listing.__wrapped__
     is_sqlite = connection.dialect.name == "sqlite"
-    listing = prepare(fields.entity, *texts, query.view, frozenset(bound), is_sqlite, way)
+    listing = prepare(fields.entity, *texts, query.view, frozenset(bound[0]), is_sqlite, way)
     place = None
     if query.page_token is not None:
         place = tokens.decode(asked, query.page_token, _Place)
@@ -186,7 +192,11 @@ def _page(
         after = place if place is not None and number == place.segment else None
         values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
         statement = listing.statement(number, None if after is None else tuple(after.ranks))
-        [rows] = fetch(connection, [statement], {**bound, **values, "page": wanted + 1}, plan_anew=True)
+        rows: list[tuple[Any, ...]] = []
+        for each in bound:
+            rows += fetch(connection, [statement], {**each, **values, "page": wanted + 1}, plan_anew=True)[0]
+        if len(bound) > 1:
+            rows = listing.ordered(number, rows)[: wanted + 1]
         if rows[:wanted]:
             ids.extend(row[0] for row in rows[:wanted])
             last = listing.place(number, rows[:wanted][-1])
@@ -229,6 +239,10 @@ def _listing(
 def _inside(column: ColumnElement[str], single: bool) -> ColumnElement[bool]:
     """The condition that ``column``, an experiment's id, is the one, or one of those, that are bound."""
     return column == sa.bindparam("experiment") if single else among(column, "experiments")
+
+
+def _is_by_metric(order: Sequence[OrderKey]) -> bool:
+    return bool(order) and order[0].field.kind is FieldKind.METRIC
 
 
 def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -352,6 +366,17 @@ class _Listing:
             place.ranks.append(0 if term.rank is None else next(columns))
         return place
 
+    def ordered(self, number: int, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Rows of :meth:`statement`, asked for of several experiments, in its order."""
+        columns, at = [], 1
+        for term in self.segments[number].terms:
+            columns += [(at, term.descending)] if term.rank is None else [(at + 1, False), (at, term.descending)]
+            at += 1 if term.rank is None else 2
+        # By what counts least first: what is sorted stays so among equals.
+        for at, descending in reversed(columns):
+            rows = sorted(rows, key=_value_at(at), reverse=descending)
+        return rows
+
     def has(self, place: _Place) -> bool:
         """Whether ``place`` can be one of this ordering."""
         if not 0 <= place.segment < len(self.segments):
@@ -396,6 +421,11 @@ class _Listing:
         if self.is_sqlite or not isinstance(column.type, sa.Text):
             return column
         return column.collate("C")
+
+
+def _value_at(at: int) -> Callable[[tuple[Any, ...]], tuple[bool, Any]]:
+    """A key to sort rows by; where there is no value, a rank that counts more has decided."""
+    return lambda row: (row[at] is not None, row[at])
 
 
 def _after(terms: Sequence[_Term], ranks: tuple[int, ...]) -> list[ColumnElement[bool]]:

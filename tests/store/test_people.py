@@ -41,6 +41,8 @@ def named_everywhere(connection: sa.Connection) -> set[str]:
     for table in schema.metadata.sorted_tables:
         row: dict[str, object] = {}
         for column in table.c:
+            if column is table.autoincrement_column and isinstance(column.type, sa.Integer):
+                continue
             if isinstance(column.type, sa.String) and column.type.length:
                 row[column.name] = {32: ID, 64: DIGEST}[column.type.length]
             elif not isinstance(column.type, sa.String):
