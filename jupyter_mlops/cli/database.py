@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from jupyter_mlops.cli.context import Connection
 from jupyter_mlops.cli.options import confirm, json_option, yes_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
+from jupyter_mlops.core.retention import all_collected
 
 if TYPE_CHECKING:
     from jupyter_mlops.core.records import Collected
@@ -136,7 +138,7 @@ def gc(connection: Connection, *, dry_run: bool, older_than: str, yes: bool, as_
     tracker = connection.tracker
     if not dry_run and not yes:
         confirm(f"{_collected(tracker.gc(older_than_seconds=age, dry_run=True), 'Would remove')} Go ahead?", yes)
-    collected = tracker.gc(older_than_seconds=age, dry_run=dry_run)
+    collected = all_collected(partial(tracker.gc, older_than_seconds=age, dry_run=dry_run))
     if as_json:
         emit_json({"experiments": 0, "runs": 0, "blobs": 0, "bytes": 0} | _as_dict(collected))
     else:

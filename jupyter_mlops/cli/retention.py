@@ -12,10 +12,13 @@ from jupyter_mlops.cli.quota import named, subject_argument
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core import formats
 from jupyter_mlops.core.formats import printable
-from jupyter_mlops.core.retention import LONGEST_DAYS, MOST_KEPT, Retention
+from jupyter_mlops.core.retention import LONGEST_DAYS, MOST_KEPT, Retention, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jupyter_mlops.core.retention import Expiry
+    from jupyter_mlops.tracker.protocol import Tracker
 
 SHOWN = 50
 """Runs that are listed for people; ``--json`` has up to 1000."""
@@ -38,8 +41,8 @@ def retention(context: click.Context, *, dry_run: bool, owner: str | None, yes: 
         raise click.UsageError("--owner goes with --dry-run: the rules are applied for all.")
     tracker = context.obj.tracker
     if not dry_run and not yes:
-        confirm(f"{_told(tracker.retention.preview(), 'Would delete')} Go ahead?", yes)
-    found = tracker.retention.preview(owner) if dry_run else tracker.retention.apply()
+        confirm(f"{_told(whole(_previewing(tracker)), 'Would delete')} Go ahead?", yes)
+    found = whole(_previewing(tracker, owner) if dry_run else lambda token: tracker.retention.apply(page_token=token))
     if as_json:
         emit_json(found)
         return
@@ -113,6 +116,10 @@ def remove(connection: Connection, *, owner: str, as_json: bool) -> None:
         emit_json({"subject": owner, "retention": None})
     else:
         click.echo(printable(f"{named(owner)} has no rule of its own any more."))
+
+
+def _previewing(tracker: Tracker, owner: str | None = None) -> Callable[[str | None], Expiry]:
+    return lambda token: tracker.retention.preview(owner, page_token=token)
 
 
 def _show(found: Expiry) -> None:

@@ -485,3 +485,5 @@ class Collected(Record, frozen=True, kw_only=True):
     runs: int = 0
     blobs: int = 0
     bytes: int = 0
+    unfinished: bool = False
+    """Whether it is worth calling again, since this took long enough."""

@@ -6,20 +6,22 @@ no rule keeps any longer is deleted as by hand: it can be restored until it is c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from jupyter_mlops.core.access import GROUP_PREFIX
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.quotas import EVERY_GROUP, EVERY_USER
-from jupyter_mlops.core.records import Record
+from jupyter_mlops.core.records import Collected, Record
 from jupyter_mlops.core.values import check_key
 
 KEEP_TAG = "mlops.keep"
 """A run that has this tag, whatever its value, is kept."""
 LONGEST_DAYS = 36_500
 MOST_KEPT = 10_000
+MOST_LISTED = 1000
 
 
 class Retention(Record, frozen=True, kw_only=True):
@@ -68,6 +70,53 @@ class Expiry(Record, frozen=True, kw_only=True):
     """How many are deleted, or would be, of each owner."""
     listed: tuple[Expired, ...] = ()
     """Some of them."""
+    next_page_token: str | None = None
+    """Where there are more runs to look at: what to ask with for these."""
+
+
+def together(parts: Iterable[Expiry]) -> Expiry:
+    """What several come to, the last one's token included; up to :data:`MOST_LISTED` runs are listed."""
+    by_owner: Counter[str] = Counter()
+    listed: list[Expired] = []
+    spared, token = 0, None
+    for part in parts:
+        by_owner.update(part.by_owner)
+        listed += part.listed[: MOST_LISTED - len(listed)]
+        spared += part.spared
+        token = part.next_page_token
+    return Expiry(
+        runs=by_owner.total(),
+        spared=spared,
+        by_owner=dict(sorted(by_owner.items())),
+        listed=tuple(listed),
+        next_page_token=token,
+    )
+
+
+def whole(ask: Callable[[str | None], Expiry]) -> Expiry:
+    """What ``ask`` gives for a page token, from the first page (None) to the last."""
+
+    def parts() -> Iterator[Expiry]:
+        yield (part := ask(None))
+        while part.next_page_token is not None:
+            yield (part := ask(part.next_page_token))
+
+    return together(parts())
+
+
+def all_collected(ask: Callable[[], Collected]) -> Collected:
+    """What ``ask`` gives altogether, until it has finished."""
+    part = ask()
+    while part.unfinished:
+        more = ask()
+        part = Collected(
+            experiments=part.experiments + more.experiments,
+            runs=part.runs + more.runs,
+            blobs=part.blobs + more.blobs,
+            bytes=part.bytes + more.bytes,
+            unfinished=more.unfinished,
+        )
+    return part
 
 
 def checked_retention(rule: Retention) -> Retention:

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import NO_ROOM, IntegrityError, InvalidValue, StorageFull
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.store import contents, migrate, settings
+from jupyter_mlops.store import bulk, contents, migrate, settings
 from jupyter_mlops.store.contents import Summing, TableContents
 from jupyter_mlops.store.database import Database
 
@@ -158,7 +158,7 @@ def _fill(connection: Connection, documents: Iterator[Document], on_rows: OnRows
         elif isinstance(document, Rows) and table is not None:
             if any(len(row) != len(names) for row in document.values):
                 raise IntegrityError(f"the dump has rows of another width in {table.name}")
-            connection.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in document.values])
+            bulk.insert(connection, table, names, document.values)
             if on_rows is not None:
                 on_rows(len(document.values))
     return None

@@ -6,8 +6,10 @@ uploads at the same time stay safe is told in :mod:`jupyter_mlops.store.blobs`.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -29,25 +31,42 @@ _upload = schema.upload.c
 _artifact = schema.artifact.c
 
 
-def collect(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
+def collect(
+    database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS, seconds: float = math.inf
+) -> Collected:
     """Remove what was deleted at ``cutoff`` (milliseconds since the epoch) or before, then all bytes that nothing
     refers to. Runs that promoted models descend from stay.
 
-    ``grace_ms`` protects the objects of uploads that have no lease yet; with less than the default, an upload that
-    goes on at the same time can lose its bytes.
+    Parameters
+    ----------
+    grace_ms
+        Protects the objects of uploads that have no lease yet; with less than the default, an upload that goes on at
+        the same time can lose its bytes.
+    seconds
+        After which it ends unfinished, a little later, with something done.
     """
+    deadline = time.monotonic() + seconds
+    runs = experiments = count = size = 0
+
+    def collected(unfinished: bool) -> Collected:
+        return Collected(experiments=experiments, runs=runs, blobs=count, bytes=size, unfinished=unfinished)
+
     blobs.follow()
-    runs = sum(_delete_runs(database, cutoff))
+    for deleted in _delete_runs(database, cutoff):
+        runs += deleted
+        if deleted and time.monotonic() >= deadline:
+            return collected(unfinished=True)
     experiments = sum(_delete_experiments(database, cutoff))
     _expire_uploads(database, blobs.clock())
-    freed: dict[str, int] = {}
-    for key, size in _delete_blobs(database):
-        blobs.objects.remove(key)
-        freed[key] = size
-    for key, size in _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true()):
-        blobs.objects.remove(key)
-        freed[key] = size
-    return Collected(experiments=experiments, runs=runs, blobs=len(freed), bytes=sum(freed.values()))
+    lost = _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true())
+    for part in chain(_delete_blobs(database), lost):
+        for key, freed in part.items():
+            blobs.objects.remove(key)
+            count += 1
+            size += freed
+        if part and time.monotonic() >= deadline:
+            return collected(unfinished=True)
+    return collected(unfinished=False)
 
 
 def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int = GRACE_MS) -> Collected:
@@ -57,16 +76,19 @@ def preview(database: Database, blobs: BlobStore, cutoff: int, *, grace_ms: int 
     with database.read() as connection:
         gone = _collectable(connection, cutoff)
         kept = sa.and_(
-            _artifact.holder.not_in(sa.select(_run.id).where(gone)),
-            _artifact.holder.not_in(sa.select(_upload.id).where(_upload.lease_until < now)),
+            ~sa.exists().where(_run.id == _artifact.holder, gone),
+            ~sa.exists().where(_upload.id == _artifact.holder, _upload.lease_until < now),
         )
         freed = _unreferred(kept).with_only_columns(sa.func.count(), sa.func.coalesce(sa.func.sum(_blob.size), 0))
         emptied = _deleted_experiments(cutoff, sa.not_(gone))
         runs = connection.execute(sa.select(sa.func.count()).where(gone)).scalar_one()
         experiments = connection.execute(emptied.with_only_columns(sa.func.count())).scalar_one()
         count, size = connection.execute(freed).one()
-    lost = dict(_lost_objects(database, blobs, now - grace_ms, leased=_upload.lease_until >= now))
-    return Collected(experiments=experiments, runs=runs, blobs=count + len(lost), bytes=int(size) + sum(lost.values()))
+    size = int(size)
+    for part in _lost_objects(database, blobs, now - grace_ms, leased=_upload.lease_until >= now):
+        count += len(part)
+        size += sum(part.values())
+    return Collected(experiments=experiments, runs=runs, blobs=count, bytes=size)
 
 
 def _deleted_run(cutoff: int) -> sa.ColumnElement[bool]:
@@ -91,17 +113,23 @@ def _unreferred(reference: sa.ColumnElement[bool]) -> sa.Select[str]:
 
 
 def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
-    while True:
+    after: tuple[int, str] | None = (0, "")
+    while after is not None:
         with database.write() as connection:
-            found = sa.select(_run.id).where(_collectable(connection, cutoff)).limit(_AT_ONCE)
-            runs = connection.execute(found.with_for_update(skip_locked=True)).scalars().all()
+            found = (
+                sa.select(_run.start_time, _run.id)
+                .where(_collectable(connection, cutoff), sa.tuple_(_run.start_time, _run.id) > after)
+                .order_by(_run.start_time, _run.id)
+                .limit(_AT_ONCE)
+            )
+            rows = connection.execute(found.with_for_update(skip_locked=True)).all()
+            runs = [row.id for row in rows]
             gone = usage.of_runs(connection, runs) if runs else []
             connection.execute(schema.artifact.delete().where(among(_artifact.holder, "runs", runs)))
             connection.execute(schema.run.delete().where(among(_run.id, "runs", runs)))
             usage.charge(connection, gone)
+        after = (rows[-1].start_time, rows[-1].id) if len(rows) == _AT_ONCE else None
         yield len(runs)
-        if not runs:
-            return
 
 
 def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
@@ -124,8 +152,8 @@ def _expire_uploads(database: Database, now: int) -> None:
         connection.execute(schema.artifact.delete().where(among(_artifact.holder, "uploads", expired)))
 
 
-def _delete_blobs(database: Database) -> Iterator[tuple[str, int]]:
-    """Delete the rows of blobs that nothing refers to; gives their objects' keys and sizes."""
+def _delete_blobs(database: Database) -> Iterator[dict[str, int]]:
+    """Delete the rows of blobs that nothing refers to; gives the sizes of their objects by their keys."""
     last = ""
     while True:
         page = _unreferred(sa.true()).where(_blob.id > last).order_by(_blob.id).limit(_AT_ONCE)
@@ -140,14 +168,15 @@ def _delete_blobs(database: Database) -> Iterator[tuple[str, int]]:
             locked = connection.execute(lock).scalars().all()
             still = _unreferred(sa.true()).where(among(_blob.id, "blobs", locked))
             delete = schema.blob.delete().where(_blob.id.in_(still)).returning(_blob.id, _blob.size)
-            deleted = connection.execute(delete).all()
-        yield from ((row.id, row.size) for row in deleted)
+            deleted = {row.id: row.size for row in connection.execute(delete)}
+        yield deleted
 
 
 def _lost_objects(
     database: Database, blobs: BlobStore, before: int, leased: sa.ColumnElement[bool]
-) -> Iterator[tuple[str, int]]:
-    """Objects begun ``before``, by their key, that have no row and no lease of those for which ``leased`` holds."""
+) -> Iterator[dict[str, int]]:
+    """The sizes of objects begun ``before``, by their keys, that have no row and no lease of those for which ``leased``
+    holds."""
     objects = blobs.objects.listing()
     while part := list(islice(objects, _AT_ONCE)):
         old = {key: size for key, size in part if _begun(key) <= before}
@@ -157,8 +186,7 @@ def _lost_objects(
         )
         with database.read() as connection:
             mine = set(connection.execute(known).scalars())
-        for key in old.keys() - mine:
-            yield key, old[key]
+        yield {key: size for key, size in old.items() if key not in mine}
 
 
 def _begun(key: str) -> int:

@@ -119,11 +119,19 @@ LOGGED = Fields(
 )
 
 
-def condition(fields: Fields, comparison: Comparison, owner: sa.Column[str], is_sqlite: bool) -> ColumnElement[bool]:
-    """The condition of ``comparison`` on a thing whose id is in the column ``owner``."""
+def condition(
+    fields: Fields,
+    comparison: Comparison,
+    owner: sa.Column[str],
+    is_sqlite: bool,
+    seen: Callable[[ColumnElement[Any]], ColumnElement[Any]] | None = None,
+) -> ColumnElement[bool]:
+    """The condition of ``comparison`` on a thing whose id is in the column ``owner``; ``seen`` makes of an attribute's
+    column what is compared."""
     field, operator = comparison.field, comparison.operator
     if field.kind is FieldKind.ATTRIBUTE:
-        return _compare(fields.attributes[field.key], comparison, is_sqlite)
+        column = fields.attributes[field.key]
+        return _compare(column if seen is None else seen(column), comparison, is_sqlite)
     if field.kind is FieldKind.DATASET:
         return (_measured_on if fields is LOGGED else _dataset_condition)(comparison, owner, is_sqlite)
     table = fields.table(field.kind).alias()

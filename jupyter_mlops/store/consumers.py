@@ -23,6 +23,21 @@ def note_load(connection: Connection, version_id: str, consumer: str, reference:
     connection.execute(counted, row | {"first": now, "last": now, "loads": 1})
 
 
+def rename(connection: Connection, consumer: str, to: str) -> None:
+    """Count what one has loaded as another's, together with what that one has loaded."""
+    table = schema_telling.model_consumer
+    moved = sa.select(*(sa.literal(to) if column is _consumer.consumer else column for column in table.c))
+    insert = insert_of(connection)(table).from_select(list(table.c.keys()), moved.where(_consumer.consumer == consumer))
+    new = insert.excluded
+    both = {
+        "first": sa.case((new.first < _consumer.first, new.first), else_=_consumer.first),
+        "last": sa.case((new.last > _consumer.last, new.last), else_=_consumer.last),
+        "loads": _consumer.loads + new.loads,
+    }
+    connection.execute(insert.on_conflict_do_update(index_elements=_KEY, set_=both))
+    connection.execute(table.delete().where(_consumer.consumer == consumer))
+
+
 def of_model(connection: Connection, model_id: str, consumer: str | None = None) -> tuple[Consumer, ...]:
     """Who loaded versions of the model, the last first; of one ``consumer`` when given."""
     query = (

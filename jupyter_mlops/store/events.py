@@ -5,7 +5,7 @@ Both are written in the transaction of what they tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -81,6 +81,15 @@ def add_audit(connection: Connection, actor: str, action: str, target: str, at: 
     connection.execute(
         _AUDIT, {"actor": actor, "action": action, "target": target, "at": at, "detail_json": _encoded(detail)}
     )
+
+
+def add_audits(connection: Connection, actor: str, action: str, at: int, details: Mapping[str, Json]) -> None:
+    """As :func:`add_audit`, of many targets, each with its detail."""
+    rows = [
+        {"actor": actor, "action": action, "target": target, "at": at, "detail_json": _encoded(detail)}
+        for target, detail in details.items()
+    ]
+    writes.insert(connection, (_AUDIT, rows))
 
 
 def list_audit(

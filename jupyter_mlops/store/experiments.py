@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from jupyter_mlops.core.records import Experiment, Lifecycle, Tag
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.schema_limits import usage
 from jupyter_mlops.store.shares import Reach, within
 from jupyter_mlops.store.upsert import Upsert
 
@@ -33,10 +34,21 @@ _TAGS = (
     .where(among(_tag.experiment_id, "ids"))
     .order_by(_tag.experiment_id, _tag.key)
 )
+# By its counter and what is deleted of it, and by the last entry of an index: to count what there is would be to look
+# through the largest of all experiments, each time that a list of them is shown.
+_ACTIVE = sa.and_(_run.experiment_id == _experiment.id, _run.lifecycle == Lifecycle.ACTIVE.value)
 _COUNTS = (
-    sa.select(_run.experiment_id, sa.func.count(), sa.func.max(_run.start_time))
-    .where(among(_run.experiment_id, "ids"), _run.lifecycle == Lifecycle.ACTIVE.value)
-    .group_by(_run.experiment_id)
+    sa.select(
+        _experiment.id,
+        usage.c.runs
+        - sa.select(sa.func.count())
+        .where(_run.experiment_id == _experiment.id, _run.lifecycle == Lifecycle.DELETED.value)
+        .correlate(schema.experiment)
+        .scalar_subquery(),
+        sa.select(sa.func.max(_run.start_time)).where(_ACTIVE).correlate(schema.experiment).scalar_subquery(),
+    )
+    .join(usage, usage.c.holder == _experiment.id)
+    .where(among(_experiment.id, "ids"))
 )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.policy import Policy
 from jupyter_mlops.core.promotion import PromotionState
-from jupyter_mlops.store import schema, schema_promotion, schema_telling
+from jupyter_mlops.store import consumers, schema, schema_promotion, schema_telling
 from jupyter_mlops.store.policies import decoded
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.schema_limits import owner_rule
@@ -23,7 +23,7 @@ _policy = schema_promotion.policy.c
 _promotion = schema_promotion.promotion.c
 _hook = schema_telling.webhook.c
 
-# Where a user is named for what they did; `audit`, moves, policies, requests and reviews are permanent.
+# Where a user is named for what they did, besides loads; `audit`, moves, policies, requests and reviews are permanent.
 _DOERS = (
     schema.run.c.created_by,
     schema.run.c.submitted_by,
@@ -33,6 +33,7 @@ _DOERS = (
     schema.stream.c.created_by,
     schema_telling.webhook.c.created_by,
     schema_telling.model_card.c.edited_by,
+    owner_rule.c.set_by,
 )
 
 
@@ -141,6 +142,7 @@ def rename_doer(connection: Connection, user: str, to: str) -> None:
     """Have what a user did, and is not permanent, name them by another name."""
     for column in _DOERS:
         connection.execute(sa.update(column.table).where(column == user).values({column.name: to}))
+    consumers.rename(connection, user, to)
 
 
 def policies_naming(connection: Connection, owner: str) -> list[PolicyInForce]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.records import Lifecycle, RunStatus
+from jupyter_mlops.core.records import Json, Lifecycle, RunStatus
 from jupyter_mlops.core.retention import KEEP_TAG, Expired, Retention, retention_of
 from jupyter_mlops.store import events, ownerrules, schema
 from jupyter_mlops.store.events import Event
@@ -30,9 +32,17 @@ _tag = schema.tag.c
 _metric = schema.metric.c
 _experiment = schema.experiment.c
 
-Place = tuple[int, str]
-"""The start and the id of a run, after which a page begins."""
 Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """After which run a page begins: its experiment, its start and its id; ``ends`` if it begins with the next
+    experiment."""
+
+    experiment_id: str
+    start_time: int = 0
+    run_id: str = ""
+    ends: bool = False
 
 
 class Page(NamedTuple):
@@ -41,6 +51,8 @@ class Page(NamedTuple):
     expired: tuple[Expired, ...]
     spared: int
     """How many are past their time, and kept."""
+    last: Place
+    """Where the next page begins."""
 
 
 class _Subject(NamedTuple):
@@ -54,34 +66,46 @@ def rules(connection: Connection) -> dict[str, Retention]:
     return ownerrules.by_subject(connection, ownerrules.RETENTION, Retention)
 
 
-def expired(begin: Transaction, now: int, owners: Collection[str] | None) -> Iterator[Page]:
-    """Of ``owners`` (of all when None), the runs that the rules no longer keep."""
-    for subject in _subjects(begin, owners):
-        after: Place | None = (0, "")
-        while after is not None:
+def expired(begin: Transaction, now: int, owners: Collection[str] | None, after: Place | None = None) -> Iterator[Page]:
+    """Of ``owners`` (of all when None), the runs ``after`` a place that the rules no longer keep."""
+    return _pages(begin, now, owners, after, lambda *_: None)
+
+
+def expire(begin: Transaction, now: int, actor: str, after: Place | None = None) -> Iterator[Page]:
+    """Delete the runs ``after`` a place that the rules no longer keep; gives what was deleted. Each is on record."""
+    return _pages(begin, now, None, after, partial(_delete, now=now, actor=actor))
+
+
+def _pages(
+    begin: Transaction,
+    now: int,
+    owners: Collection[str] | None,
+    after: Place | None,
+    do: Callable[[Connection, Sequence[Expired]], None],
+) -> Iterator[Page]:
+    """Pages of runs past their time; with each, ``do`` is done in the transaction that found them."""
+    for subject in _subjects(begin, owners, after):
+        place = Place(subject.experiment_id)
+        if after is not None and after.experiment_id == subject.experiment_id:
+            place = after
+        while not place.ends:
             with begin() as connection:
-                page, after = _page(connection, subject, now, after)
+                page = _page(connection, subject, now, place)
+                do(connection, page.expired)
+            place = page.last
             yield page
 
 
-def expire(begin: Transaction, now: int, actor: str) -> Iterator[Page]:
-    """Delete the runs that the rules no longer keep; gives what was deleted. Each is on record."""
-    for subject in _subjects(begin, None):
-        after: Place | None = (0, "")
-        while after is not None:
-            with begin() as connection:
-                page, after = _page(connection, subject, now, after)
-                _delete(connection, page.expired, now, actor)
-            yield page
-
-
-def _subjects(begin: Transaction, owners: Collection[str] | None) -> list[_Subject]:
-    """The experiments to which rules apply."""
+def _subjects(begin: Transaction, owners: Collection[str] | None, after: Place | None) -> list[_Subject]:
+    """The experiments to which rules apply, in the order of their ids, from that of ``after``."""
     with begin() as connection:
         by_subject = rules(connection)
         if not by_subject:
             return []
         query = sa.select(_experiment.id, _experiment.owner).order_by(_experiment.id)
+        if after is not None:
+            beyond = _experiment.id > after.experiment_id
+            query = query.where(beyond if after.ends else _experiment.id >= after.experiment_id)
         found = connection.execute(query.where(_experiment.lifecycle == Lifecycle.ACTIVE.value)).all()
     of_owner = {owner: retention_of(owner, by_subject) for _, owner in found}
     return [
@@ -91,14 +115,14 @@ def _subjects(begin: Transaction, owners: Collection[str] | None) -> list[_Subje
     ]
 
 
-def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> tuple[Page, Place | None]:
-    """What is past its time of the runs that come ``after`` one, and the last that was looked at; None at the end."""
+def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> Page:
+    """What is past its time of the runs that come ``after`` one."""
     query = (
         sa.select(_run.id, _run.name, _run.status, _run.end_time, _run.start_time)
         .where(
             _run.experiment_id == subject.experiment_id,
             _run.lifecycle == Lifecycle.ACTIVE.value,
-            sa.tuple_(_run.start_time, _run.id) > sa.tuple_(*map(sa.literal, after)),
+            sa.tuple_(_run.start_time, _run.id) > sa.tuple_(sa.literal(after.start_time), sa.literal(after.run_id)),
             _past(subject.rule, now),
         )
         .order_by(_run.start_time, _run.id)
@@ -106,7 +130,7 @@ def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> 
     )
     found = connection.execute(query).all()
     if not found:
-        return Page((), 0), None
+        return Page((), 0, Place(subject.experiment_id, ends=True))
     kept = _kept(connection, subject, now, [row.id for row in found])
     gone = tuple(
         Expired(
@@ -120,8 +144,8 @@ def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> 
         for row in found
         if row.id not in kept
     )
-    last = found[-1]
-    return Page(gone, len(found) - len(gone)), (last.start_time, last.id) if len(found) == _AT_ONCE else None
+    last = Place(subject.experiment_id, found[-1].start_time, found[-1].id, ends=len(found) < _AT_ONCE)
+    return Page(gone, len(found) - len(gone), last)
 
 
 def _past(rule: Retention, now: int) -> sa.ColumnElement[bool]:
@@ -212,5 +236,5 @@ def _delete(connection: Connection, gone: Sequence[Expired], now: int, actor: st
     connection.execute(mark.values(**values))
     told = [Event("run.changed", each.owner, each.run_id, now, experiment_id=each.experiment_id) for each in gone]
     events.add_events(connection, *told)
-    for each in gone:
-        events.add_audit(connection, actor, "run.expire", each.run_id, now, {"owner": each.owner, "why": each.why})
+    why: dict[str, Json] = {each.run_id: {"owner": each.owner, "why": each.why} for each in gone}
+    events.add_audits(connection, actor, "run.expire", now, why)

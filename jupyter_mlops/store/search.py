@@ -9,7 +9,8 @@ key is a metric goes through three *segments*, one after the other: runs with a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -17,12 +18,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.operators import custom_op
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.filters import (
     Entity,
     FieldKind,
     Filter,
+    Operator,
     OrderKey,
     parse_filter,
     parse_order_by,
@@ -44,6 +47,9 @@ _logged = schema_logged.logged_model.c
 
 _LONGEST_REMEMBERED = 1000
 """Characters of a query whose statements are kept for the next time."""
+_MOST_MERGED = 200
+"""Experiments whose best runs are read one by one and merged: the index has the best of an experiment, and for those of
+several, databases would look at all that they have."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -80,8 +86,11 @@ def _in_experiments(
 ) -> Page[str]:
     known = reach is None and len(experiment_ids) == 1
     inside = experiment_ids if known else _experiments_to_search(connection, experiment_ids, reach)
-    bound = {"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}
-    page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)))
+    way = _way(connection, query.filter) if fields is RUNS else _Way.ANY
+    bound: list[dict[str, Any]] = [{"experiment": inside[0]} if len(inside) == 1 else {"experiments": inside}]
+    if fields is RUNS and way is not _Way.VALUE and 1 < len(inside) <= _MOST_MERGED and _is_by_metric(query.order):
+        bound = [{"experiment": each} for each in inside]
+    page = _page(connection, fields, query, bound, ",".join(sorted(experiment_ids)), way)
     if known and not page.items:
         # Whether the experiment exists matters only when nothing was found in it.
         _experiments_to_search(connection, experiment_ids, reach)
@@ -90,17 +99,17 @@ def _in_experiments(
 
 def experiment_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The experiments found within ``reach`` (anywhere when None)."""
-    return _page(connection, EXPERIMENTS, query, {} if reach is None else reach.experiments())
+    return _page(connection, EXPERIMENTS, query, [{} if reach is None else reach.experiments()])
 
 
 def model_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The registered models found within ``reach`` (anywhere when None)."""
-    return _page(connection, MODELS, query, {} if reach is None else reach.models())
+    return _page(connection, MODELS, query, [{} if reach is None else reach.models()])
 
 
 def version_ids(connection: Connection, query: Query, reach: Reach | None) -> Page[str]:
     """The versions found of models within ``reach`` (of any when None)."""
-    return _page(connection, VERSIONS, query, {} if reach is None else reach.models())
+    return _page(connection, VERSIONS, query, [{} if reach is None else reach.models()])
 
 
 _EXPERIMENTS_GIVEN = sa.select(_experiment.id).where(among(_experiment.id, "ids"))
@@ -115,6 +124,39 @@ def _experiments_to_search(connection: Connection, given: Sequence[str], reach: 
     return found
 
 
+class _Way(Enum):
+    """How SQLite is to find runs: by what the filter asks of their attributes, by their order, or as it sees fit."""
+
+    ANY = "any"
+    VALUE = "value"
+    ORDER = "order"
+
+
+_INDEXED = {"name": _run.name, "parent_run_id": _run.parent_id, "status": _run.status}
+"""The attributes of runs whose values have an index of their own."""
+_FEW = 1_000
+_UP_TO_FEW = {
+    key: sa.select(sa.func.count()).select_from(
+        sa.select(column).where(column == sa.bindparam("value")).limit(_FEW + 1).subquery()
+    )
+    for key, column in _INDEXED.items()
+}
+
+
+def _way(connection: Connection, filter: Filter) -> _Way:
+    """By a value that few runs have; if many have it, the first of them are soon found in any order. PostgreSQL knows
+    by its statistics; SQLite, which gathers none by itself, would take a million runs for ten."""
+    way = _Way.ANY
+    for comparison in filter if connection.dialect.name == "sqlite" else ():
+        field, value = comparison.field, comparison.value
+        if field.kind is FieldKind.ATTRIBUTE and field.key in _INDEXED and comparison.operator is Operator.EQ:
+            [[(count,)]] = fetch(connection, [_UP_TO_FEW[field.key]], {"value": value})
+            if count <= _FEW:
+                return _Way.VALUE
+            way = _Way.ORDER
+    return way
+
+
 class _Place(msgspec.Struct, array_like=True):
     """A row's place in the ordering: its segment, and the values and ranks of that segment's terms."""
 
@@ -123,12 +165,21 @@ class _Place(msgspec.Struct, array_like=True):
     ranks: list[int]
 
 
-def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str, Any], scope: str = "") -> Page[str]:
-    """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look."""
+def _page(
+    connection: Connection,
+    fields: Fields,
+    query: Query,
+    bound: Sequence[dict[str, Any]],
+    scope: str = "",
+    way: _Way = _Way.ANY,
+) -> Page[str]:
+    """One page of the things of ``fields`` found; ``bound`` gives the parameters that limit where to look, of the same
+    names for each place."""
     texts = (render_filter(query.filter), tuple(map(render_order_key, query.order)))
     asked = "\n".join((fields.entity.value, query.view.value, scope, texts[0], *texts[1]))
     prepare = _listing if len(asked) <= _LONGEST_REMEMBERED else _listing.__wrapped__
-    listing = prepare(fields.entity, *texts, query.view, frozenset(bound), connection.dialect.name == "sqlite")
+    is_sqlite = connection.dialect.name == "sqlite"
+    listing = prepare(fields.entity, *texts, query.view, frozenset(bound[0]), is_sqlite, way)
     place = None
     if query.page_token is not None:
         place = tokens.decode(asked, query.page_token, _Place)
@@ -141,7 +192,11 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
         after = place if place is not None and number == place.segment else None
         values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
         statement = listing.statement(number, None if after is None else tuple(after.ranks))
-        [rows] = fetch(connection, [statement], {**bound, **values, "page": wanted + 1}, plan_anew=True)
+        rows: list[tuple[Any, ...]] = []
+        for each in bound:
+            rows += fetch(connection, [statement], {**each, **values, "page": wanted + 1}, plan_anew=True)[0]
+        if len(bound) > 1:
+            rows = listing.ordered(number, rows)[: wanted + 1]
         if rows[:wanted]:
             ids.extend(row[0] for row in rows[:wanted])
             last = listing.place(number, rows[:wanted][-1])
@@ -155,11 +210,17 @@ def _page(connection: Connection, fields: Fields, query: Query, bound: dict[str,
 # again. The texts are the key, since parsed filters would be equal that are not: 1 and true.
 @lru_cache(maxsize=256)
 def _listing(
-    entity: Entity, filter: str, order_by: tuple[str, ...], view: View, bound: frozenset[str], is_sqlite: bool
+    entity: Entity,
+    filter: str,
+    order_by: tuple[str, ...],
+    view: View,
+    bound: frozenset[str],
+    is_sqlite: bool,
+    way: _Way = _Way.ANY,
 ) -> _Listing:
     fields = next(fields for fields in (RUNS, EXPERIMENTS, MODELS, VERSIONS, LOGGED) if fields.entity == entity)
     order = parse_order_by(order_by, fields.entity)
-    listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite)
+    listing = _Listing(fields, parse_filter(filter, fields.entity), is_sqlite, way)
     if fields is RUNS:
         _add_run_segments(listing, order, view, "experiment" in bound)
     elif fields is LOGGED:
@@ -175,16 +236,28 @@ def _listing(
     return listing
 
 
-def _inside(column: sa.Column[str], single: bool) -> ColumnElement[bool]:
+def _inside(column: ColumnElement[str], single: bool) -> ColumnElement[bool]:
     """The condition that ``column``, an experiment's id, is the one, or one of those, that are bound."""
     return column == sa.bindparam("experiment") if single else among(column, "experiments")
 
 
-def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
-    def inside(column: sa.Column[str]) -> ColumnElement[bool]:
-        return _inside(column, single)
+def _is_by_metric(order: Sequence[OrderKey]) -> bool:
+    return bool(order) and order[0].field.kind is FieldKind.METRIC
 
-    active = _lifecycle(view, _run.lifecycle)
+
+def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column, by whose indexes SQLite does not look."""
+    return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
+def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, single: bool) -> None:
+    def placed(column: ColumnElement[str]) -> ColumnElement[str]:
+        return _unindexed(column) if listing.way is _Way.VALUE else column
+
+    def inside(column: sa.Column[str]) -> ColumnElement[bool]:
+        return _inside(placed(column), single)
+
+    active = _lifecycle(view, placed(_run.lifecycle))
     first = order[0].field if order else None
     if first is None or first.kind is not FieldKind.METRIC:
         listing.add_segment(schema.run, [inside(_run.experiment_id), *active], order)
@@ -198,7 +271,7 @@ def _add_run_segments(listing: _Listing, order: Sequence[OrderKey], view: View, 
     listing.add_segment(schema.run, [inside(_run.experiment_id), *active, lacking], order[1:])
 
 
-def _lifecycle(view: View, column: sa.Column[str]) -> list[ColumnElement[bool]]:
+def _lifecycle(view: View, column: ColumnElement[str]) -> list[ColumnElement[bool]]:
     if view is View.ALL:
         return []
     return [column == (Lifecycle.ACTIVE if view is View.ACTIVE else Lifecycle.DELETED).value]
@@ -229,10 +302,11 @@ class _Listing:
     """The statements of one filter and ordering. Parameters: those of the conditions, ``page`` (rows at most), and the
     values of the place to begin after, ``place0``, ``place1``..."""
 
-    def __init__(self, fields: Fields, filter: Filter, is_sqlite: bool) -> None:
+    def __init__(self, fields: Fields, filter: Filter, is_sqlite: bool, way: _Way) -> None:
         self.fields = fields
         self.filter = filter
         self.is_sqlite = is_sqlite
+        self.way = way
         self.segments: list[_Segment] = []
         self._statements: dict[tuple[int, tuple[int, ...] | None], sa.Select[Any]] = {}
 
@@ -250,7 +324,8 @@ class _Listing:
         ``id_column`` is where their id is read from first, if not from their own table.
         """
         owner = self.fields.id if id_column is None else id_column
-        filtered = [condition(self.fields, comparison, owner, self.is_sqlite) for comparison in self.filter]
+        seen = _unindexed if self.way is _Way.ORDER else None
+        filtered = [condition(self.fields, comparison, owner, self.is_sqlite, seen) for comparison in self.filter]
         segment = _Segment(source, [*conditions, *filtered], [] if first is None else [first])
         for key in order:
             self._add_terms(segment, key)
@@ -290,6 +365,17 @@ class _Listing:
             place.values.append(next(columns))
             place.ranks.append(0 if term.rank is None else next(columns))
         return place
+
+    def ordered(self, number: int, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Rows of :meth:`statement`, asked for of several experiments, in its order."""
+        columns, at = [], 1
+        for term in self.segments[number].terms:
+            columns += [(at, term.descending)] if term.rank is None else [(at + 1, False), (at, term.descending)]
+            at += 1 if term.rank is None else 2
+        # By what counts least first: what is sorted stays so among equals.
+        for at, descending in reversed(columns):
+            rows = sorted(rows, key=_value_at(at), reverse=descending)
+        return rows
 
     def has(self, place: _Place) -> bool:
         """Whether ``place`` can be one of this ordering."""
@@ -335,6 +421,11 @@ class _Listing:
         if self.is_sqlite or not isinstance(column.type, sa.Text):
             return column
         return column.collate("C")
+
+
+def _value_at(at: int) -> Callable[[tuple[Any, ...]], tuple[bool, Any]]:
+    """A key to sort rows by; where there is no value, a rank that counts more has decided."""
+    return lambda row: (row[at] is not None, row[at])
 
 
 def _after(terms: Sequence[_Term], ranks: tuple[int, ...]) -> list[ColumnElement[bool]]:

@@ -43,7 +43,10 @@ class Quotas(Protocol):
 class Retentions(Protocol):
     """How long runs are kept (:mod:`jupyter_mlops.core.retention`). What its rule no longer keeps is deleted, and can
     be restored until it is collected. Never: runs that have not ended, runs that promoted models descend from, those
-    tagged ``mlops.keep``, and the parents of any of these. A service applies the rules once a day."""
+    tagged ``mlops.keep``, and the parents of any of these. A service applies the rules once a day.
+
+    One answer takes some seconds at most: of very many runs it is of a part, and has a ``next_page_token`` for the rest
+    (:func:`~jupyter_mlops.core.retention.whole` asks for all)."""
 
     def rules(self) -> tuple[RetentionRule, ...]:
         """The rules that concern the caller and their groups, by subject; for administrators all."""
@@ -52,9 +55,9 @@ class Retentions(Protocol):
         """Give a user, ``group:NAME``, all users (``*``) or all groups (``group:*``) a rule, or take theirs back. For
         administrators."""
 
-    def preview(self, owner: str | None = None) -> Expiry:
+    def preview(self, owner: str | None = None, *, page_token: str | None = None) -> Expiry:
         """What :meth:`apply` would delete now, and why: of ``owner``, whose things the caller may read; else of the
         caller and their groups, for administrators of all."""
 
-    def apply(self) -> Expiry:
+    def apply(self, *, page_token: str | None = None) -> Expiry:
         """Delete what the rules no longer keep; each run is on record. For administrators."""

@@ -437,7 +437,9 @@ class Tracker(Protocol):
 
     def gc(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Collected:
         """Remove deleted runs and experiments for good and free bytes that nothing refers to: never those of a version,
-        nor of an upload in flight. Runs that promoted models descend from stay, deleted as they are."""
+        nor of an upload in flight. Runs that promoted models descend from stay, deleted as they are.
+
+        One call takes some seconds: where there is very much, its answer is ``unfinished``, and the next goes on."""
 
     def close(self) -> None: ...
 

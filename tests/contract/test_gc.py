@@ -12,6 +12,7 @@ import pytest
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied
 from jupyter_mlops.core.records import Batch, Collected, Dataset, Experiment, Input, Metric, Run
+from jupyter_mlops.core.retention import all_collected
 from jupyter_mlops.core.values import param, tag
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.together import together
@@ -69,6 +70,23 @@ def test_a_deleted_experiment_goes_with_its_runs(tracker: Tracker, experiment: E
         tracker.experiments.get(experiment.experiment_id)
     assert read(tracker, kept, "a") == b"12345"
     assert tracker.experiments.ensure(experiment.name).experiment_id != experiment.experiment_id
+
+
+def test_of_very_much_a_call_does_a_part(tracker: Tracker, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_mlops.store.collect._AT_ONCE", 2)
+    monkeypatch.setattr("jupyter_mlops.tracker.embedded._context.ANSWER_SECONDS", 0.0)
+    for number in range(5):
+        run = start()
+        put(tracker, run, "a", bytes(number))
+        tracker.runs.delete(run.run_id)
+    would = tracker.gc(dry_run=True)
+    assert would == Collected(runs=5, blobs=5, bytes=10)
+    assert tracker.gc() == Collected(runs=2, unfinished=True)
+    assert all_collected(tracker.gc) == Collected(runs=3, blobs=5, bytes=10)
+    assert tracker.gc(dry_run=True) == Collected()
+    # It is on record, whenever anything was done.
+    told = [entry.detail for entry in tracker.audit(limit=100) if entry.action == "store.collect"]
+    assert sum(detail.get("blobs", 0) for detail in told if isinstance(detail, dict)) == 5
 
 
 def test_what_was_deleted_lately_stays(tracker: Tracker, experiment: Experiment, start: Start) -> None:

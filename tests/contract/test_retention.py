@@ -24,7 +24,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
     Tag,
 )
-from jupyter_mlops.core.retention import Retention
+from jupyter_mlops.core.retention import Retention, whole
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
 from tests.contract.conftest import Opener
@@ -202,6 +202,36 @@ def test_many_are_looked_through_page_by_page(house: House, monkeypatch: pytest.
     house.run(5)
     assert house.expired() == {parent, *old}
     assert house.there(kept) == [True]
+
+
+def test_of_very_many_runs_the_answer_comes_in_pieces(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_mlops.store.retention._AT_ONCE", 3)
+    monkeypatch.setattr("jupyter_mlops.tracker.embedded._context.ANSWER_SECONDS", 0.0)
+    house.boss.retention.set("group:red", Retention(days=30))
+    other = house.ada.experiments.create("other")
+    old = {house.run(100 - number, experiment=other if number % 2 else None) for number in range(20)}
+    kept = house.run(100, batch=Batch(tags=(Tag("mlops.keep", "yes"),)))
+    first = house.boss.retention.preview()
+    assert (first.runs + first.spared, len(first.listed)) == (3, first.runs)
+    assert first.next_page_token is not None
+    foretold = whole(lambda token: house.boss.retention.preview(page_token=token))
+    assert {each.run_id for each in foretold.listed} == old
+    assert (foretold.runs, foretold.spared, foretold.by_owner) == (20, 1, {"group:red": 20})
+    assert whole(lambda token: house.boss.retention.apply(page_token=token)) == foretold
+    assert house.there(kept, *old) == [True] + 20 * [False]
+    for token in ("", "x", first.next_page_token[:-2]):
+        with pytest.raises(InvalidValue, match="page_token"):
+            house.boss.retention.preview(page_token=token)
+    # What services do by themselves, they do wholly.
+    for run_id in old:
+        house.ada.runs.restore(run_id)
+    done = house.boss.keep_house(0.5)
+    assert done is not None
+    assert (done[0].runs, done[1]) == (20, Collected())
+    house.day += 1
+    done = house.boss.keep_house(0.5)
+    assert done is not None
+    assert (done[0].runs, done[1]) == (0, Collected(runs=20))
 
 
 def test_services_do_it_once_a_day(house: House) -> None:

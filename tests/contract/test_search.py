@@ -280,23 +280,22 @@ VALUES = st.sampled_from([None, math.nan, -math.inf, -1.5, -0.0, 0.0, 1.0, 2.0**
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_ordering_is_as_documented_and_paged_without_gaps(tracker: Tracker, data: st.DataObject) -> None:
-    experiment = tracker.experiments.create(new_id())
+    ids = [tracker.experiments.create(new_id()).experiment_id for _ in range(data.draw(st.integers(1, 3)))]
     runs = data.draw(
         st.lists(
             st.tuples(VALUES, VALUES, st.sampled_from([None, "1", "10", "9", "x", "é", "Z"]), st.integers(0, 2)),
             max_size=9,
         )
     )
-    for first, second, text, started in runs:
+    for number, (first, second, text, started) in enumerate(runs):
         metrics = {key: value for key, value in (("m", first), ("n", second)) if value is not None}
         params = () if text is None else (Param("p", float(text) if text.isdigit() else text, text),)
         batch = Batch(params=params, metrics=logged(metrics=metrics).metrics)
-        tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, start_time=started, batch=batch))
+        tracker.runs.create(NewRun(experiment_id=ids[number % len(ids)], start_time=started, batch=batch))
     keys = data.draw(
         st.lists(st.sampled_from(["metrics.m", "metrics.n", "params.p", "start_time"]), max_size=3, unique=True)
     )
     order_by = [f"{key} {data.draw(st.sampled_from(['ASC', 'DESC']))}" for key in keys]
-    ids = [experiment.experiment_id]
     whole = tracker.runs.search(ids, order_by=order_by).items
     assert len(whole) == len(runs)
     for before, after in itertools.pairwise(whole):

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from jupyter_mlops.store.groupcommit import GroupCommit
 
 
+ANSWER_SECONDS = 10.0
+"""After so long, what looks through very much answers with what it has done until then: no caller waits for minutes."""
+
+
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -9,6 +9,7 @@ from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 from jupyter_mlops.core.records import Collected
 from jupyter_mlops.store import collect as store
 from jupyter_mlops.store import events
+from jupyter_mlops.tracker.embedded import _context
 from jupyter_mlops.tracker.embedded._context import Context
 
 _LONGEST_AGE = 1e10
@@ -26,8 +27,8 @@ def collect(context: Context, *, older_than_seconds: float = 0.0, dry_run: bool 
     cutoff = now - round(older_than_seconds * 1000)
     if dry_run:
         return store.preview(context.database, context.blobs, cutoff)
-    collected = store.collect(context.database, context.blobs, cutoff)
-    if collected != Collected():
+    collected = store.collect(context.database, context.blobs, cutoff, seconds=_context.ANSWER_SECONDS)
+    if collected not in (Collected(), Collected(unfinished=True)):
         with context.write() as connection:
             detail = msgspec.to_builtins(collected)
             events.add_audit(connection, principal.name, "store.collect", "store", context.clock(), detail)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.quotas import EVERY_GROUP, EVERY_USER
 from jupyter_mlops.core.records import Collected
-from jupyter_mlops.core.retention import Expired, Expiry, Retention, RetentionRule, checked_retention
-from jupyter_mlops.store import ownerrules, settings
+from jupyter_mlops.core.retention import (
+    Expiry,
+    Retention,
+    RetentionRule,
+    all_collected,
+    checked_retention,
+    together,
+    whole,
+)
+from jupyter_mlops.store import ownerrules, settings, tokens
 from jupyter_mlops.store import retention as store
-from jupyter_mlops.store.retention import DAY_MS, Page
+from jupyter_mlops.store.retention import DAY_MS, Page, Place
+from jupyter_mlops.tracker.embedded import _context
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.embedded.collection import collect
 from jupyter_mlops.tracker.embedded.quotas import readable_owners, require_admin, set_rule
 
-MOST_LISTED = 1000
+_LISTING = "retention"
 _DAILY = "upkeep.begun"
 """Under this setting, when the last round of :func:`daily` began, milliseconds since the epoch."""
 
@@ -44,16 +56,20 @@ class EmbeddedRetention:
         given = None if retention is None else checked_retention(retention)
         set_rule(self._context, ownerrules.RETENTION, subject, given)
 
-    def preview(self, owner: str | None = None) -> Expiry:
+    def preview(self, owner: str | None = None, *, page_token: str | None = None) -> Expiry:
         principal = self._context.principal
         everyone = owner is None and principal.scope >= Scope.ADMIN
         owners = None if everyone else readable_owners(principal, owner)
-        return _summed(store.expired(self._context.read, self._context.clock(), owners))
+        after = _place(page_token)
+        pages = store.expired(self._context.read, self._context.clock(), owners, after)
+        return together(_within(_context.ANSWER_SECONDS, pages))
 
-    def apply(self) -> Expiry:
+    def apply(self, *, page_token: str | None = None) -> Expiry:
         principal = self._context.principal
         require_admin(principal, "deleting what is past its time")
-        return _summed(store.expire(self._context.write, self._context.clock(), principal.name))
+        after = _place(page_token)
+        pages = store.expire(self._context.write, self._context.clock(), principal.name, after)
+        return together(_within(_context.ANSWER_SECONDS, pages))
 
 
 def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collected] | None:
@@ -70,17 +86,28 @@ def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collecte
         settings.set_first(connection, _DAILY, "0")
         if not settings.swap(connection, _DAILY, begun or "0", str(now)):
             return None
-    found = EmbeddedRetention(context).apply()
-    age = collect_after_days * DAY_MS / 1000
-    return found, collect(context, older_than_seconds=age) if collect_after_days else Collected()
+    retention = EmbeddedRetention(context)
+    found = whole(lambda token: retention.apply(page_token=token))
+    if not collect_after_days:
+        return found, Collected()
+    return found, all_collected(partial(collect, context, older_than_seconds=collect_after_days * DAY_MS / 1000))
 
 
-def _summed(pages: Iterable[Page]) -> Expiry:
-    by_owner: Counter[str] = Counter()
-    listed: list[Expired] = []
-    spared = 0
+def _place(page_token: str | None) -> Place | None:
+    if page_token is None:
+        return None
+    place = tokens.decode(_LISTING, page_token, Place)
+    if not all(map(tokens.is_storable, (place.experiment_id, place.start_time, place.run_id))):
+        raise InvalidValue(f"page_token {page_token[:60]!r} is none that was given: begin without a token")
+    return place
+
+
+def _within(seconds: float, pages: Iterable[Page]) -> Iterator[Expiry]:
+    """What the pages come to that are there after so many seconds, one at least; then where the next begins."""
+    deadline = time.monotonic() + seconds
     for page in pages:
-        by_owner.update(each.owner for each in page.expired)
-        listed += page.expired[: MOST_LISTED - len(listed)]
-        spared += page.spared
-    return Expiry(runs=by_owner.total(), spared=spared, by_owner=dict(sorted(by_owner.items())), listed=tuple(listed))
+        owners = Counter(each.owner for each in page.expired)
+        yield Expiry(runs=owners.total(), spared=page.spared, by_owner=owners, listed=page.expired)
+        if time.monotonic() >= deadline:
+            yield Expiry(next_page_token=tokens.encode(_LISTING, page.last))
+            return

@@ -1994,6 +1994,8 @@ export interface components {
             experiments?: number;
             /** @default 0 */
             runs?: number;
+            /** @default false */
+            unfinished?: boolean;
         };
         /** Comment */
         Comment: {
@@ -2137,6 +2139,8 @@ export interface components {
             };
             /** @default [] */
             listed?: components["schemas"]["Expired"][];
+            /** @default null */
+            next_page_token?: string | null;
             /** @default 0 */
             runs?: number;
             /** @default 0 */
@@ -6263,7 +6267,10 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": {
+                    /** @default null */
+                    page_token?: string | null;
+                };
             };
         };
         responses: {
@@ -6291,6 +6298,7 @@ export interface operations {
         parameters: {
             query?: {
                 owner?: string | null;
+                page_token?: string | null;
             };
             header?: never;
             path?: never;
