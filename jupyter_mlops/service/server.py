@@ -33,7 +33,7 @@ from jupyter_mlops.core.errors import InvalidValue, MLOpsError, TooLarge, Unavai
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.awaited import Awaited, Receiving
 from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler
-from jupyter_mlops.service.requestlog import DETAIL
+from jupyter_mlops.service.requestlog import DETAIL, path_of
 from jupyter_mlops.tracker import wire
 
 logger = logging.getLogger("jupyter_mlops.service")
@@ -89,7 +89,7 @@ class Application(tornado.web.Application):
             return
         told = {
             "method": request.method,
-            "path": request.path,
+            "path": path_of(request),
             "milliseconds": round(1000 * request.request_time(), 1),
         }
         if isinstance(handler, ApiHandler):
@@ -133,7 +133,7 @@ class _TooLarge(HTTPMessageDelegate):
         headers = HTTPHeaders(
             {"Content-Type": wire.JSON, "Content-Length": str(len(body)), requestids.HEADER: request_id}
         )
-        told = {"request_id": request_id, "method": self._request.method, "path": self._request.path}
+        told = {"request_id": request_id, "method": self._request.method, "path": path_of(self._request)}
         self._app.log_answer(413, told)
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", 413, "Content Too Large"), headers, body)
         self._connection.finish()

@@ -12,6 +12,7 @@ import pytest
 
 from jupyter_mlops.service.handlers import LARGEST_BODY
 from tests.service.inprocess import Running
+from tests.waiting import until
 
 SECRET = "Zx5f3c0a1e"
 
@@ -128,6 +129,16 @@ def test_a_body_that_is_too_large_is_told_so_at_its_end(wire: Wire, caplog: pyte
     assert str(LARGEST_BODY) in said["message"]
     assert any("413 POST" in line and "request mine-0001" in line for line in caplog.messages)
     assert second.endswith(b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("text", [b"\x85200 GET /health", b"\x9b2J", b"\xe2\x80\xa8"], ids=["line", "screen", "utf-8"])
+def test_a_path_begins_no_line_of_the_log(wire: Wire, caplog: pytest.LogCaptureFixture, text: bytes) -> None:
+    request = b"GET /api/v1/nothing" + text.replace(b" ", b"_") + b" HTTP/1.1\r\nConnection: close\r\n" + wire.head
+    with caplog.at_level(logging.DEBUG, "jupyter_mlops.service"):
+        assert problem(wire.send(request + b"\r\n"))[0] == 404
+        # It is written when the answer was sent.
+        lines = until(lambda: [line for line in caplog.messages if "nothing" in line], "a line about it")
+    assert all(line.isprintable() for line in lines), lines
 
 
 def test_compressed_bodies_are_not_unpacked(wire: Wire) -> None:
