@@ -55,7 +55,9 @@ class Principal(msgspec.Struct, frozen=True):
     acts_for: str | None = None
     """Of what is no person (CI, a schedule): the user who answers for it, and who counts as asking where it asks."""
     expires: int | None = None
-    """Until when the credential counts, of one that was issued for a while; milliseconds since the epoch."""
+    """Until when the credential counts, where that is known; milliseconds since the epoch."""
+    token_id: str | None = None
+    """Of who comes with an access token, or with what was issued to one, the id of the access token."""
 
     @property
     def person(self) -> str:

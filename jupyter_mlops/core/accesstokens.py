@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+import msgspec
+
 from jupyter_mlops.core.access import GROUP_PREFIX, TOKEN_USER_PREFIX, Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Record
@@ -41,15 +43,20 @@ class AccessToken(Record, frozen=True, kw_only=True):
 
     def principal(self) -> Principal:
         """Who comes with it. A user's works as that user, without their groups; a group's has a name of its own."""
-        scope = Scope[self.scope.upper()]
+        users = Principal(
+            name=self.owner,
+            scope=Scope[self.scope.upper()],
+            decides=False,
+            expires=self.expires,
+            token_id=self.token_id,
+        )
         if not self.owner.startswith(GROUP_PREFIX):
-            return Principal(name=self.owner, scope=scope, decides=False)
+            return users
         group = self.owner[len(GROUP_PREFIX) :]
-        return Principal(
+        return msgspec.structs.replace(
+            users,
             name=f"{TOKEN_USER_PREFIX}{self.name}@{group}",
             groups=frozenset([group]),
-            scope=scope,
-            decides=False,
             default_owner=self.owner,
             acts_for=self.user,
         )

@@ -15,6 +15,8 @@ TOKEN_PREFIX = "mlops_issued_"
 """What such a token begins with, so that it is not looked for elsewhere."""
 DEFAULT_SECONDS = 3600
 LONGEST_SECONDS = 24 * 3600
+MOST_AT_ONCE = 100
+"""Of one principal: all are looked through when one is made."""
 
 
 class IssuedToken(Record, frozen=True, kw_only=True):

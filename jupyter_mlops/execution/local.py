@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound, QuotaExceeded
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.engine import STOPS_SECONDS, NotebookTask, Remark, Stops, TaskEvent, no_stops
 from jupyter_mlops.execution.worker import StopTask, decode, encode, record_failure
@@ -276,7 +276,8 @@ def end_lost(tracker: Tracker, task: NotebookTask, how: str) -> TaskEvent:
     ended."""
     from jupyter_mlops.recording.lost import recover
 
-    recover(tracker)
+    with contextlib.suppress(QuotaExceeded):  # of what others left
+        recover(tracker)
     run = _found(tracker, task.run_id)
     # A worker that died after it had brought its run to an end changes nothing about that.
     if run is None or not run.status.ended or (run.reason and run.reason.kind is ReasonKind.RUNNER_LOST):

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, StorageFull
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError, QuotaExceeded, StorageFull
 from jupyter_mlops.core.warn import warn_caller
 from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.tracker import location
@@ -217,6 +217,15 @@ class Delivery:
                 raise
             warn_caller(error.message, StorageWarning)
 
+    def _deliver_and_beat(self) -> None:
+        try:
+            self._deliver()
+        except QuotaExceeded:
+            # What was logged waits for room; its runs are to be heard of all the same.
+            self._send_heartbeats()
+            raise
+        self._send_heartbeats()
+
     def _parent_delivers(self) -> bool:
         """Whether this is a forked child of a process that still lives, which replays its children's streams, too."""
         return self._parent is not None and os.getppid() == self._parent
@@ -232,8 +241,7 @@ class Delivery:
             if self._stopping or self._parent_delivers():
                 continue
             try:
-                self._deliver()
-                self._send_heartbeats()
+                self._deliver_and_beat()
                 pause = _PERIOD_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever fails here must not end the delivery
                 self._background_failure(error)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+from functools import partial
 
-from jupyter_mlops.core.errors import Conflict, NotFound
+from jupyter_mlops.core.errors import Conflict, NotFound, QuotaExceeded
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
 from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
@@ -14,20 +16,33 @@ from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import dead_letters, replay_folder
+from jupyter_mlops.tracker.spool import SpoolWriter
 
 
 def recover(tracker: Tracker) -> list[Run]:
     """Bring to an end the runs of this machine whose runner is gone, and return them as they are then.
 
     A kernel that still lives is killed, but only when it is the very process that the runner started. What the run had
-    logged, and the notebook as far as it was executed, are stored first.
+    logged, and the notebook as far as it was executed, are stored first; what finds no room in a quota is kept for the
+    next time, and the runs end nevertheless.
+
+    Raises
+    ------
+    QuotaExceeded
+        There was no room for what ended sessions had left; all else is done.
     """
-    replay_folder(home() / "spool", tracker)
+    held_up: QuotaExceeded | None = None
+    try:
+        replay_folder(home() / "spool", tracker)
+    except QuotaExceeded as error:
+        held_up = error
     found = []
     for run in tracker.runs.active():
         if run.runner is not None and is_alive(run.runner) is False:
             found.append(close(tracker, run))
     _remove_abandoned(tracker)
+    if held_up is not None:
+        raise held_up
     return found
 
 
@@ -46,13 +61,16 @@ def close(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
 
 def _end(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
     folder = RunFolder(run.run_id)
-    refusal = replay_folder(folder.spool, tracker).refusal
+    try:
+        refusal = replay_folder(folder.spool, tracker).refusal
+    except QuotaExceeded as error:
+        refusal = error.message
     run = tracker.runs.get(run.run_id)
     if not run.status.ended:
         # Another process may have recovered it, or deleted it, at the same time.
         with contextlib.suppress(NotFound, Conflict):
             if folder.executed.is_file():
-                tracker.artifacts.put(run.run_id, EXECUTED, folder.executed)
+                refusal = _stored(tracker, folder) or refusal
             what = "runner" if run.kind is RunKind.NOTEBOOK else "process"
             lost = Reason(kind=ReasonKind.RUNNER_LOST, message=f"the {what} of this run was killed or crashed")
             reason = reason or lost
@@ -61,6 +79,19 @@ def _end(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
     if not refusal and not dead_letters(folder.spool):
         folder.remove()
     return run
+
+
+def _stored(tracker: Tracker, folder: RunFolder) -> str:
+    """Store the notebook as far as it was executed; why it waits for room instead, else nothing."""
+    run_id = folder.path.name
+    try:
+        tracker.artifacts.put(run_id, EXECUTED, folder.executed)
+    except QuotaExceeded as error:
+        spool = SpoolWriter(folder.spool)
+        spool.put_file(run_id, EXECUTED, partial(shutil.copyfile, folder.executed))
+        spool.close()
+        return error.message
+    return ""
 
 
 def _remove_abandoned(tracker: Tracker) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, MLOpsError, StorageFull, Unavailable
+from jupyter_mlops.core.errors import Conflict, MLOpsError, QuotaExceeded, StorageFull, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
 from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.recording.outputs import Logged
@@ -233,7 +233,7 @@ class Recorder:
         ------
         MLOpsError
             The store does not take it now. The record is complete in the run's folder, and the next ``recover`` stores
-            it.
+            it. What finds no room in a quota waits there too, without an error: the end itself needs none.
         """
         self._stop.set()
         if self._thread.ident is not None:
@@ -242,24 +242,31 @@ class Recorder:
         self._notice_losses()
         try:
             # What the kernel logged comes before the end, so that who waits for the end finds it complete.
-            refusal = self._replayer.run(self._tracker).refusal
+            refusal = self._replayed()
         finally:
             noticed = not self._full or not self._notices or self._append(self._all_notices())
             self._append(Change(self.run_id, change))
             with self._warned_of():
                 self._spool.close()
-        refusal = self._replayer.run(self._tracker).refusal or refusal
+        refusal = self._replayed() or refusal
         if not noticed:
             self._tracker.runs.log(self.run_id, self._all_notices().batch)
         run = self._tracker.runs.get(self.run_id)
         if not run.status.ended:
-            # The notebook may have removed or damaged the spool.
+            # The notebook may have removed or damaged the spool, or what comes before the end waits for room.
             run = self._tracker.runs.change(self.run_id, change)
         if refusal:
             logger.warning("not all that this run logged could be stored: %s (kept in %s)", refusal, self.folder.path)
         else:
             self.folder.remove()
         return run
+
+    def _replayed(self) -> str:
+        """Store what was logged; why some of it is not, for good or until there is room in a quota, else nothing."""
+        try:
+            return self._replayer.run(self._tracker).refusal
+        except QuotaExceeded as error:
+            return error.message
 
     def _notice_losses(self) -> None:
         counted = read_losses(self.folder.losses)
@@ -309,12 +316,21 @@ class Recorder:
                 written = self._progress
                 self._append(Change(self.run_id, RunChange(progress=written)))
             try:
-                self._replayer.run(self._tracker)
+                with self._going_on_without_room():
+                    self._replayer.run(self._tracker)
                 if age - beat >= HEARTBEAT_SECONDS:
                     beat = age
                     self._tracker.runs.heartbeat(self.run_id)
             except MLOpsError as error:
                 self._warn(error)
+
+    @contextlib.contextmanager
+    def _going_on_without_room(self) -> Iterator[None]:
+        """What finds no room in a quota waits; the run is to be heard of all the same."""
+        try:
+            yield
+        except QuotaExceeded as error:
+            self._warn(error)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -31,7 +31,7 @@ from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.rates import Rates
-from jupyter_mlops.service.requestlog import CURRENT
+from jupyter_mlops.service.requestlog import CURRENT, path_of
 from jupyter_mlops.service.wakeups import Wakeups
 from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.tracker import wire
@@ -112,9 +112,9 @@ class DiscreetHandler(RequestHandler):
 
     def log_exception(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, HTTPError) and error.status_code < 500:
-            logger.debug("%d %s %s", error.status_code, self.request.method, self.request.path)
+            logger.debug("%d %s %s", error.status_code, self.request.method, path_of(self.request))
         else:
-            where = (self.request.method, self.request.path)
+            where = (self.request.method, path_of(self.request))
             logger.error("%s %s failed", *where, exc_info=(kind, error, traceback))  # type: ignore[arg-type]
 
 
@@ -237,7 +237,8 @@ class ApiHandler(DiscreetHandler):
         """Answer with an error: ours as it is, another as an internal one, of which only the log tells more."""
         known = _known(error)
         if known.http_status >= 500:
-            logger.error("request %s: %s %s", self.request_id, self.request.method, self.request.path, exc_info=error)
+            where = (self.request_id, self.request.method, path_of(self.request))
+            logger.error("request %s: %s %s", *where, exc_info=error)
         if self._headers_written:
             # Too late to say so: what was sent is left incomplete, which the client notices.
             self.request.connection.stream.close()  # type: ignore[union-attr]

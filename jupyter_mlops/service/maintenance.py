@@ -23,7 +23,7 @@ PERIOD_SECONDS = 30.0
 
 
 class Maintenance:
-    """Ends silent runs, for as long as :meth:`run` runs.
+    """Does all that, for as long as :meth:`run` runs.
 
     Parameters
     ----------
@@ -56,6 +56,10 @@ class Maintenance:
 
     async def run(self) -> None:
         """Do it again and again, until cancelled."""
+        # What is collected may take hours, for which lost runs cannot wait.
+        await asyncio.gather(self._watch(), self._keep_house())
+
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._period)
             try:
@@ -69,7 +73,6 @@ class Maintenance:
                 for run_id in ended:
                     logger.warning("run %s was ended: its runner was silent for %g s", run_id, self._lost_after)
             await self._close_requests()
-            await self._keep_house()
 
     async def _close_requests(self) -> None:
         try:
@@ -83,20 +86,23 @@ class Maintenance:
                 logger.info("%d requests for promotion have expired", closed)
 
     async def _keep_house(self) -> None:
-        try:
-            kept = await self._service.call(partial(self._service.tracker.keep_house, self._collect_after_days))
-        except MLOpsError as error:
-            logger.warning("what is past its time cannot be deleted: %s", error.message)
-        except Exception:
-            logger.exception("what is past its time cannot be deleted")
-        else:
-            if kept is not None:
-                expiry, collected = kept
-                logger.info(
-                    "%d runs were past their time and are deleted, %d deleted ones are collected",
-                    expiry.runs,
-                    collected.runs,
-                )
+        keep = partial(self._service.tracker.keep_house, self._collect_after_days)
+        while True:
+            await asyncio.sleep(self._period)
+            try:
+                kept = await self._service.call(keep)
+            except MLOpsError as error:
+                logger.warning("what is past its time cannot be deleted: %s", error.message)
+            except Exception:
+                logger.exception("what is past its time cannot be deleted")
+            else:
+                if kept is not None:
+                    expiry, collected = kept
+                    logger.info(
+                        "%d runs were past their time and are deleted, %d deleted ones are collected",
+                        expiry.runs,
+                        collected.runs,
+                    )
 
     async def round(self) -> list[str]:
         """Look once; gives the ids of the runs that were ended."""

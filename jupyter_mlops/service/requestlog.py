@@ -7,11 +7,20 @@ from contextvars import ContextVar
 from datetime import datetime, timezone
 
 import msgspec
+from tornado.httputil import HTTPServerRequest
+
+from jupyter_mlops.core.formats import printable
 
 CURRENT: ContextVar[str] = ContextVar("mlops_request_id", default="")
 """The id of the request that is being answered; empty outside of one."""
 DETAIL = "mlops"
 """The attribute of a log record with what else a program may want to know."""
+
+
+def path_of(request: HTTPServerRequest) -> str:
+    """The path of a request as a log may have it: what begins another line there, or what a terminal would obey, is
+    written out. Without the query, in which people put secrets."""
+    return printable(request.path)
 
 
 class JsonFormatter(logging.Formatter):

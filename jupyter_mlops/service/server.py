@@ -6,8 +6,9 @@ import asyncio
 import logging
 import socket
 from asyncio import Future
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from http.client import responses
 from typing import cast
 from weakref import WeakSet
 
@@ -27,10 +28,12 @@ from tornado.httputil import (
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream
 
-from jupyter_mlops.core.errors import InvalidValue, Unavailable
+from jupyter_mlops.core import requestids
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, TooLarge, Unavailable
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.service.awaited import Awaited, Receiving
 from jupyter_mlops.service.handlers import LARGEST_BODY, ApiHandler
-from jupyter_mlops.service.requestlog import DETAIL
+from jupyter_mlops.service.requestlog import DETAIL, path_of
 from jupyter_mlops.tracker import wire
 
 logger = logging.getLogger("jupyter_mlops.service")
@@ -71,7 +74,7 @@ class Application(tornado.web.Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> HTTPMessageDelegate:  # type: ignore[override]
         found: HTTPMessageDelegate = super().find_handler(request, **kwargs)
         if not found.stream_request_body and _length(request) > self.largest_body:  # type: ignore[attr-defined]
-            found = _TooLarge(request, self.largest_body)
+            found = _TooLarge(self, request)
         else:
             self._begun.add(request)
         stream = request.connection.stream  # type: ignore[union-attr]
@@ -82,43 +85,56 @@ class Application(tornado.web.Application):
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request = handler.request
         self._begun.discard(request)
-        usual = logging.INFO if self.settings.get("log_requests") else logging.DEBUG
-        level = logging.WARNING if handler.get_status() >= 500 else usual
-        if not logger.isEnabledFor(level):
+        if not logger.isEnabledFor(self._level(handler.get_status())):
             return
-        milliseconds = round(1000 * request.request_time(), 1)
         told = {
-            "status": handler.get_status(),
             "method": request.method,
-            "path": request.path,
-            "milliseconds": milliseconds,
+            "path": path_of(request),
+            "milliseconds": round(1000 * request.request_time(), 1),
         }
         if isinstance(handler, ApiHandler):
             told |= {"request_id": handler.request_id, "operation": handler.operation_id}
             if handler.principal is not None:
                 told["user"] = handler.principal.name
+        self.log_answer(handler.get_status(), told)
+
+    def log_answer(self, status: int, told: Mapping[str, object]) -> None:
+        """A line for an answer; ``told`` is what is known of its request, which need not have been read."""
         logger.log(
-            level,
+            self._level(status),
             "%d %s %s %.1f ms, request %s",
-            *(handler.get_status(), request.method, request.path, milliseconds, told.get("request_id", "-")),
-            extra={DETAIL: told},
+            *(status, told.get("method", "-"), told.get("path", "-"), told.get("milliseconds", 0.0)),
+            told.get("request_id", "-"),
+            extra={DETAIL: {"status": status, **told}},
         )
+
+    def _level(self, status: int) -> int:
+        if status >= 500:
+            return logging.WARNING
+        return logging.INFO if self.settings.get("log_requests") else logging.DEBUG
 
 
 class _TooLarge(HTTPMessageDelegate):
     """Answers a body that is too large, at its end: a client that sends it before it reads would take the answer for a
     broken connection. One that is larger by far is cut off."""
 
-    def __init__(self, request: HTTPServerRequest, most: int) -> None:
+    def __init__(self, app: Application, request: HTTPServerRequest) -> None:
+        self._app = app
+        self._request = request
         self._connection = cast(HTTP1Connection, request.connection)
-        self._most = most
 
     def headers_received(self, start_line: object, headers: HTTPHeaders) -> None:  # noqa: ARG002
         self._connection.set_max_body_size(_LARGEST_DROPPED)
 
     def finish(self) -> None:
-        body = _refusal(f"the body has more than {self._most} bytes: send it in parts")
-        headers = HTTPHeaders({"Content-Type": wire.JSON, "Content-Length": str(len(body))})
+        request_id = requestids.accepted(self._request.headers.get(requestids.HEADER)) or new_id()
+        refusal = TooLarge(f"the body has more than {self._app.largest_body} bytes: send it in parts")
+        body = wire.encode(wire.problem(refusal, request_id), wire.JSON)
+        headers = HTTPHeaders(
+            {"Content-Type": wire.JSON, "Content-Length": str(len(body)), requestids.HEADER: request_id}
+        )
+        told = {"request_id": request_id, "method": self._request.method, "path": path_of(self._request)}
+        self._app.log_answer(413, told)
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", 413, "Content Too Large"), headers, body)
         self._connection.finish()
 
@@ -180,13 +196,13 @@ class Server(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         if len(self._connections) >= self._max_connections and not self._app.awaited.close_longest():
-            stream.write(_FULL)
+            stream.write(_unread(self._app, Unavailable("the service has no connection left; ask again")))
             stream.close()
             return
         stream.set_nodelay(True)
         # After each request tornado would have the kernel collect bytes again, which delays pieces of a download.
         stream.set_nodelay = _left_as_it_is  # type: ignore[method-assign]
-        stream.write = partial(_in_our_form, stream.write)  # type: ignore[method-assign]
+        stream.write = partial(_in_our_form, self._app, stream.write)  # type: ignore[method-assign]
         super().handle_stream(stream, address)
 
     def _sweep(self) -> None:
@@ -220,27 +236,31 @@ def _length(request: HTTPServerRequest) -> int:
     return int(given) if given.isascii() and given.isdigit() and len(given) < _MOST_DIGITS else 0
 
 
-def _refusal(message: str) -> bytes:
-    return wire.encode(wire.problem(InvalidValue(message)), wire.JSON)
-
-
-def _last_answer(status: str, body: bytes, more: str = "") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {wire.JSON}\r\nContent-Length: {len(body)}\r\n{more}"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
-
-
 _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 """How tornado answers what it cannot read, without asking anybody."""
-_IN_OUR_FORM = _last_answer("400 Bad Request", _refusal("this is no HTTP/1.1 request, or its body is too large"))
-_FULL = _last_answer(
-    "503 Service Unavailable",
-    wire.encode(wire.problem(Unavailable("the service has no connection left; ask again")), wire.JSON),
-    "Retry-After: 1\r\n",
-)
+_UNREADABLE = InvalidValue("this is no HTTP/1.1 request, or its body is too large")
 
 
-def _in_our_form(write: Callable[[bytes | memoryview], Future[None]], data: bytes | memoryview) -> Future[None]:
-    return write(_IN_OUR_FORM if data == _BARE else data)
+def _in_our_form(
+    app: Application, write: Callable[[bytes | memoryview], Future[None]], data: bytes | memoryview
+) -> Future[None]:
+    return write(_unread(app, _UNREADABLE) if data == _BARE else data)
+
+
+def _unread(app: Application, error: MLOpsError) -> bytes:
+    """The last answer of a connection whose request was not read."""
+    status, request_id = error.http_status, new_id()
+    app.log_answer(status, {"request_id": request_id})
+    body = wire.encode(wire.problem(error, request_id), wire.JSON)
+    lines = [
+        f"HTTP/1.1 {status} {responses[status]}",
+        f"Content-Type: {wire.JSON}",
+        f"Content-Length: {len(body)}",
+        f"{requestids.HEADER}: {request_id}",
+        *(["Retry-After: 1"] if status == 503 else []),
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _without_details(record: logging.LogRecord) -> bool:

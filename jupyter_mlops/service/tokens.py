@@ -50,6 +50,7 @@ class Grant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
             decides=self.decides,
             default_owner=self.default_owner,
             acts_for=self.acts_for,
+            expires=self.expires,
         )
 
 

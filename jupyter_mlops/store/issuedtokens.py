@@ -39,9 +39,28 @@ def find(connection: Connection, digest: str, now: int) -> Issued | None:
     return found if found is not None and found.expires > now else None
 
 
-def revoke_of(connection: Connection, user: str) -> int:
-    """Have no token count any more that stands for ``user``; gives how many there were."""
-    return _forget(connection, lambda each: each.principal.name == user)
+def remove(connection: Connection, digest: str) -> Issued | None:
+    """Have a token count no more; gives it, or None when there is none."""
+    value = settings.get(connection, _PREFIX + digest)
+    if value is None:
+        return None
+    connection.execute(sa.delete(schema.setting).where(_setting.key == _PREFIX + digest))
+    return msgspec.json.decode(value, type=Issued)
+
+
+def count_of(connection: Connection, name: str) -> int:
+    """How many tokens there are for who has this name."""
+    return sum(msgspec.json.decode(value, type=Issued).principal.name == name for _, value in connection.execute(_ALL))
+
+
+def revoke_of(connection: Connection, owner: str) -> int:
+    """Have no token count any more that stands for ``owner``, that they answer for, or that creates things of theirs;
+    gives how many there were."""
+    return _forget(connection, lambda each: owner in (each.principal.person, *_owners(each.principal)))
+
+
+def _owners(principal: Principal) -> tuple[str, ...]:
+    return (principal.name,) if principal.default_owner is None else (principal.name, principal.default_owner)
 
 
 def _forget(connection: Connection, which: Callable[[Issued], bool]) -> int:

@@ -114,18 +114,26 @@ class _Bringing:
         if blob.id in self._found:
             if self._is_there(blob):
                 return True
-            # What a move that was killed has left unfinished.
+            # What a move that was killed has left unfinished. Where the new location is the old one by another name,
+            # it is all that there is.
+            if self._is_damaged(blob):
+                return False
             self._target.remove(blob.id)
         try:
             copy(blob, self._blobs.objects, self._target, "it")
         except IntegrityError:
-            found = damage(self._blobs, blob)
-            if found is not None:
-                self.damaged.append(found)
+            self._is_damaged(blob)
             return False
         if not self._is_there(blob):
             raise Unavailable(f"{self._target.url} does not give what it was given (key {blob.id})")
         return True
+
+    def _is_damaged(self, blob: Blob) -> bool:
+        """Whether the old location has not what was stored, which is noted then."""
+        found = damage(self._blobs, blob)
+        if found is not None:
+            self.damaged.append(found)
+        return found is not None
 
     def _is_there(self, blob: Blob) -> bool:
         try:

@@ -129,6 +129,15 @@ def charge(connection: Connection, growths: Iterable[Growth]) -> None:
     made.require_room(connection)
 
 
+def require_room_for(connection: Connection, holder: str, owner: str) -> None:
+    """Raise ``QuotaExceeded`` when an owner to whom the transaction has given an experiment or a model has more with it
+    than they may have."""
+    query = sa.select(*(_usage[name] for name in _FIELDS)).where(_usage.holder == holder)
+    held = connection.execute(query).one_or_none()
+    if held is not None:
+        Charge([Growth(holder, owner, **_plain(held))]).require_room(connection)
+
+
 def _concerns(quota: Quota, grown: Usage) -> bool:
     return any(getattr(quota, name) is not None and getattr(grown, name) > 0 for name in _LIMITED)
 

@@ -327,6 +327,7 @@ def _declared() -> Iterator[Operation]:
         ("audit_head", "POST", "audit/head", admin),
         ("audit_verify", "POST", "audit/verify", admin),
         ("issue_token", "POST", "tokens", write),
+        ("revoke_token", "POST", "tokens/revoke", write),
         ("audit_export", "GET", "audit/export", admin),
         ("gc", "POST", "gc", admin),
     )

@@ -431,6 +431,10 @@ class Tracker(Protocol):
     def issue_token(self, seconds: int = DEFAULT_SECONDS) -> IssuedToken:
         """A token with which processes elsewhere write for the caller for so long; see :mod:`..core.issued`."""
 
+    def revoke_token(self, token: str) -> None:
+        """Have a token of :meth:`issue_token` count no more, ten seconds later at the latest: whoever has it may do so.
+        Of no effect on what is none."""
+
     def audit_export(self, *, after: int = 0, limit: int = DEFAULT_PAGE) -> tuple[SealedEntry, ...]:
         """The permanent record with its seals, in their order, from behind the position ``after`` on; what is not
         sealed yet is not among it (:meth:`audit_head` seals it). For administrators."""

@@ -26,6 +26,7 @@ from jupyter_mlops.core.errors import (
     InvalidValue,
     MLOpsError,
     NotFound,
+    QuotaExceeded,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -128,26 +129,30 @@ class Replayer:
         ------
         MLOpsError
             The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), or a spool has a
-            newer format or cannot be read: all that was not applied is kept for the next time.
+            newer format or cannot be read: all that was not applied is kept for the next time. ``QuotaExceeded`` holds
+            up the streams that it is about, and no others.
         """
         result = Replayed()
         with self._lock:
-            unreadable = self._discover()
+            held_up: MLOpsError | None = self._discover()
             targets = ("", target_of(tracker.url))
             for name, stream in sorted(self._streams.items(), key=lambda item: item[1].header.created):
                 if stream.header.target not in targets or self._session not in (None, stream.header.session):
                     continue
                 try:
                     over = stream.replay(tracker, result)
+                except QuotaExceeded as error:  # of one owner; what is others' may have room
+                    held_up = error
+                    continue
                 except OSError as error:
-                    unreadable = Unavailable(f"cannot replay the spool {self._folder / name}: {error.strerror}")
+                    held_up = Unavailable(f"cannot replay the spool {self._folder / name}: {error.strerror}")
                     continue
                 if over:
                     del self._streams[name]
             for name in self._counted:
                 self._tell_losses(self._folder / name, tracker)
-        if unreadable is not None:
-            raise unreadable
+        if held_up is not None:
+            raise held_up
         return result
 
     def _tell_losses(self, path: Path, tracker: Tracker) -> None:

@@ -168,6 +168,7 @@ class Door:
             "policy": Policy,
             "names": tuple,
             "token_digest": lambda: None,
+            "token": lambda: self.tracker.issue_token().token,
             "job_id": lambda: self.job,
             "claim": lambda: "x",
             "result": lambda: CheckResult(name="loads", verdict=Verdict.PASSED, summary="fine"),
@@ -255,7 +256,7 @@ def methods() -> Iterator[tuple[str, str]]:
         for name, method in vars(kind).items():
             if not name.startswith("_") and callable(method):
                 yield noun, name
-    yield from (("", "audit"), ("", "issue_token"), ("", "gc"))
+    yield from (("", "audit"), ("", "issue_token"), ("", "revoke_token"), ("", "gc"))
 
 
 def test_every_method_refuses_what_it_cannot_take(door: Door) -> None:

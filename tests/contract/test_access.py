@@ -463,6 +463,11 @@ CASES: dict[str, Case] = {
             it.experiment in names(with_issued_token(t).experiments.search().items) or t.principal.scope is Scope.ADMIN
         )
     ),
+    "revoke_token": listing(
+        lambda t, it: (
+            it.experiment in names(t.experiments.search().items) and t.revoke_token(t.issue_token().token) is None
+        )
+    ),
     "audit_export": case(Level.ADMINISTERS, lambda t, _, __: t.audit_export(), unseen=PermissionDenied),
     "people.offboard": case(
         ADMINISTERS,

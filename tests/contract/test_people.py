@@ -164,9 +164,19 @@ def test_what_is_no_new_name_is_refused(tracker: Tracker) -> None:
         ("", "x"),
         ("x", ""),
         ("x", "group:"),
+        # A quota of hers would be everybody's, and everybody's would go with who leaves.
+        ("ann", "*"),
+        ("*", "ann"),
+        ("group:red", "group:*"),
+        ("ann", "service:ci"),
+        ("ann", "token:nightly@red"),
+        ("ann", "check:1"),
     ):
         with pytest.raises(InvalidValue):
             tracker.people.rename(owner, to)
+    for owner, to in (("*", "ann"), ("ann", "group:*"), ("group:*", "group:red")):
+        with pytest.raises(InvalidValue, match="nobody's name"):
+            tracker.people.offboard(owner, to)
 
 
 def test_all_or_nothing(tracker: Tracker, ann: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:

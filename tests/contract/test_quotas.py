@@ -86,6 +86,27 @@ def test_what_there_is_is_counted_wherever_it_goes(tracker: Tracker, open_tracke
     assert tracker.quotas.recount() == 0
 
 
+def test_nobody_is_given_more_than_they_may_have(tracker: Tracker, open_tracker: Opener) -> None:
+    """Else who is at a limit would hand over, share and go on, and fill what others may have."""
+    ada = open_tracker(RED)
+    run = begin(ada)
+    ada.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {}}".ljust(600)))
+    ada.models.register("churn", run.run_id, "model")
+    tracker.quotas.set("bo", Quota(bytes=1000))
+    tracker.models.transfer("churn", "bo")
+    assert "the quota of 'bo' for files is 1 kB, of which 600 B are used" in refusal(
+        lambda: ada.experiments.transfer(run.experiment_id, "bo")
+    )
+    assert ada.experiments.get(run.experiment_id).owner == "group:red"
+    tracker.models.transfer("churn", "group:red")
+    tracker.quotas.set("bo", Quota(runs=0, bytes=599))
+    refusal(lambda: tracker.models.transfer("churn", "bo"))
+    refusal(lambda: ada.experiments.transfer(run.experiment_id, "bo"))
+    assert used(tracker, "bo") == Usage()
+    # What is empty has room anywhere.
+    ada.experiments.transfer(ada.experiments.create("empty").experiment_id, "bo")
+
+
 def test_counters_are_found_again(tracker: Tracker, experiment: Experiment, start: Start, database: Database) -> None:
     run = start(points(7))
     put(tracker, run, "model/MLmodel", 0)

@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, get_worker
+from distributed.security import Security
 
 from jupyter_mlops._version import __version__
-from jupyter_mlops.core.errors import InvalidValue, NotFound
+from jupyter_mlops.core.errors import InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunStatus
-from jupyter_mlops.execution.dask import host, parcel
+from jupyter_mlops.execution.dask import engine, host, parcel
+from jupyter_mlops.execution.dask.cluster import find_cluster
 from jupyter_mlops.execution.dask.engine import DaskEngine
+from jupyter_mlops.execution.dask.parcel import Point
 from jupyter_mlops.execution.dask.requirements import Requirements
 from jupyter_mlops.execution.engine import NotebookTask, Remark, TaskEvent
 from jupyter_mlops.execution.plan import POINT_TAG
-from jupyter_mlops.execution.worker import encode
+from jupyter_mlops.execution.worker import decode, encode
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.execution.conftest import Command
 from tests.execution.dask_cluster import DaskCluster, dask_cluster
+from tests.ports import free_ports
 from tests.service.process import Process, serving
 from tests.waiting import processes_with, until
 
@@ -111,6 +116,109 @@ def test_points_are_run_with_what_travels(
         assert printed(tracker, item.run_id) == ["prepared 4", f"{x} False None"]
         assert b"".join(tracker.artifacts.open(item.run_id, f"{x}.txt")) == b"t"
         assert "password" in {param.key for param in run.params if param.redacted}
+
+
+def actions(tracker: Tracker) -> Counter[str]:
+    return Counter(entry.action for entry in tracker.audit(limit=1000))
+
+
+def test_the_token_of_a_sweep_ends_with_it(
+    cluster: DaskCluster,
+    tracker: Tracker,
+    notebook: Callable[..., Path],
+    task: Callable[..., NotebookTask],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = actions(tracker)
+    ended(DaskEngine(cluster=cluster.address).run([task(notebook("x", parameters="x = 0"))], jobs=1))
+    new = actions(tracker) - before
+    assert (new["token.issue"], new["token.revoke"]) == (1, 1)
+    (port,) = free_ports(1)
+    monkeypatch.setattr("jupyter_mlops.execution.dask.cluster._CONNECT_SECONDS", 0.5)
+    with pytest.raises(Unavailable, match="no Dask scheduler answers"):
+        ended(DaskEngine(cluster=f"tcp://127.0.0.1:{port}").run([task(notebook("x", parameters="x = 0"))], jobs=1))
+    new = actions(tracker) - before
+    assert (new["token.issue"], new["token.revoke"]) == (2, 2)
+
+
+def lie(other: str) -> None:
+    """Have a worker tell of points what is not so."""
+
+    def perform(key: str, document: bytes) -> bytes:
+        worker, run_id = get_worker(), decode(document, Point).run_id
+        over = encode(TaskEvent(run_id=other, status=RunStatus.FINISHED))
+        for told in ("nothing", {"event": "{"}, {"event": over.decode()}, {"event": 7}):
+            worker.log_event(key, told)
+        return b"{" if run_id == other else over
+
+    host._honest, host.perform = host.perform, perform  # type: ignore[attr-defined]
+
+
+def tell_the_truth() -> None:
+    host.perform = host._honest  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_lies_harms_no_other_point(
+    cluster: DaskCluster,
+    tracker: Tracker,
+    notebook: Callable[..., Path],
+    task: Callable[..., NotebookTask],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = notebook("x", parameters="x = 0")
+    one, other = (task(path, swept=("x",), x=x) for x in range(2))
+    monkeypatch.setattr(engine, "CANCEL_SECONDS", 0.1)
+    with Client(cluster.address, set_as_default=False) as client:
+        client.run(lie, other.run_id)
+        try:
+            found = ended(DaskEngine(cluster=cluster.address, patience=0.1).run([one, other], jobs=2))
+        finally:
+            client.run(tell_the_truth)
+    assert [found[each.run_id].status for each in (one, other)] == [RunStatus.FAILED] * 2
+    for each in (one, other):
+        reason = tracker.runs.get(each.run_id).reason
+        assert reason is not None
+        assert reason.kind is ReasonKind.RUNNER_LOST
+        assert "no end of the point" in reason.message
+
+
+def fill(folder: str | None) -> None:
+    """Have a worker find no room in the folder for temporary files."""
+    import resource
+    import tempfile
+
+    tempfile.tempdir = folder
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most if folder is None else 0, most))
+
+
+def test_a_worker_without_room_says_so_and_leaves_nothing(
+    cluster: DaskCluster,
+    notebook: Callable[..., Path],
+    task: Callable[..., NotebookTask],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "full").mkdir()
+    item = task(notebook("x", parameters="x = 0"))
+    with Client(cluster.address, set_as_default=False) as client:
+        client.run(fill, str(tmp_path / "full"))
+        try:
+            with pytest.raises(InvalidValue, match="cannot make ready: File too large"):
+                ended(DaskEngine(cluster=cluster.address).run([item], jobs=1))
+        finally:
+            client.run(fill, None)
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+def test_nobody_else_enters_a_cluster_of_this_machine() -> None:
+    """Whoever does has it run any code as the user whose it is."""
+    with find_cluster("local:1", 1) as cluster, cluster.connect() as client:
+        address = client.scheduler.address
+        assert client.submit(abs, -3).result(30) == 3
+        stranger = Security.temporary()
+        for url, security in ((address, stranger), (address.replace("tls://", "tcp://"), None)):
+            with pytest.raises(OSError, match=r"TLS certificate does not match|Timed out|reset by peer"):
+                Client(url, security=security, timeout=0.5, set_as_default=False)
 
 
 def test_what_differs_is_said_and_nothing_is_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,20 @@ def test_modules_that_are_too_large_do_not_travel(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sources, "LARGEST_BYTES", 99)
     with pytest.raises(InvalidValue, match="install them on the workers"):
         find_imports(["import near"], tmp_path)
+
+
+def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    with (tmp_path / "pack" / "data.bin").open("wb") as file:
+        file.truncate(200 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidValue, match="200 MiB or more"):
+            find_imports(["import pack"], tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_differs_is_told_and_what_does_not_count_is_not() -> None:

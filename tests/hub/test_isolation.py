@@ -133,6 +133,7 @@ def arguments(operation: Operation, things: Things) -> dict[str, Any]:
         "owner": "group:blue",
         "claim": "0" * 32,
         "to": "group:blue",
+        "token": "mlops_issued_guessed",
         "token_id": things.token_id,
         "job_id": things.job_id,
         "other": things.run_id,

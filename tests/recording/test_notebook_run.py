@@ -20,7 +20,9 @@ import pytest
 
 from jupyter_mlops.core.errors import Conflict, MissingDependency, NotebookError, ParameterTypeError, UnknownParameter
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import NewRun, Progress, Run, RunKind, RunStatus
+from jupyter_mlops.recording.lost import close
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.outputs import MIME_TYPE
 from jupyter_mlops.recording.recorder import RunFolder
@@ -333,6 +335,26 @@ def test_a_copy_that_cannot_be_written_meanwhile_does_not_end_the_run(
     assert run.status is RunStatus.FINISHED
     assert printed(executed(run)) == "y\n"
     assert ["cannot be written" in record.message for record in caplog.records] == [True]
+
+
+def test_a_full_quota_takes_neither_a_runs_values_nor_its_end(
+    record: Callable[..., Run], tracker: Tracker, executed: Callable[..., Any], home: Path
+) -> None:
+    """Files wait for room; what needs none does not wait for them."""
+    owner = tracker.experiments.find("tests").owner
+    tracker.quotas.set(owner, Quota(bytes=0))
+    try:
+        run = record("import jupyter_mlops as mlops\nmlops.log_metric('loss', 0.5)\nprint('done')")
+        assert (run.status, run.reason) == (RunStatus.FINISHED, None)
+        assert [(metric.key, metric.value) for metric in run.metrics if metric.key == "loss"] == [("loss", 0.5)]
+        assert tracker.artifacts.walk(run.run_id) == ()
+        # As the next command finds it.
+        assert close(tracker, run).status is RunStatus.FINISHED
+    finally:
+        tracker.quotas.set(owner, None)
+    assert close(tracker, run).status is RunStatus.FINISHED
+    assert printed(executed(run)) == "done\n"
+    assert not (home / "runs" / run.run_id).exists()
 
 
 def test_the_home_folder_is_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

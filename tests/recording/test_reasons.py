@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
+from jupyter_mlops.core.quotas import Quota
+from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunChange, RunStatus
+from jupyter_mlops.recording import recorder as recording
 from jupyter_mlops.recording.kernel import kill_orphan, oom_kills
+from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.store import schema
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.process import start_time
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.notebook_files import files_with, printed, write_notebook
@@ -190,6 +196,55 @@ def test_a_killed_runner_is_found_by_the_next_command(
     assert {artifact.path for artifact in tracker.artifacts.walk(run.run_id)} >= {"notebook/source.ipynb"}
     assert not (home / "runs" / run.run_id).exists()
     assert recover(tracker) == []
+
+
+@pytest.mark.slow
+def test_a_killed_runner_is_found_at_a_full_quota_too(
+    runner: Any, tracker: Tracker, executed: Callable[..., Any], home: Path
+) -> None:
+    from jupyter_mlops.recording.lost import recover
+
+    owner = tracker.experiments.find("tests").owner
+    process, work = runner()
+    tracker.quotas.set(owner, Quota(bytes=0))
+    try:
+        process.kill()
+        process.communicate(timeout=60)
+        assert [run.run_id for run in recover(tracker)] == [work.run_id]
+        assert tracker.runs.get(work.run_id).status is RunStatus.FAILED
+        assert recover(tracker) == []
+    finally:
+        tracker.quotas.set(owner, None)
+    assert recover(tracker) == []
+    assert tracker.runs.get(work.run_id).status is RunStatus.FAILED
+    assert printed(executed(tracker.runs.get(work.run_id))).startswith("before\n")
+    assert not (home / "runs" / work.run_id).exists()
+
+
+def test_a_run_that_waits_for_room_is_heard_of(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a service would end it as lost, while it goes on."""
+    assert isinstance(tracker, EmbeddedTracker)
+    monkeypatch.setattr(recording, "HEARTBEAT_SECONDS", 0.01)
+    experiment = tracker.experiments.create("full", owner="group:full")
+    run_id = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
+    tracker.quotas.set("group:full", Quota(bytes=0))
+    folder = RunFolder(run_id)
+    folder.create()
+    recorder = Recorder(tracker, run_id, folder)
+    recorder.put("a", b"x")
+    recorder.start(None)
+    before = heard(tracker, run_id)
+    try:
+        until(lambda: heard(tracker, run_id) > before, "a heartbeat")
+    finally:
+        assert recorder.finish(RunChange(status=RunStatus.FINISHED)).status is RunStatus.FINISHED
+        folder.remove()
+
+
+def heard(tracker: EmbeddedTracker, run_id: str) -> int:
+    """When the run's runner was heard of."""
+    with tracker.database.read() as connection:
+        return int(connection.execute(sa.select(schema.run.c.heartbeat).where(schema.run.c.id == run_id)).scalar_one())
 
 
 def test_only_the_process_that_was_started_is_killed() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
@@ -20,10 +21,13 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Batch, Metric, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
 from jupyter_mlops.core.values import param
+from jupyter_mlops.recording import delivery
 from jupyter_mlops.recording.delivery import StorageWarning
 from jupyter_mlops.recording.entities import ActiveRun
 from jupyter_mlops.recording.session import Session
+from jupyter_mlops.store import schema
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import replay_folder
@@ -110,6 +114,29 @@ class TestLive:
         session.flush()
         assert [found.count for found in store.runs.get(run.run_id).metrics] == [20]
         assert [file.path for file in store.artifacts.walk(run.run_id)] == ["notes.txt"]
+
+    def test_a_run_that_waits_for_room_is_heard_of(
+        self,
+        begin: Callable[..., Session],
+        store: Tracker,
+        monkeypatch: pytest.MonkeyPatch,
+        recwarn: pytest.WarningsRecorder,
+    ) -> None:
+        assert isinstance(store, EmbeddedTracker)
+        monkeypatch.setattr(delivery, "HEARTBEAT_SECONDS", 0.01)
+        session = begin()
+        run = session.start_run()
+        session.flush()
+        store.quotas.set(store.experiments.get(run.experiment_id).owner, Quota(points=0))
+
+        def heard() -> int:
+            with store.database.read() as connection:
+                return int(connection.execute(sa.select(schema.run.c.heartbeat)).scalar_one())
+
+        before = heard()
+        session.log_metrics(run.run_id, metric(0))
+        until(lambda: heard() > before, "a heartbeat")
+        assert ["metric points" in str(warning.message) for warning in recwarn] == [True]
 
     def test_a_run_is_seen_at_once(self, begin: Callable[..., Session], store: Tracker) -> None:
         run = begin().start_run(name="first", tags={"team": "a"}, description="why")

@@ -28,8 +28,8 @@ class Running:
         self.url = url
         self._tokens = tokens
 
-    def token(self, user: str, *groups: str, scope: str = "write") -> str:
-        return create_token(self._tokens, Grant(user=user, groups=groups, scope=scope))
+    def token(self, user: str, *groups: str, scope: str = "write", expires: int | None = None) -> str:
+        return create_token(self._tokens, Grant(user=user, groups=groups, scope=scope, expires=expires))
 
     def token_of(self, principal: Principal) -> str:
         """A token that stands for exactly this principal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,3 +125,32 @@ def test_nobody_is_heard_while_the_database_is_away(
     assert house.pass_by(2 * ROUND, replica) == [run_id]
     house.tracker.close()
     house.executor.shutdown()
+
+
+def test_silent_runs_are_looked_for_while_much_is_collected(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    collecting, over, looked = threading.Event(), threading.Event(), asyncio.Event()
+
+    def keep_house(_: float) -> None:
+        collecting.set()
+        assert over.wait(30)
+
+    async def counted() -> list[str]:
+        if collecting.is_set():
+            looked.set()
+        return []
+
+    async def both() -> None:
+        replica = house.replica()
+        monkeypatch.setattr(replica, "round", counted)
+        running = asyncio.create_task(replica.run())
+        try:
+            await asyncio.wait_for(looked.wait(), 10)
+        finally:
+            over.set()
+            running.cancel()
+
+    monkeypatch.setattr(house.tracker, "keep_house", keep_house)
+    monkeypatch.setattr("jupyter_mlops.service.maintenance.PERIOD_SECONDS", 0.05)
+    with ThreadPoolExecutor(2) as executor:
+        monkeypatch.setattr(house._service, "executor", executor)
+        asyncio.run(both())

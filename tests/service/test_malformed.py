@@ -12,6 +12,7 @@ import pytest
 
 from jupyter_mlops.service.handlers import LARGEST_BODY
 from tests.service.inprocess import Running
+from tests.waiting import until
 
 SECRET = "Zx5f3c0a1e"
 
@@ -44,7 +45,10 @@ def problem(answer: bytes) -> tuple[int, dict[str, str]]:
     assert len(headers) == len(lines)
     assert headers["Content-Type"] == "application/json"
     assert int(headers["Content-Length"]) == len(body)
-    return int(status.split()[1]), json.loads(body)
+    said = json.loads(body)
+    # Who tells an administrator of it can say which request it was.
+    assert headers["X-Request-Id"] == said["request_id"] != ""
+    return int(status.split()[1]), said
 
 
 LOG = b"/api/v1/runs/x/log"
@@ -114,19 +118,27 @@ def test_a_method_is_no_header(wire: Wire) -> None:
     assert wire.send(request + b"\r\n").startswith(b"HTTP/1.1 200")
 
 
-def test_a_body_that_is_too_large_is_told_so_at_its_end(wire: Wire) -> None:
+def test_a_body_that_is_too_large_is_told_so_at_its_end(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     size = LARGEST_BODY + 1
-    large = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\nContent-Type: application/json\r\n\r\n" % (
-        LOG,
-        wire.head,
-        size,
-    )
+    large = b"POST %s HTTP/1.1\r\n%sX-Request-Id: mine-0001\r\nContent-Length: %d\r\n\r\n" % (LOG, wire.head, size)
     after = b"GET /health HTTP/1.1\r\nConnection: close\r\n" + wire.head + b"\r\n"
-    first, _, second = wire.send(large + b" " * size + after).rpartition(b"HTTP/1.1 200 OK")
+    with caplog.at_level(logging.DEBUG, "jupyter_mlops.service"):
+        first, _, second = wire.send(large + b" " * size + after).rpartition(b"HTTP/1.1 200 OK")
     status, said = problem(first)
-    assert status == 413
+    assert (status, said["error"], said["request_id"]) == (413, "TooLarge", "mine-0001")
     assert str(LARGEST_BODY) in said["message"]
+    assert any("413 POST" in line and "request mine-0001" in line for line in caplog.messages)
     assert second.endswith(b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("text", [b"\x85200 GET /health", b"\x9b2J", b"\xe2\x80\xa8"], ids=["line", "screen", "utf-8"])
+def test_a_path_begins_no_line_of_the_log(wire: Wire, caplog: pytest.LogCaptureFixture, text: bytes) -> None:
+    request = b"GET /api/v1/nothing" + text.replace(b" ", b"_") + b" HTTP/1.1\r\nConnection: close\r\n" + wire.head
+    with caplog.at_level(logging.DEBUG, "jupyter_mlops.service"):
+        assert problem(wire.send(request + b"\r\n"))[0] == 404
+        # It is written when the answer was sent.
+        lines = until(lambda: [line for line in caplog.messages if "nothing" in line], "a line about it")
+    assert all(line.isprintable() for line in lines), lines
 
 
 def test_compressed_bodies_are_not_unpacked(wire: Wire) -> None:

@@ -56,6 +56,18 @@ def opened(database: Database) -> BlobStore:
     return BlobStore(database, artifacts_location(database, None))
 
 
+def test_the_same_place_by_another_name_loses_nothing_more(blobs: BlobStore, tmp_path: Path) -> None:
+    whole, hurt = put(blobs, b"whole", b"hurt")
+    (path,) = tmp_path.glob(f"from/*/*/{hurt.id}")
+    path.write_bytes(b"hurd")
+    (tmp_path / "again").symlink_to(tmp_path / "from")
+    moved = move(blobs, str(tmp_path / "again"))
+    assert (moved.settled, [each.key for each in moved.damaged]) == (False, [hurt.id])
+    # What is left of it may be what somebody mends it with.
+    assert path.read_bytes() == b"hurd"
+    assert read(blobs, whole) == b"whole"
+
+
 @pytest.mark.parametrize("kind", ["folder", "fsspec"])
 def test_who_has_it_open_follows(blobs: BlobStore, tmp_path: Path, kind: str) -> None:
     """With what came before the move and after it, and nothing is removed from where it was."""

@@ -25,6 +25,7 @@ def test_every_method_of_the_protocol_is_an_operation() -> None:
         "audit_verify",
         "audit_export",
         "issue_token",
+        "revoke_token",
         "gc",
     }
 

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from jupyter_mlops.core.errors import Unavailable
+from jupyter_mlops.core.errors import QuotaExceeded, Unavailable
 from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
     Metric,
@@ -390,6 +391,22 @@ def test_a_newer_format_is_said_and_others_are_applied(tracker: Tracker, run_id:
         replay_folder(folder, tracker)
     assert steps(tracker, run_id) == [1]
     assert path.exists()
+
+
+def test_who_has_no_room_holds_up_nobody_else(tracker: Tracker, run_id: str, folder: Path) -> None:
+    theirs = tracker.experiments.create("theirs", owner="group:full").experiment_id
+    full = tracker.runs.create(NewRun(experiment_id=theirs)).run_id
+    tracker.quotas.set("group:full", Quota(points=0))
+    foreign(folder, gone(), points(full, 0))
+    foreign(folder, gone(), points(run_id, 1))
+    for _ in range(2):
+        with pytest.raises(QuotaExceeded, match="'group:full'"):
+            replay_folder(folder, tracker)
+        assert steps(tracker, run_id) == [1]
+    assert left(folder) == [".sent", ".spool"]
+    tracker.quotas.set("group:full", None)
+    assert replay_folder(folder, tracker).applied == 1
+    assert steps(tracker, full) == [0]
 
 
 def test_a_file_that_cannot_be_read_is_said_and_others_are_applied(tracker: Tracker, run_id: str, folder: Path) -> None:

@@ -121,13 +121,14 @@ class Attendant:
             encoded = {run_id: encode(reason) for run_id, reason in runs.items()}
             self._spawn(partial(self._ask, [address], host.stop, encoded))
 
-    def leave(self) -> None:
-        """Tell all workers that the sweep is over, and close the connection."""
+    def leave(self) -> bool:
+        """Tell all workers that the sweep is over, and close the connection. Whether all that there are have left."""
         self._over.set()
         self._thread.join()
         leaving = self._spawn(lambda: self._ask(None, host.leave))
         leaving.join(_LEAVE_SECONDS)
         self._client.close(timeout=_LEAVE_SECONDS)
+        return not leaving.is_alive()
 
     def _connected(self) -> Client:
         client = self._cluster.connect()
@@ -135,7 +136,8 @@ class Attendant:
         return client
 
     def _hear(self, event: tuple[float, Any]) -> None:
-        self.news.put(msgspec.convert(event[1], Message))
+        with contextlib.suppress(msgspec.ValidationError):  # others on the cluster may write to the topic, too
+            self.news.put(msgspec.convert(event[1], Message))
 
     def _attend(self) -> None:
         while not self._over.is_set():
@@ -218,6 +220,7 @@ class Attendant:
 
 def _ended(run_id: str, future: Future[bytes]) -> Ended:
     try:
-        return Ended(run_id, future.result())
+        answer = future.result()
+        return Ended(run_id, answer) if isinstance(answer, bytes) else Ended(run_id, None, "its answer is none")
     except Exception as error:  # noqa: BLE001 - also what the worker raised
         return Ended(run_id, None, f"{type(error).__name__}: {error}")

@@ -8,13 +8,17 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, Unavailable
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
+from jupyter_mlops.execution.dask.localcluster import Entrance
 from jupyter_mlops.tracker.location import is_service
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.security import Security
 
 _CONNECT_SECONDS = 15.0
 _GATEWAY, _LOCAL = "gateway:", "local:"
@@ -34,16 +38,18 @@ class Cluster(Protocol):
 
 
 class Running:
-    """The cluster whose scheduler is at ``address``."""
+    """The cluster whose scheduler is at ``address``; ``security`` has the certificates, which are those of Dask's own
+    configuration when it is None."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, security: Security | None = None) -> None:
         self._address = address
+        self._security = security
 
     def connect(self) -> Client:
         from distributed import Client
 
         try:
-            return Client(self._address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            return Client(self._address, timeout=_CONNECT_SECONDS, security=self._security, set_as_default=False)
         except (OSError, ValueError) as error:
             raise Unavailable(f"no Dask scheduler answers at {masked_url(self._address)}: {error}") from error
 
@@ -60,9 +66,11 @@ class Own:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._process: subprocess.Popen[str] | None = None
-        self._address = ""
+        self._entrance: Entrance | None = None
 
     def connect(self) -> Client:
+        from distributed.security import Security
+
         if self._process is None:
             # Not in this process: Dask's workers import the main module of the process that starts them.
             self._process = subprocess.Popen(
@@ -75,10 +83,18 @@ class Own:
                 start_new_session=True,
             )
             assert self._process.stdout is not None
-            self._address = self._process.stdout.readline().strip()
-        if not self._address:
+            if line := self._process.stdout.readline():
+                self._entrance = msgspec.json.decode(line, type=Entrance)
+        if self._entrance is None:
             raise Unavailable(f"the Dask cluster of this machine ended with status {self._process.wait()}")
-        return Running(self._address).connect()
+        entrance = self._entrance
+        security = Security(
+            require_encryption=True,
+            tls_ca_file=entrance.certificate,
+            tls_client_cert=entrance.certificate,
+            tls_client_key=entrance.key,
+        )
+        return Running(entrance.address, security).connect()
 
     def __enter__(self) -> Own:
         return self
@@ -152,6 +168,8 @@ def check_cluster(text: str) -> None:
         count = text.removeprefix(_LOCAL)
         if not count.isdecimal() or int(count) < 1:
             raise InvalidValue(f"cluster {short(text)}: after local: comes the number of workers, at least 1")
+        if find_spec("cryptography") is None:
+            raise MissingDependency("a cluster of this machine needs cryptography: pip install 'jupyter-mlops[dask]'")
     elif text.startswith(_GATEWAY):
         if not is_service(text.removeprefix(_GATEWAY)):
             raise InvalidValue(f"cluster {short(masked_url(text))}: after gateway: comes an http(s) URL")

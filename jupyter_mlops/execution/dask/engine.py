@@ -10,12 +10,13 @@ import queue
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue, NotFound, Unavailable
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, Unavailable
 from jupyter_mlops.core.formats import duration, now
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.dask.attendant import Attendant, Ended, Message, Workers
@@ -96,14 +97,22 @@ class _Credential:
         self._tracker = tracker
         self._is_needed = is_needed
         self._token: str | None = None
+        self._issued: list[str] = []
         self._renew_at = 0
 
     def __call__(self) -> str | None:
         if self._is_needed and now() >= self._renew_at:
             issued = self._tracker.issue_token(TOKEN_SECONDS)
             self._token = issued.token
+            self._issued.append(issued.token)
             self._renew_at = (now() + issued.expires) // 2
         return self._token
+
+    def revoke(self) -> None:
+        """Have no token count any more that workers were given."""
+        for token in self._issued:
+            with suppress(MLOpsError):  # it counts no longer than it says
+                self._tracker.revoke_token(token)
 
 
 class _Placed(msgspec.Struct):
@@ -130,10 +139,14 @@ class _Drive:
         self._workers = Workers({}, {}, 1)
         self._remarks: set[str] = set()
         self._there_were_workers = time.monotonic()
-        credential = _Credential(tracker, is_service(parcel.task.tracking_url))
+        self._credential = _Credential(tracker, is_service(parcel.task.tracking_url))
         # What is wrong with the service is known before a cluster is bothered.
-        credential()
-        self._attendant = Attendant(cluster, parcel, credential)
+        self._credential()
+        try:
+            self._attendant = Attendant(cluster, parcel, self._credential)
+        except BaseException:
+            self._credential.revoke()
+            raise
 
     def events(self, tasks: Iterator[NotebookTask], jobs: int) -> Generator[TaskEvent | Remark, None, None]:
         more = True
@@ -177,7 +190,9 @@ class _Drive:
                     break
                 if isinstance(news, Ended):
                     self._placed.pop(news.run_id, None)
-        self._attendant.leave()
+        if self._attendant.leave():
+            # Until they have, workers record by it how points end.
+            self._credential.revoke()
         for placed in self._placed.values():
             run = self._found(placed.task.run_id)
             # What had not begun leaves no record.
@@ -231,11 +246,10 @@ class _Drive:
     def _heard(self, message: Message) -> Iterator[TaskEvent | Remark]:
         if message.remark is not None and message.remark not in self._remarks:
             yield self._remark(message.remark)
-        if message.event is not None:
-            event = decode(message.event.encode(), TaskEvent)
-            # It may come after the point's end.
-            if event.run_id in self._placed:
-                yield event
+        event = None if message.event is None else _told(message.event.encode())
+        # It may come after the point's end, which itself comes as an answer.
+        if event is not None and event.run_id in self._placed and not event.status.ended:
+            yield event
 
     def _remark(self, text: str) -> Remark:
         self._remarks.add(text)
@@ -246,11 +260,16 @@ class _Drive:
         if ended.answer is None:
             self._lose(placed, ended.problem)
             return
-        del self._placed[ended.run_id]
         if ended.answer == NOT_BEGUN:
+            del self._placed[ended.run_id]
             self._put_back(placed.task, placed.address)
-        else:
-            yield decode(ended.answer, TaskEvent)
+            return
+        event = _told(ended.answer)
+        if event is None or event.run_id != ended.run_id or not event.status.ended:
+            self._lose(placed, f"the Dask worker {placed.address} gave an answer that is no end of the point")
+            return
+        del self._placed[ended.run_id]
+        yield event
 
     def _lose(self, placed: _Placed, problem: str) -> None:
         """Nobody will tell how the point ends."""
@@ -292,3 +311,11 @@ class _Drive:
             by_address[self._placed[run_id].address][run_id] = asked[run_id]
         if by_address:
             self._attendant.stop(by_address)
+
+
+def _told(document: bytes) -> TaskEvent | None:
+    """What a worker says of a point; None when it makes no sense, since a cluster is whoever is on it."""
+    try:
+        return decode(document, TaskEvent)
+    except (ValueError, RecursionError, msgspec.ValidationError):
+        return None

@@ -55,6 +55,26 @@ class Host:
         """``threads`` are the points at once."""
         # A socket's path has 107 bytes at most.
         self._folder = Path(tempfile.mkdtemp(prefix="mlops-dask-"))
+        self._idle: list[WorkerProcess] = []
+        self._patience = parcel.patience
+        self._heard = time.monotonic()
+        self._tell = tell
+        self._changed = threading.Condition()
+        self._busy: dict[str, WorkerProcess] = {}
+        self._over = threading.Event()
+        self._is_prepared = threading.Event()
+        try:
+            self._set_up(parcel, token, threads)
+        except BaseException:
+            for process in self._idle:
+                process.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self._preparing = threading.Thread(target=self._prepare, name="mlops-prefix", daemon=True)
+        self._preparing.start()
+        threading.Thread(target=self._watch, name="mlops-lease", daemon=True).start()
+
+    def _set_up(self, parcel: Parcel, token: str | None, threads: int) -> None:
         self._fork = self._folder / "fork"
         self._fork.mkdir()
         note = self._folder / "gone.json"
@@ -65,19 +85,10 @@ class Host:
         if token is not None:
             for name in (location.TRACKING_TOKEN, location.MLFLOW_TOKEN):
                 self._environment.pop(name, None)
-        self._patience = parcel.patience
-        self._heard = time.monotonic()
-        self._tell = tell
-        self._changed = threading.Condition()
-        self._busy: dict[str, WorkerProcess] = {}
-        self._over = threading.Event()
-        self._is_prepared = threading.Event()
         self._template = TemplateProcess(self._fork)
         # They import what they need while the template executes.
-        self._idle = [self._new_process() for _ in range(threads)]
-        self._preparing = threading.Thread(target=self._prepare, name="mlops-prefix", daemon=True)
-        self._preparing.start()
-        threading.Thread(target=self._watch, name="mlops-lease", daemon=True).start()
+        for _ in range(threads):
+            self._idle.append(self._new_process())
 
     @property
     def is_over(self) -> bool:
@@ -222,7 +233,10 @@ def _receive(key: str, document: bytes, token: str | None, worker: Any) -> str |
         parcel = msgspec.msgpack.decode(document, type=Parcel)
         refusal = parcel.refusal()
         if refusal is None:
-            _hosts[key] = Host(parcel, token, worker.state.nthreads, tell)
+            try:
+                _hosts[key] = Host(parcel, token, worker.state.nthreads, tell)
+            except OSError as error:  # a full disk, or no more processes
+                return f"it cannot make ready: {error.strerror or error}"
         return refusal
 
 

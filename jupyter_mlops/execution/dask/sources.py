@@ -34,20 +34,22 @@ def find_imports(texts: Iterable[str], folder: Path) -> Imports:
     waiting = {name for text in texts for name in _imported(text)}
     seen: set[str] = set()
     files: dict[str, bytes] = {}
+    size = 0
     while waiting:
         name = waiting.pop()
         seen.add(name)
         for path in _files_of(name, folder):
+            # Looked at before it is read: a package may have gigabytes of data beside its code.
+            size += path.stat().st_size
+            if size > LARGEST_BYTES:
+                raise InvalidValue(
+                    f"the modules in {folder} that the notebook imports have {size >> 20} MiB or more; at most "
+                    f"{LARGEST_BYTES >> 20} MiB travel with it: install them on the workers"
+                )
             content = path.read_bytes()
             files[path.relative_to(folder).as_posix()] = content
             if path.suffix == ".py":
                 waiting |= set(_imported(content.decode("utf-8", "replace"))) - seen
-        size = sum(map(len, files.values()))
-        if size > LARGEST_BYTES:
-            raise InvalidValue(
-                f"the modules in {folder} that the notebook imports have {size >> 20} MiB or more; at most "
-                f"{LARGEST_BYTES >> 20} MiB travel with it: install them on the workers"
-            )
     local = {path.partition("/")[0].removesuffix(".py") for path in files}
     return Imports(files, tuple(sorted(seen - local - sys.stdlib_module_names)))
 

@@ -199,6 +199,11 @@ class EmbeddedTracker:
 
         return issue(self._context, seconds)
 
+    def revoke_token(self, token: str) -> None:
+        from jupyter_mlops.tracker.embedded.issuing import revoke
+
+        revoke(self._context, token)
+
     def audit_export(self, *, after: int = 0, limit: int = DEFAULT_PAGE) -> tuple[SealedEntry, ...]:
         from jupyter_mlops.tracker.embedded.sealing import audit_export
 

@@ -88,4 +88,4 @@ def principal_of_token(context: Context, digest: str) -> Principal | None:
     if found.last_used is None or now - found.last_used >= _NOTED_MS:
         with context.write() as connection:
             store.note_use(connection, found.token_id, now)
-    return msgspec.structs.replace(found.principal(), expires=found.expires)
+    return found.principal()

@@ -14,7 +14,7 @@ from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, Nam
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.records import Experiment, Lifecycle, Page, Role, Share, Tag, View
 from jupyter_mlops.core.redaction import redact_tags
-from jupyter_mlops.store import events, experiments, shares
+from jupyter_mlops.store import events, experiments, shares, usage
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.shares import StoredShare
 from jupyter_mlops.tracker.embedded._context import Context
@@ -200,6 +200,7 @@ class EmbeddedExperiments:
                     f"the experiment {experiment.name!r} cannot be handed over to {owner!r} under this name: rename it"
                 )
             experiments.transfer(connection, experiment_id, owner, self._context.clock())
+            usage.require_room_for(connection, experiment_id, owner)
             detail = {"name": experiment.name, "from": experiment.owner, "to": owner}
             self._note(connection, "experiment.transfer", experiment, detail)
             # The new owner's side is told too; the note above tells the side that it leaves.

@@ -6,8 +6,9 @@ import msgspec
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.checks import token_digest
-from jupyter_mlops.core.issued import IssuedToken, lessened, new_token
-from jupyter_mlops.store import events, issuedtokens
+from jupyter_mlops.core.errors import Conflict
+from jupyter_mlops.core.issued import MOST_AT_ONCE, IssuedToken, lessened, new_token
+from jupyter_mlops.store import accesstokens, events, issuedtokens
 from jupyter_mlops.store.issuedtokens import Issued
 from jupyter_mlops.tracker.embedded._context import Context
 
@@ -21,18 +22,34 @@ def issue(context: Context, seconds: int) -> IssuedToken:
     token = new_token()
     with context.write() as connection:
         issuedtokens.add(connection, token_digest(token), issued, at)
+        if issuedtokens.count_of(connection, principal.name) > MOST_AT_ONCE:
+            raise Conflict(
+                f"{principal.name!r} has {MOST_AT_ONCE} issued tokens: revoke those that are not needed, or wait until "
+                "they have expired"
+            )
         events.add_audit(connection, principal.name, "token.issue", principal.name, at)
     return IssuedToken(token=token, expires=issued.expires)
 
 
+def revoke(context: Context, token: str) -> None:
+    """See :meth:`jupyter_mlops.tracker.protocol.Tracker.revoke_token`."""
+    with context.write() as connection:
+        found = issuedtokens.remove(connection, token_digest(token))
+        if found is not None:
+            events.add_audit(connection, context.principal.name, "token.revoke", found.principal.name, context.clock())
+
+
 def principal_of_token(context: Context, digest: str) -> Principal | None:
     """Who an issued token stands for, by its digest, in those groups of which they still are members; None when it does
-    not count."""
+    not count, or the access token does not any more by which it was asked for."""
     with context.read() as connection:
         found = issuedtokens.find(connection, digest, context.clock())
-    if found is None:
-        return None
-    principal = found.principal
+        if found is None:
+            return None
+        principal = found.principal
+        if principal.token_id is not None:
+            # An access token is of one group, whose member it is as long as there is the token.
+            return None if accesstokens.find(connection, principal.token_id) is None else principal
     return msgspec.structs.replace(
         principal, groups=frozenset(group for group in principal.groups if _is_member(context, principal, group))
     )

@@ -145,6 +145,7 @@ class EmbeddedModels(EmbeddedReferences):
             if model.owner != owner:
                 aliases.require_handable(self._context, connection, model, owner)
                 registry.update(connection, model.id, self._context.clock(), owner=owner)
+                usage.require_room_for(connection, model.id, owner)
                 for each in (model, msgspec.structs.replace(model, owner=owner)):
                     self._event(connection, "model.changed", each)
                 self._audit(connection, "model.transfer", name, {"from": model.owner, "to": owner})

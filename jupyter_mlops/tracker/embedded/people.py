@@ -8,12 +8,14 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core import access
-from jupyter_mlops.core.access import GROUP_PREFIX, USER_PREFIX, Scope
+from jupyter_mlops.core.access import GROUP_PREFIX, SERVICE_PREFIX, TOKEN_USER_PREFIX, USER_PREFIX, Scope
 from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.checks import JOB_PREFIX
 from jupyter_mlops.core.errors import InvalidValue, PermissionDenied
 from jupyter_mlops.core.people import Handover, NewName
 from jupyter_mlops.core.policy import UNPROTECTED, Policy, PolicySource, weakened
 from jupyter_mlops.core.promotion import Promotion, PromotionState
+from jupyter_mlops.core.quotas import EVERY_GROUP, EVERY_USER
 from jupyter_mlops.core.values import LONGEST_EXPERIMENT_NAME
 from jupyter_mlops.store import accesstokens, events, issuedtokens, people, policies, promotions, registry
 from jupyter_mlops.store.events import Event
@@ -22,6 +24,8 @@ from jupyter_mlops.store.registry import Model
 from jupyter_mlops.tracker.embedded import aliases, deciding
 from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.embedded.policies import put_in_force
+
+_NO_PERSON = (SERVICE_PREFIX, TOKEN_USER_PREFIX, JOB_PREFIX)
 
 
 class _Rehearsed(Exception):
@@ -41,6 +45,8 @@ class EmbeddedPeople:
 
     def rename(self, owner: str, to: str, *, dry_run: bool = False) -> Handover:
         self._check(owner, to)
+        if to.startswith(_NO_PERSON) and not owner.startswith(_NO_PERSON):
+            raise InvalidValue(f"{to!r} begins like the name of a service, a token or a check: a user has another")
         if owner.startswith(GROUP_PREFIX) != to.startswith(GROUP_PREFIX):
             raise InvalidValue(
                 f"{owner!r} and {to!r} are a group and a user; `offboard` hands over from one to the other"
@@ -56,6 +62,9 @@ class EmbeddedPeople:
         access.require_decision(principal, "people")
         access.owner_name(owner)
         access.owner_name(to)
+        for name in (owner, to):
+            if name in (EVERY_USER, EVERY_GROUP):
+                raise InvalidValue(f"{name!r} stands for all who have no rule of their own: it is nobody's name")
         if owner == to:
             raise InvalidValue(f"{owner!r} would be the same as before")
 

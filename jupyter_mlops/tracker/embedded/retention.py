@@ -78,7 +78,8 @@ def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collecte
     now = context.clock()
     with context.read() as connection:
         begun = settings.get(connection, _DAILY)
-        if begun is not None and now - int(begun) < DAY_MS:
+        # From when it will not be for a day, a clock was wrong: it must not stay so until then.
+        if begun is not None and abs(now - int(begun)) < DAY_MS:
             return None
         if not collect_after_days and not store.rules(connection):
             return None
