@@ -31,11 +31,15 @@ class Capture:
         self._thread = threading.Thread(target=self._describe, name="mlops-capture", daemon=True)
 
     def start(self, interpreter: Interpreter | None, kernel: dict[str, Any], shared: Shared) -> None:
-        """Begin. ``interpreter`` is None where the kernel runs no Python. What is ``shared`` is found out once."""
+        """Begin. ``interpreter`` is None where the kernel runs no Python. What is ``shared`` is found out once, for the
+        first run; the next ones have its tags from their beginning."""
         self._interpreter = interpreter
         self._kernel = kernel
         self._shared = shared
-        self._thread.start()
+        if shared.description is None:
+            self._thread.start()
+        else:
+            self._put(shared.description)
 
     def modules(self, files: Iterable[str]) -> None:
         """Record which of the imported ``files`` are local modules that git does not keep; waits for the rest."""
@@ -55,15 +59,16 @@ class Capture:
             self._thread.join()
 
     def _describe(self) -> None:
-        description = self._shared.description
-        if description is None:
-            description = describe(self._interpreter, self._kernel, self._cwd, self._redactor)
-            if self._shared.interpreter is not None:
-                self._shared.description = description
+        description = describe(self._interpreter, self._kernel, self._cwd, self._redactor)
+        if self._shared.interpreter is not None:
+            self._shared.description = description
+        self._put(description)
+        self._recorder.log(tags=description.as_tags())
+
+    def _put(self, description: Description) -> None:
         self._checkout = description.checkout
         for path, content in description.files.items():
             self._recorder.put(path, content)
-        self._recorder.log(tags=[Tag(key, value) for key, value in description.tags.items()])
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -73,6 +78,9 @@ class Description(msgspec.Struct, frozen=True):
     """By artifact path."""
     tags: dict[str, str]
     checkout: git.Checkout | None
+
+    def as_tags(self) -> tuple[Tag, ...]:
+        return tuple(Tag(key, value) for key, value in self.tags.items())
 
 
 def describe(interpreter: Interpreter | None, kernel: dict[str, Any], cwd: Path, redactor: Redactor) -> Description:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-import zmq
+import zmq.asyncio
 from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.client import timestamp
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellTimeoutError, DeadKernelError
@@ -77,7 +78,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self._output = output
         self._clock = 0.0
         self._saved_at = self._save_took = 0.0
-        self._save_waits = False
+        self._later: asyncio.TimerHandle | None = None
+        """A save that waits."""
         self.replayed: Collection[int] = ()
         """Cells that were executed before; nobody waits for what they give until the last of them has given it."""
         self.seconds: dict[int, float] = {}
@@ -130,19 +132,24 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         if self._on_progress is not None:
             self._on_progress(self.progress)
 
+    def notebook_complete(self, **options: Any) -> None:
+        # What is recorded of the whole comes at once, and the next run goes on in the same loop.
+        if self._later is not None:
+            self._later.cancel()
+        super().notebook_complete(**options)
+
     def _save_in_time(self) -> None:
         """Save now or, where that takes long, so much later that it takes a small part of the time only."""
         pause = self._saved_at + _PAUSE * self._save_took - time.perf_counter()
         if pause <= 0:
             self._save_executed()
-        elif not self._save_waits:
-            self._save_waits = True
+        elif self._later is None:
             # The loop runs while a cell does.
-            ensure_event_loop().call_later(pause, self._save_executed)
+            self._later = ensure_event_loop().call_later(pause, self._save_executed)
 
     def _save_executed(self) -> None:
         began = time.perf_counter()
-        self._save_waits = False
+        self._later = None
         content = self._recorder.save_executed(self.shown())
         if self._output is not None:
             try:
@@ -231,7 +238,8 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         else:
             self._kernel.ask_to_end(interrupt=not idle)
         if self.kc is not None:
-            self.kc.stop_channels()
+            self.kc.shell_channel.stop()
+            self.kc.iopub_channel.stop()
             self.kc = None
 
     def cancel(self) -> None:
@@ -241,26 +249,29 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def async_start_new_kernel_client(self) -> Any:
-        self.kc = self.km.client()
+        # One for all, as each has threads.
+        self.kc = self.km.client(context=zmq.asyncio.Context.instance())
         self.kc.iopub_channel_class = OutputChannel
         self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self.kc.context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
-        # Whether it lives is asked of its process.
-        self.kc.start_channels(hb=False)
+        # Whether it lives is asked of its process, and it may not ask for input.
+        self.kc.start_channels(stdin=False, hb=False, control=False)
         await self._until_ready()
-        self.kc.allow_stdin = False
         return self.kc
 
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 
     async def _until_ready(self) -> None:
-        """Wait for an answer on both channels. (The client's own way then listens for silence for another 0.2 s.)"""
+        """Wait for an answer on both channels, or to be welcomed. (The client's own way then listens for silence for
+        another 0.2 s.)"""
         deadline = time.monotonic() + self.startup_timeout
         patience = _FIRST_PATIENCE
         while True:
-            request = self.kc.kernel_info()
-            if await self._replied(request, self.kc.shell_channel, 1.0):
-                if await self._replied(request, self.kc.iopub_channel, patience):
+            if self._kernel.shared.welcomes:
+                if await self._hears(1.0):
+                    return
+            elif await self._replied(self.kc.kernel_info(), 1.0):
+                if await self._hears(patience):
                     return
                 # It was said before the kernel knew of this listener: asking again is quicker than waiting.
                 patience = min(2 * patience, _LONGEST_PATIENCE)
@@ -269,14 +280,33 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             if time.monotonic() > deadline:
                 raise DeadKernelError(f"Kernel did not respond in {self.startup_timeout:g} seconds")
 
-    async def _replied(self, request: str, channel: Any, seconds: float) -> bool:
+    async def _replied(self, request: str, seconds: float) -> bool:
         try:
             while True:
-                message = await ensure_async(channel.get_msg(timeout=seconds))
+                message = await ensure_async(self.kc.shell_channel.get_msg(timeout=seconds))
                 if message["parent_header"].get("msg_id") == request:
                     return True
         except Empty:
             return False
+
+    async def _hears(self, seconds: float) -> bool:
+        """Whether the kernel knows of this listener: anything that comes shows it."""
+        try:
+            await self.kc.iopub_channel.get_msg(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+    def execute(self, **options: Any) -> Any:
+        if self._kernel.shared.language is None:
+            return super().execute(**options)
+        # As papermill's own, but that nothing needs to be asked for.
+        self.reset_execution_trackers()
+        with self.setup_kernel(**options):
+            self.papermill_execute_cells()
+            self.nb.metadata["language_info"] = dict(self._kernel.shared.language)
+            self.set_widgets_metadata()
+        return self.nb
 
     async def _async_ask(self, expression: str) -> Json | None:
         request = self.kc.execute("", silent=True, user_expressions={"answer": expression})

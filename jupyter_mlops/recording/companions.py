@@ -20,6 +20,10 @@ class Companion(Protocol):
     environment: Mapping[str, str]
     """What the kernel is told."""
 
+    @property
+    def may_have_begun_runs(self) -> bool:
+        """Whether the kernel's code may have begun runs within its own by that address."""
+
     def open(self, tracker: Tracker) -> None:
         """Begin; the kernel may run already."""
 

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
+import msgspec
 from nbformat import NotebookNode
 from nbformat.v4 import writes_json
+from nbformat.v4.nbjson import BytesEncoder
+from nbformat.v4.rwbase import split_lines, strip_transient
 
-_BEFORE, _BEHIND = '{\n "cells": [\n', '\n ],\n "metadata": {}\n}'
+_BEFORE, _BEHIND = b'{\n "cells": [\n', b'\n ],\n "metadata": {}\n}'
 """What stands around the cell, in a notebook of a single one and nothing else."""
-_NO_CELLS = '"cells": []'
+_NO_CELLS = b'"cells": []'
 
 
 def written(notebook: Any) -> bytes:
     """A notebook of format 4 as nbformat writes it.
 
     That copies the whole, checks it and has all its lines as texts of their own, which takes many times its size; here
-    one cell at a time is copied, and nothing is checked: what kernels sent is kept as it is.
+    one cell at a time is written, nothing of it is copied that stays as it is, and nothing is checked: what kernels
+    sent is kept as it is.
     """
-    around: bytes = writes_json(NotebookNode(notebook, cells=[])).encode("utf-8", "replace")
+    around = writes_json(NotebookNode(notebook, cells=[])).encode("utf-8", "replace")
     if not notebook.cells:
-        return around
+        return bytes(around)
     # Keys are sorted: no other comes before.
-    before, _, behind = around.partition(_NO_CELLS.encode())
-    return b'%b"cells": [\n%b\n ]%b' % (before, b",\n".join(_cells(notebook)), behind)
+    before, _, behind = around.partition(_NO_CELLS)
+    return b'%b"cells": [\n%b\n ]%b' % (before, b",\n".join(map(_cell, notebook.cells)), behind)
 
 
-def _cells(notebook: Any) -> Iterator[bytes]:
-    for cell in notebook.cells:
-        text = writes_json(NotebookNode(cells=[cell], metadata=NotebookNode()))
-        # What a cell prints may hold halves of characters, which no file can.
-        yield text[len(_BEFORE) : -len(_BEHIND)].encode("utf-8", "replace")
+def _cell(cell: Any) -> bytes:
+    alone = NotebookNode(cells=[_copied(cell)], metadata=NotebookNode())
+    # What Python itself indents takes several times as long.
+    text = json.dumps(
+        strip_transient(split_lines(alone)),
+        cls=BytesEncoder,
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    # What a cell prints may hold halves of characters, which no file can.
+    content = text.encode("utf-8", "replace")
+    try:
+        content = msgspec.json.format(content, indent=1)
+    except msgspec.DecodeError:  # NaN, which is JSON to Python only
+        content = writes_json(alone).encode("utf-8", "replace")
+    return content[len(_BEFORE) : -len(_BEHIND)]
+
+
+def _copied(cell: Any) -> Any:
+    """The cell, with copies of what nbformat changes in place."""
+    copied = NotebookNode(cell, metadata=NotebookNode(cell.metadata))
+    if "outputs" in cell:
+        copied["outputs"] = [
+            NotebookNode(output, data=NotebookNode(output.data)) if "data" in output else NotebookNode(output)
+            for output in cell.outputs
+        ]
+    if "attachments" in cell:
+        copied["attachments"] = NotebookNode({name: NotebookNode(bundle) for name, bundle in cell.attachments.items()})
+    return copied

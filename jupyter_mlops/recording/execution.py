@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,15 @@ class Execution:
         self._over = threading.Event()
         """No cell executes any more."""
         self._interpreter: Interpreter | None = None
+        self._modules: Json | None = None
+        """What the kernel told of the modules that it had imported."""
         defaults = {known.name: known.default for known in source.declared or () if known.has_default}
         everything = {**defaults, **parameters}
         params, large = recordable(everything)
         self._redactor = Redactor(everything)
-        batch = Batch(params=redact_params(params), tags=new.batch.tags)
+        described = kernel.shared.description
+        tags = (*new.batch.tags, *(() if described is None else described.as_tags()))
+        batch = Batch(params=redact_params(params), tags=tags)
         self.name = _begin(
             tracker, msgspec.structs.replace(new, start_time=kernel.started_at, batch=batch), kernel
         ).name
@@ -154,10 +158,12 @@ class Execution:
                     self._complete(reason, output)
                 finally:
                     self._kernel.end()
+                self._capture.modules(self._imported())
             finally:
                 # Whatever went wrong with what belongs to the record, the run has ended so.
                 run = self.recorder.finish(change)
-            _end_children(self._tracker, run)
+            if any(companion.may_have_begun_runs for companion in self._kernel.companions):
+                _end_children(self._tracker, run)
             return run
 
     @property
@@ -184,17 +190,24 @@ class Execution:
     def _complete(self, reason: Reason | None, output: Path | None) -> None:
         """Ask the kernel to end, and meanwhile record what the execution left."""
         intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
-        shared = self._kernel.shared
-        answer = self._ask(modules_probe(shared.modules)) if intact else None
-        files = [*shared.files, *(answer if isinstance(answer, list) else ())]
-        self.recorder.sample()
+        if intact and self._kernel.modules is None:
+            self._modules = self._ask(modules_probe())
+        self.recorder.sample_last()
         self._client.ask_to_end(idle=self.failure is None)
         content = written(self.executed)
         self.recorder.put_executed(content)
         self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
         if output is not None:
             write_atomically(output, content + b"\n")
-        self._capture.modules(file for file in files if isinstance(file, str))
+
+    def _imported(self) -> Iterator[str]:
+        """The files of modules that the kernel, which has ended, had imported and that belong to no installation."""
+        told = self._modules
+        if self._kernel.modules is not None:
+            with contextlib.suppress(OSError, ValueError):  # it was killed
+                told = json.loads(self._kernel.modules.read_bytes())
+        files = [*self._kernel.shared.files, *(told if isinstance(told, list) else ())]
+        return (file for file in files if isinstance(file, str))
 
     def _describe(self) -> None:
         """Ask the kernel what it is, have that recorded, and say what is missing in it."""

@@ -72,10 +72,12 @@ class Shared:
 
     interpreter: Interpreter | None = None
     description: Description | None = None
-    modules: int = 0
-    """How many modules were imported,"""
     files: tuple[str, ...] = ()
-    """and the files of those among them that belong to no installation."""
+    """The files of the modules that were imported and that belong to no installation."""
+    language: Mapping[str, Any] | None = None
+    """What they say of their language,"""
+    welcomes: bool = False
+    """and whether they greet who listens to their outputs."""
 
 
 class Kernel:
@@ -106,6 +108,9 @@ class Kernel:
         self.replayed: Mapping[int, Sequence[Any]] = {}
         """Cells that it has executed before it began, by their place, each with the messages that this gave."""
         self.shared = Shared()
+        self.modules: Path | None = None
+        """Where it leaves, at its end, a JSON list of the files of modules that it has imported; None where it must be
+        asked."""
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
@@ -166,7 +171,8 @@ class Kernel:
                 self.process.wait(GRACE_SECONDS)
             kill_group(self.process.pid)
             self.process.wait()
-            kill_stragglers(self.run_id)
+            if self._may_have_left_processes():
+                kill_stragglers(self.run_id)
         elif self.is_alive():
             self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
@@ -174,6 +180,10 @@ class Kernel:
         # What the kernel's code logs at its own end is still taken.
         for companion in self.companions:
             companion.close()
+
+    def _may_have_left_processes(self) -> bool:
+        """Of a process that is gone: whether others that it started may be there."""
+        return True
 
     def kill(self) -> None:
         """Kill the kernel's process group and whatever else it started, at once. Callable from any thread."""

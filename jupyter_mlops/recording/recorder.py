@@ -46,6 +46,8 @@ _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
 """Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""
 _UPLOAD_SECONDS = 5.0
 _HALF_MADE_SECONDS = 3600.0
+_SMALL_FILE = 1 << 16
+"""Bytes up to which a file's content is written to the spool itself."""
 _RESERVE_BYTES = 1 << 16
 """Room for what a run's end is told in, also where it filled the disk."""
 
@@ -129,6 +131,7 @@ class Recorder:
         self._spool = SpoolWriter(folder.spool)
         self._replayer = Replayer(folder.spool)
         self._usage: Usage | None = None
+        self._last: tuple[Metric, ...] = ()
         self._progress: Progress | None = None
         self._notices: list[str] = []
         self._warned = False
@@ -161,7 +164,10 @@ class Recorder:
                 staged.write_bytes(content)
 
         with self._warned_of():
-            self._spool.put_file(self.run_id, path, write)
+            if isinstance(content, bytes) and len(content) <= _SMALL_FILE:
+                self._spool.put_content(self.run_id, path, content)
+            else:
+                self._spool.put_file(self.run_id, path, write)
             return True
         return False
 
@@ -223,8 +229,14 @@ class Recorder:
 
     def sample(self) -> None:
         """Record the kernel's use of the machine now."""
-        if self._usage is not None:
-            self.log(metrics=self._usage.sample())
+        self.log(metrics=self._measured())
+
+    def sample_last(self) -> None:
+        """Measure the kernel's use of the machine while it is there; this is recorded with the end."""
+        self._last = self._measured()
+
+    def _measured(self) -> tuple[Metric, ...]:
+        return () if self._usage is None else self._usage.sample()
 
     def finish(self, change: RunChange) -> Run:
         """Record the end and store everything; the kernel has ended by now, and its spools with it.
@@ -239,6 +251,8 @@ class Recorder:
         if self._thread.ident is not None:
             self._thread.join()
         self.folder.give_room()
+        # Behind all files, so that these are stored together.
+        self.log(metrics=self._last)
         self._notice_losses()
         try:
             # What the kernel logged comes before the end, so that who waits for the end finds it complete.

@@ -3,6 +3,7 @@ with parameters injected. The file itself is only read."""
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Mapping
@@ -91,18 +92,12 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     NotebookError
         Papermill cannot write such parameters in the notebook's language.
     """
-    import nbformat.warnings
+    import nbformat.v4
     from papermill.exceptions import PapermillException
     from papermill.execute import prepare_notebook_metadata, remove_error_markers
-    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    with warnings.catch_warnings():
-        # Cells without ids, as older tools write them, are given some.
-        warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
-        # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
-        notebook = nbformat.reads(_without_outputs(source.content), as_version=4)
-        notebook = load_notebook_node(nbformat.from_dict(notebook))
+    notebook = nbformat.v4.reads(_as_papermill_loads_it(_without_outputs(source.content)))
     if parameters:
         try:
             notebook = parameterize_notebook(
@@ -111,6 +106,22 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
         except (PapermillException, NotImplementedError) as error:
             raise NotebookError(f"{source.path}: parameters cannot be passed to this notebook: {error}") from error
     return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
+
+
+@functools.lru_cache(maxsize=1)
+def _as_papermill_loads_it(content: str) -> str:
+    """A notebook's JSON in the current format. It is checked three times meanwhile, which takes long where it has many
+    cells, so that is done once for all points of a sweep."""
+    import nbformat.v4
+    import nbformat.warnings
+    from papermill.iorw import load_notebook_node
+
+    with warnings.catch_warnings():
+        # Cells without ids, as older tools write them, are given some.
+        warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
+        # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
+        notebook = load_notebook_node(nbformat.from_dict(nbformat.reads(content, as_version=4)))
+    return str(nbformat.v4.writes(notebook))
 
 
 class _Cell(msgspec.Struct):

@@ -5,7 +5,8 @@ How an upload stays safe from a collection (:mod:`jupyter_mlops.store.collect`) 
 - A new object's key is the id of its upload and no object is ever written twice, so that deleting what was collected
   cannot hit a later upload of the same content.
 - An upload finds content that is stored already only in the transaction that also refers to it, under a lock that a
-  collection respects. Until then it holds bytes of its own.
+  collection respects. Until then it holds bytes of its own: in an object, or in memory small ones that this process has
+  stored before, which become an object in that transaction when they are not there any more.
 - An object that no row names is left alone while it is younger than :data:`GRACE_MS` (its key tells), or while its
   upload holds a lease. An upload that takes longer than :data:`RENEW_MS` takes leases for its objects and renews them;
   one that finds its leases gone, because it was suspended for long, fails and keeps nothing.
@@ -21,6 +22,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
@@ -40,6 +42,9 @@ GRACE_MS = 60 * 60 * 1000
 """How long an object without a row, or a lease that was not renewed, is left alone."""
 RENEW_MS = 5 * 60 * 1000
 """How often a long upload renews its leases."""
+SMALL = 1 << 16
+"""Bytes up to which what may be there already is held in memory instead of an object."""
+_MOST_RECENT = 1_000
 _STORE_ID = "store.id"
 """Under this setting, the id that keeps apart the stores sharing one artifact location."""
 
@@ -84,6 +89,17 @@ class BlobStore:
         with database.read() as connection:
             settled = settings.get(connection, settings.ARTIFACTS_URL)
         self._place = Place(settled, self.elsewhere(location))
+        self._recent: dict[str, None] = {}
+        """Digests of small blobs that were kept by this process, the latest ones last."""
+
+    def note(self, blobs: Iterable[Blob]) -> None:
+        """These are there now, and perhaps for long."""
+        recent = {**self._recent, **dict.fromkeys(blob.digest for blob in blobs if blob.size <= SMALL)}
+        self._recent = dict.fromkeys(list(recent)[-_MOST_RECENT:])
+
+    def may_have(self, digest: str) -> bool:
+        """Whether content was stored here of late."""
+        return digest in self._recent
 
     @property
     def objects(self) -> Objects:
@@ -189,7 +205,10 @@ class Upload:
         self._store = store
         self._place = store.place
         self._added: dict[str, Blob] = {}
+        self._held: dict[str, bytes] = {}
+        """Small content that is likely to be stored already, by digest."""
         self._kept: set[str] | None = None
+        self._found: tuple[Blob, ...] = ()
         self._leased: set[str] = set()
         self._renewed = store.clock()
 
@@ -199,13 +218,23 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._store.note(self._found)
         if kind is None or self._kept is None:
             for key in self._added.keys() - (self._kept or set()):
                 self._place.objects.remove(key)
 
     def add(self, source: BinaryIO) -> Blob:
         """Store what ``source`` has to read. The blob is the upload's own until it is kept."""
-        return self.add_pieces(iter(lambda: source.read(PIECE), b""))
+        first = source.read(PIECE)
+        if len(first) > SMALL:
+            return self.add_pieces(chain([first], iter(lambda: source.read(PIECE), b"")))
+        rest = source.read(PIECE)
+        digest = hashlib.sha256(first).hexdigest()
+        if rest or not self._store.may_have(digest):
+            return self.add_pieces(chain([first, rest], iter(lambda: source.read(PIECE), b"")))
+        self._held[digest] = first
+        return Blob(id=new_id(), digest=digest, size=len(first))
 
     def add_pieces(self, pieces: Iterable[bytes]) -> Blob:
         """Store the bytes that ``pieces`` are together."""
@@ -264,7 +293,12 @@ class Upload:
         if self._leased:
             leases = connection.execute(schema.upload.delete().where(self._own_leases())).rowcount
         self._require_safe(leases, unleased=self._added.keys() - self._leased)
-        found = _insert_blobs(connection, self._added.values(), self._store.clock())
+        now = self._store.clock()
+        found = _insert_blobs(connection, self._added.values(), now, self._held)
+        if gone := [self._held[digest] for digest in sorted(self._held.keys() - found.keys())]:
+            found |= _insert_blobs(connection, [self.add_pieces([content]) for content in gone], now)
+            self._place.objects.sync(list(self._added))
+        self._found = tuple(found.values())
         self._kept = {blob.id for blob in found.values()} & self._added.keys()
         return found
 
@@ -326,18 +360,24 @@ class Incoming:
         self._writer.discard()
 
 
-def _insert_blobs(connection: Connection, blobs: Iterable[Blob], now: int) -> dict[str, Blob]:
-    """The stored blob for the content of each, by digest, inserting those that are not there.
+def _insert_blobs(
+    connection: Connection, blobs: Iterable[Blob], now: int, digests: Iterable[str] = ()
+) -> dict[str, Blob]:
+    """The stored blob for the content of each, by digest, inserting those that are not there; and of those with the
+    ``digests`` the ones that are there.
 
     They are taken in the order of their digests, and stay until the transaction ends: a collection passes over them.
     """
     wanted = {blob.digest: blob for blob in blobs}
     found: dict[str, Blob] = {}
+    also = set(digests)
     table = schema.blob
-    while missing := sorted(wanted.keys() - found.keys()):
+    while missing := sorted((wanted.keys() | also) - found.keys()):
         # More than one turn only when a collection removed a row between the two statements.
-        rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing]
-        connection.execute(_APPEAR.on(connection), rows)
+        rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing if digest in wanted]
+        if rows:
+            connection.execute(_APPEAR.on(connection), rows)
+        also.clear()
         query = sa.select(table.c.id, table.c.digest, table.c.size).where(among(table.c.digest, "digests", missing))
         for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
             found[row.digest] = Blob(row.id, row.digest, row.size)

@@ -14,9 +14,10 @@ class PutsTogether(Protocol):
     """What stores several files as cheaply as one."""
 
     def put_files(
-        self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
+        self, run_id: str, files: Mapping[str, BinaryIO | Path], position: StreamPosition | None = None
     ) -> tuple[Artifact, ...]:
-        """Store regular files (symbolic links are refused), by the paths that they are to have, visible together."""
+        """Store files, those given by their place regular ones (symbolic links are refused), by the paths that they are
+        to have, visible together."""
 
 
 class Artifacts(Protocol):

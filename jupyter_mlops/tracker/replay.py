@@ -17,6 +17,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -339,7 +340,7 @@ class _Sender:
                 last.entry.run_id == entry.run_id
                 and isinstance(self._tracker.artifacts, PutsTogether)
                 and len(group) < _MERGED_FILES
-                and all(_size(self._folder / each.file) <= _MERGED_FILE_BYTES for each in (last.entry, entry))
+                and all(self._is_small(each) for each in (last.entry, entry))
             )
         return False
 
@@ -389,9 +390,9 @@ class _Sender:
         if isinstance(entry, Log):
             tracker.runs.log(entry.run_id, entry.batch, position)
         elif isinstance(entry, PutArtifact):
-            staged = self._staged(entry)
-            tracker.artifacts.put(entry.run_id, entry.path, staged, position)
-            staged.unlink(missing_ok=True)
+            source = self._source(entry)
+            tracker.artifacts.put(entry.run_id, entry.path, source, position)
+            _discard(source)
         elif isinstance(entry, Change):
             tracker.runs.change(entry.run_id, entry.change, position)
         elif isinstance(entry, Create):
@@ -400,13 +401,19 @@ class _Sender:
     def _put_together(self, entries: list[PutArtifact], position: StreamPosition) -> None:
         artifacts = self._tracker.artifacts
         assert isinstance(artifacts, PutsTogether)
-        staged = [self._staged(entry) for entry in entries]
-        files = {entry.path: file for entry, file in zip(entries, staged, strict=True)}
+        sources = [self._source(entry) for entry in entries]
+        files = {entry.path: source for entry, source in zip(entries, sources, strict=True)}
         artifacts.put_files(entries[0].run_id, files, position)
-        for file in staged:
-            file.unlink(missing_ok=True)
+        for source in sources:
+            _discard(source)
 
-    def _staged(self, entry: PutArtifact) -> Path:
+    def _is_small(self, entry: PutArtifact) -> bool:
+        return entry.content is not None or _size(self._folder / entry.file) <= _MERGED_FILE_BYTES
+
+    def _source(self, entry: PutArtifact) -> Path | BytesIO:
+        """What is to be stored."""
+        if entry.content is not None:
+            return BytesIO(entry.content)
         staged = self._folder / entry.file
         # Only what its own writer has staged: it is removed afterwards.
         if not (entry.file.startswith(f"{self._stream}.") and "/" not in entry.file and _is_plain_file(staged)):
@@ -431,6 +438,12 @@ def _is_plain_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _discard(source: Path | BytesIO) -> None:
+    """What is stored now is not needed any more."""
+    if isinstance(source, Path):
+        source.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

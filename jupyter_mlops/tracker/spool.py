@@ -7,7 +7,8 @@ death of the process, and reaches the disk within a second, so that nearly all s
 
 A process writes to one stream at a time and goes on to a new one when a file has grown large, so that what was applied
 can be removed while it still runs. Files to be stored as artifacts are copied beside the spool, as
-``<stream>.<id>.file``. :mod:`jupyter_mlops.tracker.replay` applies streams to a tracker.
+``<stream>.<id>.file``; small ones may be part of their entry. :mod:`jupyter_mlops.tracker.replay` applies streams to a
+tracker.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 
 
 class PutArtifact(msgspec.Struct, frozen=True, tag="put"):
-    """Store the staged copy ``file`` (a name in the spool's folder) under ``path`` of a run."""
+    """Store the staged copy ``file`` (a name in the spool's folder), or ``content`` where that is given, under ``path``
+    of a run."""
 
     run_id: str
     path: str
     file: str
+    content: bytes | None = None
 
 
 class Change(msgspec.Struct, frozen=True, tag="change"):
@@ -271,12 +274,17 @@ class SpoolWriter:
             try:
                 self._append(entry, data)
             except MLOpsError:
-                if isinstance(entry, Log):
+                if isinstance(entry, Log | PutArtifact):
                     self._drop(entry.run_id)
                 raise
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise Unavailable(f"cannot sync the spool in {self.folder} to the disk: {failure}") from failure
+
+    def put_content(self, run_id: str, path: str, content: bytes) -> None:
+        """Append that ``content`` is to be stored under ``path`` of a run: small content, to make a file of which takes
+        longer than all else."""
+        self.append(PutArtifact(run_id, path, "", content))
 
     def put_file(self, run_id: str, path: str, write: Callable[[Path], object]) -> None:
         """Have ``write`` write a file, given its place, and append that it is to be stored under ``path`` of a run."""

@@ -16,7 +16,12 @@ import pytest
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Reason, ReasonKind, RunStatus
 from jupyter_mlops.execution.engine import DEFAULT_ENGINE, NotebookTask, Remark, TaskEvent, load_engine
-from jupyter_mlops.execution.fork.engine import EqualForkEngine, ForkEngine
+from jupyter_mlops.execution.fork.engine import EqualForkEngine, ForkEngine, TemplateProcess, find_prefix
+from jupyter_mlops.execution.fork.kernel import Template
+from jupyter_mlops.execution.local import environment
+from jupyter_mlops.execution.worker import Trackers, perform
+from jupyter_mlops.recording import kernel
+from jupyter_mlops.recording.kernel import kill_stragglers
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.execution.conftest import Command
 from tests.waiting import until
@@ -257,6 +262,45 @@ def test_when_the_template_dies_the_other_points_get_fresh_kernels(
     assert _reason(ended, going).kind is ReasonKind.KERNEL_DIED
     assert ended[later.run_id].status is RunStatus.FINISHED
     assert printed(tracker, later.run_id) == "over 1\n"
+
+
+LEAVES = """
+import subprocess, sys
+if leaves:
+    print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True).pid)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_point_leaves_behind_ends_with_it_and_is_looked_for_only_then(
+    tracker: Tracker,
+    notebook: Callable[..., Path],
+    task: Callable[..., NotebookTask],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_for: list[str] = []
+
+    def look(run_id: str) -> None:
+        looked_for.append(run_id)
+        kill_stragglers(run_id)
+
+    monkeypatch.setattr(kernel, "kill_stragglers", look)
+    path = notebook("data = 1", LEAVES, parameters="leaves = False")
+    tasks = [task(path, swept=("leaves",), leaves=leaves) for leaves in (True, False)]
+    trackers = Trackers()
+    with TemplateProcess(tmp_path) as process:
+        process.start(tasks[0], find_prefix(tasks[0]), environment(1))
+        process.await_ready()
+        template = Template(tmp_path)
+        for item in tasks:
+            perform(item, trackers, lambda _: None, template=template)
+            assert tracker.runs.get(item.run_id).status is RunStatus.FINISHED
+            left = [int(pid) for pid in printed(tracker, item.run_id).split()]
+            assert len(left) == (item is tasks[0])
+            until(lambda left=left: not any(map(psutil.pid_exists, left)), "the end of what was left")
+    trackers.close()
+    assert looked_for == [tasks[0].run_id]
 
 
 @pytest.mark.slow

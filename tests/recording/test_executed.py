@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes_json
 
 from jupyter_mlops.recording.executed import written
 
@@ -21,6 +21,13 @@ def test_it_is_as_nbformat_writes_it(count: int) -> None:
     notebook = new_notebook(cells=list(CELLS[:count]), metadata=METADATA)
     assert written(notebook) == nbformat.writes(notebook).encode()
     assert notebook.metadata.signature == "x"
+
+
+def test_what_is_json_to_python_only_stays() -> None:
+    shown = new_output("display_data", {"application/json": {"a": [float("nan"), 1e400]}, "text/plain": "x\ny"})
+    notebook = new_notebook(cells=[new_code_cell("a", outputs=[shown])])
+    assert written(notebook) == writes_json(notebook).encode()
+    assert shown.data["text/plain"] == "x\ny"
 
 
 def test_halves_of_characters_are_replaced() -> None:

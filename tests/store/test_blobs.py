@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.store import migrate, schema
-from jupyter_mlops.store.blobs import GRACE_MS, RENEW_MS, Blob, BlobStore, Upload, now_ms
+from jupyter_mlops.store.blobs import GRACE_MS, RENEW_MS, SMALL, Blob, BlobStore, Upload, now_ms
 from jupyter_mlops.store.collect import collect
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.objects import PIECE
@@ -220,6 +220,19 @@ def test_content_that_comes_back_after_a_collection_is_stored_anew(blobs: BlobSt
     blobs.objects.remove(before.id)
     assert after.id != before.id
     assert read(blobs, after) == b"content"
+
+
+@pytest.mark.parametrize(("size", "objects"), [(SMALL, 1), (SMALL + 1, 2)], ids=["small", "larger"])
+def test_small_content_that_was_stored_of_late_is_not_written_again(blobs: BlobStore, size: int, objects: int) -> None:
+    [before] = put(blobs, bytes(size))
+    with blobs.upload() as upload:
+        blob = upload.add(io.BytesIO(bytes(size)))
+        assert (blob.digest, blob.size) == (before.digest, size)
+        assert len(list(blobs.objects.listing())) == objects
+        with upload.transaction() as connection:
+            assert upload.keep(connection) == {before.digest: before}
+            refer(connection, before)
+    assert list(blobs.objects.listing()) == [(before.id, size)]
 
 
 def test_an_upload_in_flight_is_left_alone(blobs: BlobStore) -> None:

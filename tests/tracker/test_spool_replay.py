@@ -235,6 +235,31 @@ def test_a_lost_copy_is_refused_by_name(tracker: Tracker, run_id: str, folder: P
     assert "'a.txt'" in result.refusal
 
 
+def test_small_files_travel_in_the_spool_itself_and_are_stored_with_others(
+    tracker: Tracker, run_id: str, folder: Path
+) -> None:
+    writer = SpoolWriter(folder)
+    writer.put_content(run_id, "a.txt", b"first")
+    writer.put_file(run_id, "b.txt", lambda staged: staged.write_bytes(b"copied"))
+    writer.put_content(run_id, "empty.txt", b"")
+    writer.put_content(run_id, "a.txt", b"second")
+    writer.close()
+    assert len(left(folder)) == 2, "the spool, and the copy of one file"
+    assert replay_folder(folder, tracker).applied == 4
+    found = {file.path: b"".join(tracker.artifacts.open(run_id, file.path)) for file in tracker.artifacts.walk(run_id)}
+    assert found == {"a.txt": b"second", "b.txt": b"copied", "empty.txt": b""}
+    assert left(folder) == []
+
+
+def test_a_small_file_that_is_refused_is_kept_with_its_content(tracker: Tracker, folder: Path) -> None:
+    writer = SpoolWriter(folder)
+    writer.put_content(new_id(), "notes.txt", b"precious")
+    writer.close()
+    assert replay_folder(folder, tracker).refused == 1
+    ((letter,),) = dead_letters(folder).values()
+    assert b"precious" in letter.payload
+
+
 def test_copies_that_were_never_announced_are_removed_with_the_stream(
     tracker: Tracker, run_id: str, folder: Path
 ) -> None:

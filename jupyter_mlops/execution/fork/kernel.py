@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jupyter_mlops.core.records import Json
-from jupyter_mlops.recording.environment import Interpreter
+from jupyter_mlops.recording.environment import Interpreter, modules_probe
 from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ class Template:
                 told = json.loads(reading.read())
         self.about = msgspec.convert(told["about"], About)
         self.messages = _messages(told["messages"])
+        self.probe = modules_probe(told["modules"])
+        """Of a child: for the modules that it has imported itself."""
         self.shared = Shared(
             interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter),
-            modules=told["modules"],
             files=tuple(json.loads(told["files"])),
+            language=told["language"],
+            welcomes=told["welcome"],
         )
 
     @staticmethod
@@ -115,14 +119,18 @@ class ForkedKernel(Kernel):
     ) -> None:
         self._template = template
         self._code, self._source = code, source
+        self._modules = log.with_name("modules.json")
         super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
-        self.replayed, self.shared = template.messages, template.shared
+        self.replayed, self.shared, self.modules = template.messages, template.shared, self._modules
+
+    def _may_have_left_processes(self) -> bool:
+        return self._forked.left
 
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process:  # noqa: ARG002 - it is the template's
         self.log.touch(mode=0o600)
         self.manager.write_connection_file()
         try:
-            process = ForkedProcess(
+            self._forked = ForkedProcess(
                 self._template.folder / SOCKET,
                 {
                     "template": self._template.about.template,
@@ -131,14 +139,16 @@ class ForkedKernel(Kernel):
                     "log": str(self.log),
                     "code": self._code,
                     "source": self._source,
+                    "modules": str(self._modules),
+                    "probe": self._template.probe,
                 },
             )
         except OSError as error:
             # Not at some later time, when another kernel has a file of that name.
             self.manager.cleanup_connection_file()
             raise TemplateGone(str(error)) from error
-        self.manager.provisioner = provisioner(process, self.manager)
-        return process
+        self.manager.provisioner = provisioner(self._forked, self.manager)
+        return self._forked
 
 
 class ForkedProcess:
@@ -150,6 +160,8 @@ class ForkedProcess:
         self._rest = b""
         self.returncode: int | None = None
         """As :mod:`subprocess` has it."""
+        self.left = True
+        """Whether there may be processes that it has started and left behind."""
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(str(address))
@@ -182,7 +194,8 @@ class ForkedProcess:
                 except TimeoutError:
                     return None
                 # Children do not outlive the template.
-                status = 9 if told is None else int(told["status"])
+                status = signal.SIGKILL if told is None else int(told["status"])
+                self.left = told is None or told["left"]
                 self.returncode = os.waitstatus_to_exitcode(status)
                 self._connection.close()
             return self.returncode

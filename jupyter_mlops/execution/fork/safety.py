@@ -70,6 +70,8 @@ class Surroundings:
 
     def reopen(self) -> None:
         """Give a forked process places of its own in the files that it reads."""
+        if not self._read:
+            return
         # Some are closed already, by libraries that look out for forks.
         for number, _ in self._read.intersection(_open_files()):
             own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)

@@ -3,6 +3,7 @@ soon as it has been given channels. It needs nothing but ipykernel."""
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -11,21 +12,21 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import zmq
 from ipykernel import kernelapp
 from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelbase import Kernel
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
-from tornado.ioloop import IOLoop
 from tornado.platform import asyncio  # noqa: F401 - the first loop would import it, in each child
 from traitlets import Type
+from zmq.eventloop.zmqstream import ZMQStream
 
 from jupyter_mlops.execution.fork.safety import children
 
-_CHANNELS = (
-    "session control_stream debugpy_stream debug_shell_socket shell_stream control_thread iopub_thread iopub_socket "
-    "stdin_socket"
-).split()
+_LINGER_MS = 1000
+"""As ipykernel has it."""
 _READ_SECONDS = 1.0
 
 
@@ -110,34 +111,8 @@ class Stream(OutStream):  # type: ignore[misc]
         self._flush_pending = False
 
 
-class Main:
-    """Stands where the thread of the control channel is: that one is served by the main thread."""
-
-    def __init__(self, **_: Any) -> None:
-        self.io_loop = IOLoop.current()
-
-    def start(self) -> None:
-        """It runs."""
-
-    def is_alive(self) -> bool:
-        """None that could be ended."""
-        return False
-
-
 class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     """A kernel that is given its channels after it has executed cells."""
-
-    @classmethod
-    def instance(cls, *arguments: Any, **parts: Any) -> Any:
-        if not cls.initialized():
-            return super().instance(*arguments, **parts)
-        kernel = super().instance()
-        for name in _CHANNELS:
-            if name in parts:
-                setattr(kernel, name, parts[name])
-        for publisher in kernel.shell.displayhook, kernel.shell.display_pub:
-            publisher.session, publisher.pub_socket = kernel.session, kernel.iopub_socket
-        return kernel
 
     _supports_kernel_subshells = False
     parent_thread = threading.main_thread()
@@ -148,9 +123,18 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         self.shell_channel_thread: Any = self
 
     def start(self) -> None:
+        self.shell.exit_now = False
         self.shell_channel_thread = None
-        super().start()
+        # Not as Python's kernels do, which are made ready for a debugger.
+        Kernel.start(self)
         self.shell_channel_thread = self
+
+    def connect(self, shell: ZMQStream, control: ZMQStream, session: Session, iopub: IOPubThread) -> None:
+        """Take channels."""
+        self.shell_stream, self.control_stream = shell, control
+        self.session, self.iopub_thread, self.iopub_socket = session, iopub, iopub.background_socket
+        for publisher in self.shell.displayhook, self.shell.display_pub:
+            publisher.session, publisher.pub_socket = session, self.iopub_socket
 
     before_cells: Callable[[], None] | None = None
     """Called once, when the first cell comes by a channel."""
@@ -200,9 +184,13 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     kernel_class: Any = Type(TemplateKernel, klass="ipykernel.kernelbase.Kernel")
     outstream_class: Any = None
     session: Any
+    welcomes = hasattr(IOPubThread, "_send_welcome_message")
+    """Whether who listens to outputs is told so."""
 
     def begin(self, options: list[str]) -> None:
         super(kernelapp.IPKernelApp, self).initialize(options)
+        # It would make what it does not tell.
+        self.log.setLevel(self.log_level)
         memo = Memo(parent=self)
         self.iopub_thread = self.iopub_socket = muted = NoThread()
         self.init_pdb()
@@ -239,13 +227,33 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.connection_file = connection_file
         self.init_connection_file()
         self.session.pid = os.getpid()
-        # No heart beats, as whether the process lives is asked of its parent; and the main thread does what it can.
-        kernelapp.ControlThread = Main
-        kernelapp.ShellChannelThread = lambda *_, **__: None
         self.init_sockets()
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, Stream):
                 stream.connect(self.session, self.iopub_thread)
                 stream.watch()
         self.displayhook.session, self.displayhook.pub_socket = self.session, self.iopub_socket
-        self.init_kernel()
+        shell, control = ZMQStream(self.shell_socket), ZMQStream(self.control_socket)
+        self.kernel.connect(shell, control, self.session, self.iopub_thread)
+
+    def init_sockets(self) -> None:
+        """Those that a runner has a use for: it gives no input and does not debug, and whether the process lives the
+        template tells. The main thread serves the control channel, too."""
+        self.context = zmq.Context()
+        atexit.register(self.close)
+        for channel in "shell", "control":
+            socket = self.context.socket(zmq.ROUTER)
+            socket.linger = _LINGER_MS
+            port = self._bind_socket(socket, getattr(self, f"{channel}_port"))
+            setattr(self, f"{channel}_socket", socket)
+            setattr(self, f"{channel}_port", port)
+        self.init_iopub(self.context)
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        return self.kernel._shutdown_message is not None
+
+    def leave(self) -> None:
+        """Do not close the channels at the end: who has asked for it listens no more."""
+        atexit.unregister(self.close)
+        atexit.unregister(self.iopub_thread.stop)

@@ -8,10 +8,13 @@ modules; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun
 ``{"unsafe": why}`` or ``{"ready": pid}``.
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
-gave (``interpreter``, ``files``), the number of ``modules``, and the ``messages`` that each cell gave. A line with
-``connection_file``, ``environment``, ``log``, ``code`` and ``source`` makes a child, a kernel like others; it is
-answered by ``{"pid": number}`` and, at the child's end, by ``{"status": number}`` as ``waitpid`` has it. Whoever
-closes the connection before has the child killed. The end of standard input ends all.
+gave (``interpreter``, ``files``), the number of ``modules``, the ``messages`` that each cell gave, what kernels say of
+their ``language``, and whether they ``welcome`` who listens to their outputs. A line with ``connection_file``,
+``environment``, ``log``, ``code``, ``source``, ``modules`` and ``probe`` makes a child, a kernel like others; it is
+answered by ``{"pid": number}`` and, at the child's end, by its ``status`` as ``waitpid`` has it, and whether it has
+``left`` processes behind, or another child may have. When it was asked to end, it writes to the file ``modules`` what
+the expression ``probe`` gives. Whoever closes the connection before has the child killed. The end of standard input
+ends all.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ import contextlib
 import ctypes
 import gc
 import importlib.util
-import io
 import json
 import os
 import select
@@ -31,13 +33,15 @@ import signal
 import socket
 import sys
 import threading
+from _io import _IOBase
 from pathlib import Path
 from typing import Any, cast
 
-from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe
+from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe, children
 from jupyter_mlops.execution.fork.shell import TemplateApp
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_prctl = ctypes.CDLL(None).prctl
 _FILE = "kernel.json"
 """Among the arguments, the connection file that each child will have."""
 
@@ -77,6 +81,8 @@ def main() -> None:
         "modules": len(sys.modules),
         "files": eval(work["modules"], {}),
         "messages": messages,
+        "language": app.kernel.language_info,
+        "welcome": app.welcomes,
     }
     asked = Server(folder, control, status, executed).serve()
     if asked is None:
@@ -88,6 +94,10 @@ def main() -> None:
     try:
         app.start()
     finally:
+        if app.is_asked_to_end:
+            with contextlib.suppress(Exception):  # cells may have changed anything
+                Path(asked["modules"]).write_text(eval(asked["probe"], {}))
+            app.leave()
         _finish(app.kernel.shell.user_ns, shared)
 
 
@@ -133,6 +143,8 @@ class Server:
         self._listener.listen()
         for source in self._listener, control, self._woken:
             self._selector.register(source, selectors.EVENT_READ)
+        # What a child leaves behind becomes a child of this process, so that nobody has to look for it elsewhere.
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         # What there is now stays where it is, in memory that children share.
         gc.freeze()
         _tell(status, {"ready": os.getpid()})
@@ -179,14 +191,18 @@ class Server:
         return None
 
     def _reap(self) -> None:
-        for pid in list(self._living):
+        over: dict[int, int] = {}
+        for pid in children():
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                connection = self._living.pop(pid)
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(connection)
-                _say(connection, {"status": status})
-                connection.close()
+                over[pid] = status
+        left = len(children()) > len(self._living.keys() - over.keys())
+        for pid in self._living.keys() & over.keys():
+            connection = self._living.pop(pid)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(connection)
+            _say(connection, {"status": over[pid], "left": left})
+            connection.close()
 
     def _leave(self) -> None:
         """Have nothing of this any more, in a child."""
@@ -215,7 +231,7 @@ def _become(
 ) -> None:
     """Make the forked process a kernel of its own."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != asked["template"]:
         os._exit(1)
     log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -277,7 +293,8 @@ def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
     shared.clear()
     gc.collect()
     for found in gc.get_objects():
-        if isinstance(found, io.IOBase) and not found.closed:
+        # To ask for io.IOBase, an abstract class, takes many times as long.
+        if isinstance(found, _IOBase) and not found.closed:
             with contextlib.suppress(Exception):  # as with files that are dropped
                 found.flush()
     os._exit(0)

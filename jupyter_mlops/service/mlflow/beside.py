@@ -50,8 +50,10 @@ class Beside:
         self.environment: Mapping[str, str] = {}
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._is_called = False
+        self._is_service = is_service(tracking_url)
         chosen = os.environ.get(TRACKING_URI, "")
-        if is_service(tracking_url):
+        if self._is_service:
             if chosen.rstrip("/") in ("", tracking_url.rstrip("/")):
                 token = token_for(tracking_url)
                 self.environment = {TRACKING_URI: within(tracking_url, run_id, named=named), **_QUIET}
@@ -76,6 +78,11 @@ class Beside:
         # A byte in it is the end.
         self._ended, self._end = socket.socketpair()
 
+    @property
+    def may_have_begun_runs(self) -> bool:
+        # What a service was asked is not known here.
+        return self._is_called or self._is_service
+
     def open(self, tracker: Tracker) -> None:
         """Answer from ``tracker``; clients that called before have waited."""
         if self._socket is not None:
@@ -97,6 +104,7 @@ class Beside:
         assert self._socket is not None
         called, _, _ = select.select([self._socket, self._ended], [], [])
         if self._ended not in called:
+            self._is_called = True
             asyncio.run(self._answer(tracker))
 
     async def _answer(self, tracker: Tracker) -> None:

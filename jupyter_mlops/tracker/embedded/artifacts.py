@@ -77,7 +77,7 @@ class EmbeddedArtifacts:
         return self.put_files(run_id, {prefix + name: source for name, source in regular_files(folder)})
 
     def put_files(
-        self, run_id: str, files: Mapping[str, Path], position: StreamPosition | None = None
+        self, run_id: str, files: Mapping[str, BinaryIO | Path], position: StreamPosition | None = None
     ) -> tuple[Artifact, ...]:
         """See :class:`jupyter_mlops.tracker.files.PutsTogether`."""
         for path in files:
