@@ -33,20 +33,25 @@ labextension/node_modules/.package-lock.json: labextension/package-lock.json | .
 	$(NPM) ci
 	touch $@
 
+# The proxy of hubs, and what stands for an object store of Azure.
+tests/node/node_modules/.package-lock.json: .venv/.test tests/node/package-lock.json
+	$(WITH_NODE) npm --prefix tests/node ci
+	touch $@
+
 # The panel and the service's page, from their sources; `jupyter labextension develop` once shows each new build.
 panel: $(PANEL)
 $(PANEL): labextension/node_modules/.package-lock.json $(SOURCES)
 	$(NPM) run build
 	touch $@
 
-test: .venv/.test panel
+test: .venv/.test panel tests/node/node_modules/.package-lock.json
 	$(NPM) test
 	$(BIN)/python -m tests.hub.chromium
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # The pictures in the README and the docs, from the test in which people use the panel.
-screenshots: .venv/.test panel
+screenshots: .venv/.test panel tests/node/node_modules/.package-lock.json
 	MLOPS_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/hub/test_panel_story.py
 
 bench: .venv/.bench
@@ -60,4 +65,4 @@ lint: .venv/.test labextension/node_modules/.package-lock.json
 	$(NPM) run lint
 
 clean:
-	rm -rf .venv .demo labextension/node_modules labextension/lib jupyter_mlops/labextension jupyter_mlops/service/page
+	rm -rf .venv .demo tests/node/node_modules labextension/node_modules labextension/lib jupyter_mlops/labextension jupyter_mlops/service/page

@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from jupyter_mlops import _jupyter_labextension_paths
 from jupyter_mlops._version import __version__
 
 SOURCE = Path(__file__).resolve().parents[1] / "labextension"
 
 
-def loaded(name: str) -> Any:
-    return json.loads((SOURCE / name).read_text())
+def loaded(name: str, folder: Path = SOURCE) -> Any:
+    return json.loads((folder / name).read_text())
 
 
 def test_the_versions_are_one() -> None:
@@ -29,8 +31,9 @@ def test_jupyterlab_knows_it_by_one_name() -> None:
     assert loaded("install.json")["packageName"] == "jupyter_mlops"
 
 
-def test_the_lock_file_names_no_host() -> None:
-    packages = loaded("package-lock.json")["packages"]
+@pytest.mark.parametrize("folder", [SOURCE, SOURCE.parent / "tests" / "node"], ids=["panel", "tests"])
+def test_a_lock_file_names_no_host(folder: Path) -> None:
+    packages = loaded("package-lock.json", folder)["packages"]
     assert len(packages) > 100
     assert [name for name, package in packages.items() if "resolved" in package] == []
 

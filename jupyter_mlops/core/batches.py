@@ -42,7 +42,7 @@ def check_batch(batch: Batch) -> None:
         checked_param(item)
         if type(item.redacted) is not bool:
             raise InvalidValue(f"parameter {item.key!r}: redacted is True or False, not {short(item.redacted)}")
-        _check_json(item.value, f"parameter {item.key!r}")
+        check_json(item.value, f"parameter {item.key!r}")
         if texts.setdefault(item.key, item.text) != item.text:
             first, second = shown(item.key, texts[item.key]), shown(item.key, item.text)
             raise InvalidValue(
@@ -158,18 +158,18 @@ def _bad_point(point: Metric) -> InvalidValue:
     )
 
 
-def _check_json(value: object, what: str, depth: int = 0) -> None:
+def check_json(value: object, what: str, depth: int = 0) -> None:
     """Refuse what JSON text does not give back as it is."""
     kind = type(value)
     if depth > DEEPEST_JSON:
         raise InvalidValue(f"{what}: lists and dicts are nested deeper than {DEEPEST_JSON} levels")
     if isinstance(value, list) and kind is list:
         for item in value:
-            _check_json(item, what, depth + 1)
+            check_json(item, what, depth + 1)
     elif isinstance(value, dict) and kind is dict and all(type(key) is str for key in value):
         for key, item in value.items():
-            _check_json(key, what)
-            _check_json(item, what, depth + 1)
+            check_json(key, what)
+            check_json(item, what, depth + 1)
     elif isinstance(value, str) and kind is str:
         check_text(value, what, max(LONGEST_PARAM, len(value)))
     elif isinstance(value, int) and kind is int:

@@ -17,6 +17,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal
 
+import msgspec
+
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Dataset, Json, Metric, Param, Series, Tag
 
@@ -134,6 +136,19 @@ def tag(key: str, value: object, *, longest: int = LONGEST_TAG) -> Tag:
     key = check_key(key, "tag")
     what = f"tag {key!r}: value"
     return Tag(key, check_text(_text_of(value, what), what, longest))
+
+
+def appended(key: str, items: str, item: str) -> Tag:
+    """The tag of ``items``, a JSON array or nothing, with ``item``, a JSON text, at its end; what is in it already is
+    not added again. The other items stay as they are written."""
+    what = f"tag {key!r}"
+    try:
+        found = msgspec.json.decode(items or "[]", type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidValue(f"{what} holds no list that something could be added to: delete it first") from error
+    added = msgspec.Raw(item.encode())
+    kept = items if added in found else msgspec.json.encode([*found, added]).decode()
+    return tag(key, kept)
 
 
 def dataset(dataset: Dataset) -> Dataset:

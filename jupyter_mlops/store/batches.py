@@ -32,6 +32,7 @@ from jupyter_mlops.store import (
     schema,
     schema_logged,
     streams,
+    tags,
     usage,
     writes,
 )
@@ -140,10 +141,9 @@ _CHANGE = _change_statement()
 
 
 def _upserts(insert: Any) -> dict[str, Any]:
-    tag, run_input = insert(schema.tag), insert(schema.run_input)
+    run_input = insert(schema.run_input)
     return {
         "param": insert(schema.param).on_conflict_do_nothing(),
-        "tag": tag.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": tag.excluded.value}),
         "dataset": insert(schema.dataset).on_conflict_do_nothing(),
         "input": run_input.on_conflict_do_update(
             index_elements=["run_id", "dataset_id", "context"], set_={"tags_json": run_input.excluded.tags_json}
@@ -187,7 +187,7 @@ class RunWriter:
             _require_active(connection, call, facts)
         logs.extend(call.log for call in created)
         _add_params(connection, [row for log in logs for row in log.params])
-        _add_tags(connection, logs)
+        tags.write(connection, logs)
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
         _add_model_points(connection, [log for log in logs if log.model_points])
         happened = self._happened(facts, created, logs, changes, now)
@@ -373,12 +373,6 @@ def _points(connection: Connection, logs: Sequence[Log], facts: dict[str, _Facts
                 present.merge(summary)
     experiments = {run_id: run.experiment_id for run_id, run in facts.items()}
     return metrics.additions(connection, summaries, [row for log in logs for row in log.chunks], experiments)
-
-
-def _add_tags(connection: Connection, logs: Sequence[Log]) -> None:
-    tags = {key: value for log in logs for key, value in log.tags.items()}
-    rows = [{"run_id": run_id, "key": key, "value": value} for (run_id, key), value in sorted(tags.items())]
-    writes.insert(connection, (_UPSERT.on(connection)["tag"], rows))
 
 
 def _add_params(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -62,6 +62,16 @@ class Log(RunCall):
         self.rows = len(self.params) + len(self.tags) + len(self.inputs) + len(self.model_points) + 2 * len(self.chunks)
 
 
+class Append(Log):
+    """Add an item, a JSON text, to the JSON array in a tag of the run."""
+
+    def __init__(self, run_id: str, key: str, item: str, caller: Caller) -> None:
+        super().__init__(run_id, Batch(), caller)
+        self.key = key
+        self.item = item
+        self.rows += 1
+
+
 class Create(RunCall):
     """Create a run, unless there is one of that id."""
 

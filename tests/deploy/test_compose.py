@@ -27,6 +27,7 @@ from click.testing import CliRunner
 from jupyter_mlops.cli.main import root
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker.remote import RemoteTracker
+from tests import node
 from tests.hub import realhub
 from tests.ports import free_ports
 from tests.store import object_stores
@@ -74,6 +75,12 @@ def test_it_is_a_compose_file(environment: dict[str, str]) -> None:
     parsed = compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(interpolated(environment))))
     parsed.validate()
     assert len(parsed) == 8
+
+
+def test_the_proxy_is_the_one_of_the_tests() -> None:
+    (major,) = re.findall(r"npm install --global configurable-http-proxy@(\d+)$", stages()["proxy"], re.MULTILINE)
+    lock = json.loads((ROOT / "tests" / "node" / "package-lock.json").read_text(encoding="utf-8"))
+    assert lock["packages"]["node_modules/configurable-http-proxy"]["version"].startswith(f"{major}.")
 
 
 def test_the_docs_say_what_must_be_set() -> None:
@@ -198,8 +205,7 @@ def deployed(
         bucket = [sys.executable, *services["bucket"]["command"][1:]]
         for _ in ("makes it", "leaves it"):
             subprocess.run(bucket, env=deployed.environment(services["bucket"]), cwd=folder, check=True, timeout=60)
-        beside = Path(sys.executable).parent
-        proxy = [str(beside / "configurable-http-proxy"), *services["proxy"]["command"]]
+        proxy = [*node.command("configurable-http-proxy"), *services["proxy"]["command"]]
         running.enter_context(deployed.running(proxy, deployed.environment(services["proxy"])))
         tester = {"name": "tester", "api_token": deployed.tester}
         role = {"name": "tester", "services": ["tester"], "scopes": ["admin:users", "tokens"]}

@@ -19,6 +19,7 @@ import psutil
 import requests
 
 import jupyter_mlops
+from tests import node
 from tests.ports import free_ports
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ import sys
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy}"
-c.ConfigurableHTTPProxy.command = [sys.executable, "{folder}/proxy.py"]
+c.ConfigurableHTTPProxy.command = {proxy_command}
 c.ConfigurableHTTPProxy.auth_token = "{proxy_token}"
 c.JupyterHub.db_url = "sqlite:///:memory:"
 c.JupyterHub.cookie_secret_file = "{folder}/hub_cookie_secret"
@@ -90,25 +91,6 @@ import json, os, runpy, sys
 with open({told!r}.replace("USER", os.environ["JUPYTERHUB_USER"]), "w") as file:
     json.dump(dict(os.environ), file)
 from jupyterhub.singleuser import main
-sys.exit(main())
-"""
-
-_PROXY = """
-import sys
-from configurable_http_proxy.cli import main
-from configurable_http_proxy.configproxy import PythonProxy
-from configurable_http_proxy.handlers import ProxyHandler
-
-by_path, asked = PythonProxy.target_for_req, ProxyHandler.get_target_url
-
-# The proxy in pure Python takes routes by host, and forgets the host of a request.
-async def get_target_url(self, path):
-    PythonProxy.target_for_req = lambda proxy, _, path: by_path(proxy, self.request.host_name, f'/{path}')
-    return await asked(self, path)
-
-if "--host-routing" in sys.argv:
-    sys.argv[sys.argv.index("--host-routing")] = "--host-routing=yes"
-    ProxyHandler.get_target_url = get_target_url
 sys.exit(main())
 """
 
@@ -258,10 +240,10 @@ def running(
     written = _CONFIG.format(
         public=public, hub=hub, proxy=proxy, service=service, folder=folder, tester=tester, ci=ci, bare=bare,
         subdomain_host=f"http://{domain}:{public}" if domain else "", db_url=db_url,
-        proxy_token=secrets.token_hex(16), password=PASSWORD, environment=given, first=first or _BLANK,
+        proxy_command=node.command("configurable-http-proxy"), proxy_token=secrets.token_hex(16),
+        password=PASSWORD, environment=given, first=first or _BLANK,
     )  # fmt: skip
     (folder / "jupyterhub_config.py").write_text(written, encoding="utf-8")
-    (folder / "proxy.py").write_text(_PROXY, encoding="utf-8")
     (folder / "service.py").write_text(f"c.HubIdentity.cache_seconds = {CACHE_SECONDS}\n", encoding="utf-8")
     # The panel as it was built last, not as it was when the package was installed.
     built = folder / "share" / "labextensions" / "jupyter-mlops"

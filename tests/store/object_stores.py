@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import fsspec
+import pytest
 
+from tests import node
 from tests.ports import free_ports
 from tests.waiting import until
 
-AZURITE = Path(__file__).parents[2] / "labextension" / "node_modules" / ".bin" / "azurite-blob"
 _AZURE_ACCOUNT = "devstoreaccount1"
 _AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Of every installation of the emulator: it is in its manual."""
 
 
 class Store(NamedTuple):
-    """A running store. With ``environment`` its bucket (or container) ``team`` is at ``location``."""
+    """A running store, whose bucket (or container) ``team`` is at ``location``.
+
+    ``settings`` gives the environment with which it is reached at a port; ``took`` is what it says of a small object
+    that it has stored.
+    """
 
     location: str
     port: int
-    environment: Mapping[str, str]
+    settings: Callable[[int], Mapping[str, str]]
+    took: bytes
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self.settings(self.port)
+
+    def by_way_of(self, port: int) -> Store:
+        """The same store, reached at another port."""
+        return self._replace(port=port)
 
 
 @contextmanager
 def s3() -> Iterator[Store]:
     (port,) = free_ports(1)
     with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
-        # What was opened before by this process is kept by fsspec, with the address of another store.
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        yield Store("s3://team/artifacts", port, s3_environment(port))
+        yield Store(
+            "s3://team/artifacts", port, _s3_settings, b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: 0\r\n\r\n'
+        )
 
 
-def s3_environment(port: int) -> dict[str, str]:
+def _s3_settings(port: int) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "not-a-secret",
@@ -56,28 +69,54 @@ def gcs() -> Iterator[Store]:
     program = str(Path(sys.executable).with_name("gcp-storage-emulator"))
     words = [program, "start", "--host", "127.0.0.1", "--port", str(port), "--in-memory"]
     with _running(words, port):
-        environment = {
-            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
-            "FSSPEC_GS": json.dumps({"token": "anon"}),
-        }
-        yield Store("gs://team/artifacts", port, environment)
+        took = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        yield Store("gs://team/artifacts", port, _gcs_settings, took)
+
+
+def _gcs_settings(port: int) -> dict[str, str]:
+    return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS": json.dumps({"token": "anon"})}
 
 
 @contextmanager
 def azure() -> Iterator[Store]:
     (port,) = free_ports(1)
-    node = shutil.which("node", path=str(Path(sys.executable).parent)) or "node"
-    words = [node, str(AZURITE.resolve()), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck"]
+    words = [
+        *node.command("azurite-blob"),
+        "--silent",
+        "--disableTelemetry",
+        "--inMemoryPersistence",
+        "--skipApiVersionCheck",
+    ]
     with _running([*words, "--blobHost", "127.0.0.1", "--blobPort", str(port)], port):
-        endpoint = f"http://127.0.0.1:{port}/{_AZURE_ACCOUNT}"
-        parts = {
-            "DefaultEndpointsProtocol": "http",
-            "AccountName": _AZURE_ACCOUNT,
-            "AccountKey": _AZURE_KEY,
-            "BlobEndpoint": endpoint,
-        }
-        connection = ";".join(f"{name}={value}" for name, value in parts.items()) + ";"
-        yield Store("abfs://team/artifacts", port, {"AZURE_STORAGE_CONNECTION_STRING": connection})
+        yield Store(
+            "abfs://team/artifacts", port, _azure_settings, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+        )
+
+
+def _azure_settings(port: int) -> dict[str, str]:
+    parts = {
+        "DefaultEndpointsProtocol": "http",
+        "AccountName": _AZURE_ACCOUNT,
+        "AccountKey": _AZURE_KEY,
+        "BlobEndpoint": f"http://127.0.0.1:{port}/{_AZURE_ACCOUNT}",
+    }
+    return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items()) + ";"}
+
+
+STORES = {"s3": s3, "gcs": gcs, "azure": azure}
+
+
+def use(store: Store, monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    """Have this process reach the store, which gets its bucket, with ``more`` in its environment."""
+    for name, value in {**store.environment, **more}.items():
+        monkeypatch.setenv(name, value)
+    fsspec.config.conf.clear()
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    file_system, _ = fsspec.core.url_to_fs(store.location, skip_instance_cache=True)
+    # Else what other tests had opened is opened again, with the environment of then.
+    type(file_system).clear_instance_cache()
+    with suppress(Exception):  # it is there, in words of each driver's own
+        file_system.mkdir("team")
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     Batch,
@@ -21,7 +24,7 @@ from jupyter_mlops.core.records import (
     Tag,
 )
 from jupyter_mlops.store.batches import RunWriter
-from jupyter_mlops.store.calls import Caller, Change, Create, Heartbeat, Log, RunCall
+from jupyter_mlops.store.calls import Append, Caller, Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.connect import connect
 
@@ -88,3 +91,29 @@ def test_what_was_applied_before_tells_nothing(database: Database, database_url:
             writer.apply(connection, [call])
     assert first.run is not None
     assert (first.run.name, again.run) == ("once", None)
+
+
+def test_lists_in_tags_grow_in_the_order_of_the_calls(database: Database, database_url: str, tmp_path: Path) -> None:
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        experiment = tracker.experiments.create("e").experiment_id
+        one, other = (tracker.runs.create(NewRun(experiment_id=experiment)).run_id for _ in range(2))
+    writer = RunWriter(lambda: 5000)
+    for calls in (
+        [Log(one, Batch(tags=(Tag("a", '[ 1.0, {"x": 2} ]'), Tag("z", "z"))), CALLER)],
+        [
+            Append(one, "a", '{"x": 2}', CALLER),
+            Append(one, "a", '{"x": 3}', CALLER),
+            Append(one, "b", "{}", CALLER),
+            Log(one, Batch(tags=(Tag("b", "no list"), Tag("c", "[]"))), CALLER),
+            Append(one, "c", "{}", CALLER),
+            Append(other, "a", "{}", CALLER),
+        ],
+    ):
+        with database.write() as connection:
+            writer.apply(connection, calls)
+    with pytest.raises(InvalidValue, match="'b' holds no list"), database.write() as connection:
+        writer.apply(connection, [Append(one, "d", "{}", CALLER), Append(one, "b", "{}", CALLER)])
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        tags = {run: {tag.key: tag.value for tag in tracker.runs.get(run).tags} for run in (one, other)}
+    assert tags[one] == {"a": '[1.0,{"x": 2},{"x": 3}]', "b": "no list", "c": "[{}]", "z": "z"}
+    assert tags[other] == {"a": "[{}]"}

@@ -11,7 +11,6 @@ import sys
 import threading
 from pathlib import Path
 
-import fsspec
 import pytest
 from click.testing import CliRunner
 
@@ -228,14 +227,13 @@ def test_killed_it_goes_on(blobs: BlobStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["azure", "s3"])
 def test_a_service_that_runs_follows_to_an_object_store(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """From a folder to S3 while it is asked; afterwards the folder is not needed any more."""
-    with object_stores.s3() as store:
-        for name, value in store.environment.items():
-            monkeypatch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("team")
+    """From a folder while it is asked; afterwards the folder is not needed any more."""
+    with object_stores.STORES[kind]() as store:
+        object_stores.use(store, monkeypatch)
         connect(sqlite_url, artifacts=tmp_path / "from").close()
         database = Database(sqlite_url)
         with process.serving(sqlite_url, tmp_path / "from", tmp_path) as service, RemoteTracker(

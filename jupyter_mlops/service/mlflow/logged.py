@@ -6,14 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import msgspec
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelMetric, ModelRole, ModelUse
-from jupyter_mlops.core.records import DEFAULT_PAGE, Batch
+from jupyter_mlops.core.records import DEFAULT_PAGE
 from jupyter_mlops.service.mlflow.messages import Answer, Message, invalid, limited, missing, named, number
 from jupyter_mlops.service.mlflow.runs import MetricAnswer, OfRun
 from jupyter_mlops.service.mlflow.words import (
@@ -28,6 +27,7 @@ from jupyter_mlops.service.mlflow.words import (
     quoted,
     tags_of,
 )
+from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 
 _VERSIONS_TAG = "mlflow.modelVersions"
@@ -235,7 +235,7 @@ def log_outputs(tracker: EmbeddedTracker, asked: LogOutputs) -> None:
     tracker.logged_models.use(run_id, uses)
 
 
-def log_model(tracker: EmbeddedTracker, asked: LogModel) -> None:
+def log_model(tracker: EmbeddedTracker, asked: LogModel) -> Sequence[RunCall]:
     try:
         model = msgspec.json.decode(asked.model_json)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -250,9 +250,7 @@ def log_model(tracker: EmbeddedTracker, asked: LogModel) -> None:
         for name, flavor in model["flavors"].items()
     }
     noted = {**{key: model[key] for key in _NOTED if key in model}, "flavors": flavors}
-    before = {tag.key: tag.value for tag in tracker.runs.get(asked.run).tags}.get(_HISTORY_TAG, "[]")
-    history = json.dumps([*_noted(before), noted])
-    tracker.runs.log(asked.run, Batch(tags=(values.tag(_HISTORY_TAG, history),)))
+    return (tracker.run_calls.append(asked.run, _HISTORY_TAG, noted),)
 
 
 def note_inputs(tracker: EmbeddedTracker, run_id: str, models: Sequence[ModelSent]) -> None:
@@ -263,17 +261,6 @@ def note_inputs(tracker: EmbeddedTracker, run_id: str, models: Sequence[ModelSen
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
-
-
-def _noted(history: str) -> list[Any]:
-    """The models of a run's tag, which may have been set to anything."""
-    try:
-        found = msgspec.json.decode(history)
-    except (msgspec.DecodeError, RecursionError):
-        found = None
-    if not isinstance(found, list):
-        raise InvalidValue(f"the run's tag {_HISTORY_TAG!r} was set to what is no list of models: delete it first")
-    return found
 
 
 def id_of(model_id: str) -> str:

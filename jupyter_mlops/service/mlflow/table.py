@@ -62,7 +62,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "metrics/get-history-bulk-interval", _READ, histories.GetInterval, histories.get_interval),
     Route("GET", "artifacts/list", _READ, artifacts.ListInRun, artifacts.list_in_run),
     Route("POST", "runs/outputs", _WRITE, logged.LogOutputs, logged.log_outputs, runs.writing),
-    Route("POST", "runs/log-model", _WRITE, logged.LogModel, logged.log_model, runs.writing),
+    Writing("POST", "runs/log-model", _WRITE, logged.LogModel, logged.log_model, runs.writing),
     Route("POST", "logged-models", _WRITE, logged.Create, logged.create),
     Route("POST", "logged-models/search", _READ, logged.Search, logged.search),
     Route("GET", "logged-models/{model_id}", _READ, logged.ById, logged.get),

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.batches import check_batch
+from jupyter_mlops.core.batches import check_batch, check_json
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.ids import is_id, new_id, new_run_name
-from jupyter_mlops.core.records import Batch, NewRun, RunChange, StreamPosition
-from jupyter_mlops.core.redaction import redact_batch, redact_text
+from jupyter_mlops.core.records import Batch, Json, NewRun, RunChange, StreamPosition
+from jupyter_mlops.core.redaction import redact_batch, redact_text, redact_value
 from jupyter_mlops.core.run_fields import check_change, check_new_run, check_position
-from jupyter_mlops.store.calls import Change, Create, Heartbeat, Log
+from jupyter_mlops.store.calls import Append, Change, Create, Heartbeat, Log
 from jupyter_mlops.tracker.embedded._context import Context
 
 
 @checked
 class RunCalls:
-    """Takes what the methods of :class:`jupyter_mlops.tracker.protocol.Runs` of the same names take."""
+    """Takes what the methods of :class:`jupyter_mlops.tracker.protocol.Runs` of the same names take; there is none like
+    ``append``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -44,6 +47,15 @@ class RunCalls:
         check_position(position)
         check_batch(batch)
         return Log(run_id, redact_batch(batch), self._context.caller, position)
+
+    def append(self, run_id: str, key: str, item: dict[str, Json]) -> Append:
+        """Add ``item`` to the list in the tag ``key``, a JSON array, unless it is in it: of several at once, each finds
+        what the others added."""
+        check_run_id(run_id)
+        check_json(item, f"tag {values.short(key)}")
+        text = json.dumps(redact_value(key, item))
+        values.appended(key, "", text)
+        return Append(run_id, values.check_key(key, "tag"), text, self._context.caller)
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Change:
         check_run_id(run_id)
