@@ -12,10 +12,11 @@ from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKi
 from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
 from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
 from jupyter_mlops.tracker import losses
+from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import dead_letters, replay_folder
+from jupyter_mlops.tracker.replay import replay_folder
 from jupyter_mlops.tracker.spool import SpoolWriter
 
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
@@ -34,6 +34,7 @@ from jupyter_mlops.core.errors import (
 )
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
+from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, read_dead
 from jupyter_mlops.tracker.files import PutsTogether
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
@@ -54,7 +55,6 @@ from jupyter_mlops.tracker.spool import (
     target_of,
 )
 
-DEAD_SUFFIX = ".dead"
 DROPPED_TAG = "mlops.dropped"
 _SENT_SUFFIX = ".sent"
 DAMAGED_SUFFIX = ".damaged"
@@ -74,17 +74,6 @@ class Replayed(msgspec.Struct):
     """Why the first of them was refused."""
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An entry that the tracker refused: its number in the stream, when, why, and the entry, to read and exact."""
-
-    number: int
-    at: int
-    error: str
-    entry: Any
-    payload: bytes
-    """The entry's MessagePack (base64 in the file)."""
-
-
 def replay(path: Path, tracker: Tracker) -> Replayed:
     """Apply one spool file; see :meth:`Replayer.run` for the errors."""
     result = Replayed()
@@ -97,11 +86,6 @@ def replay(path: Path, tracker: Tracker) -> Replayed:
 def replay_folder(folder: Path, tracker: Tracker) -> Replayed:
     """Apply all spools of a folder that are for this tracker. To do it again and again, keep a :class:`Replayer`."""
     return Replayer(folder).run(tracker)
-
-
-def dead_letters(folder: Path) -> dict[str, tuple[DeadLetter, ...]]:
-    """What was refused, by stream."""
-    return {path.stem: tuple(_read_dead(path)) for path in sorted(folder.glob(f"*{DEAD_SUFFIX}"))}
 
 
 class Replayer:
@@ -280,7 +264,7 @@ class _Stream:
         self._closed = sender.closed
 
     def _remove(self, file: BinaryIO) -> None:
-        refused = {letter.entry.get("file") for letter in _read_dead(self._dead) if isinstance(letter.entry, dict)}
+        refused = {letter.entry.get("file") for letter in read_dead(self._dead) if isinstance(letter.entry, dict)}
         for staged in self._path.parent.glob(f"{self.header.stream}.*{STAGED_SUFFIX}"):
             if staged.name not in refused:
                 staged.unlink(missing_ok=True)
@@ -300,7 +284,7 @@ class _Sender:
         self._folder = path.parent
         self._sent = sent
         self._dead_path = path.with_suffix(DEAD_SUFFIX)
-        self._dead = {letter.number for letter in _read_dead(self._dead_path)}
+        self._dead = {letter.number for letter in read_dead(self._dead_path)}
         self._tracker = tracker
         self._result = result
         self._watermark = tracker.runs.watermark(stream)
@@ -492,12 +476,3 @@ def _merged(batches: list[Batch]) -> Batch:
         inputs=tuple(use for batch in batches for use in batch.inputs),
         series=tuple(series for batch in batches for series in batch.series),
     )
-
-
-def _read_dead(path: Path) -> list[DeadLetter]:
-    letters = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(msgspec.DecodeError):  # empty, or left half written by a killed replayer
-                letters.append(msgspec.json.decode(line, type=DeadLetter))
-    return letters

@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, dead_letters
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import DAMAGED_SUFFIX, DEAD_SUFFIX, DeadLetter, dead_letters
+from jupyter_mlops.tracker.replay import DAMAGED_SUFFIX
 from jupyter_mlops.tracker.spool import SUFFIX, Closed, decode, read_header, read_payloads, target_of
 
 

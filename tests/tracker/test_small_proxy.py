@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Tag
+from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.remote import RemoteTracker
-from jupyter_mlops.tracker.replay import dead_letters, replay_folder
+from jupyter_mlops.tracker.replay import replay_folder
 from jupyter_mlops.tracker.spool import Log, SpoolWriter
 from tests.history import points
 from tests.service.inprocess import running

@@ -29,9 +29,10 @@ from jupyter_mlops.core.records import (
     Tag,
 )
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import Replayed, Replayer, dead_letters, replay, replay_folder
+from jupyter_mlops.tracker.replay import Replayed, Replayer, replay, replay_folder
 from jupyter_mlops.tracker.spool import (
     Change,
     Create,
