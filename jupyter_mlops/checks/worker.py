@@ -22,13 +22,13 @@ from jupyter_mlops.core.checks import (
     LEASE_SECONDS,
     LONGEST_LOG,
     LONGEST_SUMMARY,
+    TOKEN_PREFIX,
     CheckJob,
     CheckResult,
     Verdict,
     cost,
-    new_token,
-    token_digest,
 )
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError, NotFound, PermissionDenied, Unavailable
 from jupyter_mlops.core.formats import now, printable
 from jupyter_mlops.core.records import Json
@@ -115,7 +115,7 @@ class Worker:
     def step(self) -> tuple[CheckJob, CheckResult | None] | None:
         """Claim one job, do it and report; None when there was none. The result is None when the job was lost to
         another worker, or closed, meanwhile."""
-        token = new_token() if is_service(self._tracker.url) else None
+        token = new_token(TOKEN_PREFIX) if is_service(self._tracker.url) else None
         job = self._jobs.claim(self.names, token_digest=None if token is None else token_digest(token))
         if job is None:
             return None

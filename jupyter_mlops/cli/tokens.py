@@ -54,7 +54,8 @@ def create(
     """Make a token with which USER is known, and print it: this once, since the file has its hash only. The file is
     made when there is none."""
     from jupyter_mlops.core import formats
-    from jupyter_mlops.service.tokens import Grant, create_token, digest
+    from jupyter_mlops.core.credentials import token_digest
+    from jupyter_mlops.service.tokens import Grant, create_token
 
     names = tuple(dict.fromkeys(name.strip() for name in groups.split(",") if name.strip()))
     now = formats.now()
@@ -62,7 +63,7 @@ def create(
     grant = Grant(user=user, groups=names, scope=scopes, acts_for=acts_for, created=now, expires=until)
     made = create_token(file, grant)
     if as_json:
-        emit_json({"token": made, **_as_dict(digest(made), grant)})
+        emit_json({"token": made, **_as_dict(token_digest(made), grant)})
         return
     click.echo(made)
     counts = "" if until is None else f" It counts until {formats.moment(until)}."

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-
 import msgspec
 
 from jupyter_mlops.core.access import GROUP_PREFIX, TOKEN_USER_PREFIX, Principal, Scope
@@ -60,16 +57,6 @@ class AccessToken(Record, frozen=True, kw_only=True):
             default_owner=self.owner,
             acts_for=self.user,
         )
-
-
-def new_secret() -> str:
-    """A new token."""
-    return SECRET_PREFIX + secrets.token_urlsafe(32)
-
-
-def digest(secret: str) -> str:
-    """What a token is kept as: it is random and long, so that its SHA-256 gives nothing away."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def token_name(name: object) -> str:

@@ -6,9 +6,7 @@ A check says of a candidate that it *passed* or *failed*; ``error`` means that i
 
 from __future__ import annotations
 
-import hashlib
 import math
-import secrets
 from collections.abc import Mapping
 from enum import Enum
 
@@ -196,16 +194,6 @@ def cost(name: str) -> int:
 
 TOKEN_PREFIX = "mlops_check_"
 """What the token of a job begins with, so that it is not looked for elsewhere."""
-
-
-def new_token() -> str:
-    """A token for one job."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
-def token_digest(token: str) -> str:
-    """What a token is kept as: it is random and long, so that its SHA-256 gives nothing away."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- checks that a notebook logs -------------------------------------------------------------------------------------

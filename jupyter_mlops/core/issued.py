@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import msgspec
 
 from jupyter_mlops.core.access import Principal, Scope
@@ -25,11 +23,6 @@ class IssuedToken(Record, frozen=True, kw_only=True):
     token: str
     expires: int
     """From when on it counts no more, in milliseconds since the epoch."""
-
-
-def new_token() -> str:
-    """Another token."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def lessened(principal: Principal, seconds: int, at: int) -> Principal:

@@ -13,7 +13,7 @@ from tornado.web import RequestHandler
 
 from jupyter_mlops.core import accesstokens, checks, issued
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.checks import token_digest
+from jupyter_mlops.core.credentials import token_digest
 from jupyter_mlops.core.errors import Unauthenticated
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.service.identity import Identity

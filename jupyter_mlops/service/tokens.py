@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import msgspec
 from tornado.web import RequestHandler
 
 from jupyter_mlops.core.access import Principal, Scope, group_name, owner_name, user_name
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.records import Record
@@ -67,10 +66,10 @@ def create_token(path: Path, grant: Grant) -> str:
         The user, a group or the scope is not possible, or the file holds something else.
     """
     _check(grant, str(path))
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = new_token(TOKEN_PREFIX)
     with _changing(path):
         grants = read_grants(path) if path.exists() else {}
-        _write(path, {**grants, digest(token): grant})
+        _write(path, {**grants, token_digest(token): grant})
     return token
 
 
@@ -139,11 +138,6 @@ def read_grants(path: Path) -> Grants:
     return grants
 
 
-def digest(token: str) -> str:
-    """What a token is kept as."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def credential(handler: RequestHandler) -> str | None:
     """The token in the request's ``Authorization`` header (``token X`` or ``Bearer X``); None when there is none."""
     found = _CREDENTIAL.fullmatch(handler.request.headers.get("Authorization", "").strip())
@@ -164,7 +158,7 @@ class TokenFile:
         token = credential(handler)
         if token is None:
             raise Unauthenticated("say who is asking: Authorization: token ... ")
-        grant = self._current().get(digest(token))
+        grant = self._current().get(token_digest(token))
         if grant is None:
             raise Unauthenticated("this token is not known here; it may have been revoked")
         if grant.expires is not None and grant.expires <= now():
@@ -199,12 +193,12 @@ class OneToken:
     handler_class = RequestHandler
 
     def __init__(self, token: str, principal: Principal) -> None:
-        self._digest = digest(token)
+        self._digest = token_digest(token)
         self._principal = principal
 
     async def principal(self, handler: RequestHandler, *, fresh: bool = False) -> Principal:  # noqa: ARG002 - always is
         given = credential(handler)
-        if given is None or digest(given) != self._digest:
+        if given is None or token_digest(given) != self._digest:
             raise Unauthenticated("this address is for one notebook run, whose kernel has its token")
         return self._principal
 

@@ -16,7 +16,8 @@ from jupyter_mlops.checks.checkout import check_out, is_named
 from jupyter_mlops.checks.sandbox import Limits, Sandbox
 from jupyter_mlops.checks.worker import perform
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.checks import CheckJob, CheckResult, Verdict, new_token, token_digest
+from jupyter_mlops.core.checks import TOKEN_PREFIX, CheckJob, CheckResult, Verdict
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import ModelVersion, Run, RunStatus
@@ -342,7 +343,7 @@ def test_a_notebook_reads_from_the_service_with_the_jobs_token(
         parameters="candidate = ''\ntracking_url = ''",
     )
     version = registry.version(linear)
-    token = new_token()
+    token = new_token(TOKEN_PREFIX)
     principal = Principal("check:1", group_scopes=(("red", Scope.READ),), decides=False)
     find = {token_digest(token): principal}.get
     with (

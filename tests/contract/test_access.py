@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.checks import CheckResult, Verdict, token_digest
+from jupyter_mlops.core.checks import CheckResult, Verdict
+from jupyter_mlops.core.credentials import token_digest
 from jupyter_mlops.core.errors import (
     AlreadyExists,
     Conflict,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlops.core.checks import SETTINGS, check_settings, cost, logged_checks, new_token, token_digest
+from jupyter_mlops.core.checks import SETTINGS, check_settings, cost, logged_checks
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import MetricSummary, Run, RunKind, RunStatus
 
@@ -65,9 +65,3 @@ def test_a_logged_check_passes_when_every_point_is_one() -> None:
         ),
     )
     assert logged_checks(run) == {"good": True, "once": False, "nan": False, "nan at last": False}
-
-
-def test_a_token_is_kept_by_its_digest() -> None:
-    assert new_token() != new_token()
-    assert token_digest(new_token()) != token_digest(new_token())
-    assert len(token_digest("\udcff")) == 64

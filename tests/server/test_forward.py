@@ -15,9 +15,10 @@ import msgspec
 import pytest
 
 from jupyter_mlops.core.access import Scope
+from jupyter_mlops.core.credentials import token_digest
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.records import NewRun
-from jupyter_mlops.service.tokens import digest, read_grants
+from jupyter_mlops.service.tokens import read_grants
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.notebook_files import write_notebook
 from tests.server.jupyter import TOKEN, JupyterServer
@@ -62,7 +63,7 @@ class Hub:
 
     def revoke(self, token: str) -> None:
         grants = read_grants(self.folder / "tokens.json")
-        del grants[digest(token)]
+        del grants[token_digest(token)]
         (self.folder / "tokens.json").write_bytes(msgspec.json.encode(grants))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.checks import token_digest
+from jupyter_mlops.core.credentials import token_digest
 from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, PermissionDenied, Unauthenticated
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.issued import LONGEST_SECONDS, MOST_AT_ONCE, lessened

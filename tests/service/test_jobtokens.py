@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.checks import JOB_PREFIX, new_token, token_digest
+from jupyter_mlops.core.checks import JOB_PREFIX, TOKEN_PREFIX
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import NotFound, PermissionDenied, Unauthenticated
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.tracker.remote import RemoteTracker
@@ -30,7 +31,7 @@ def service(sqlite_url: str, tmp_path: Path, jobs: dict[str, Principal]) -> Iter
 
 
 def test_it_counts_as_long_as_the_job_goes_on(service: Running, jobs: dict[str, Principal]) -> None:
-    token = new_token()
+    token = new_token(TOKEN_PREFIX)
     jobs[token_digest(token)] = JOB
     with RemoteTracker(service.url, token) as tracker:
         assert tracker.principal == JOB
@@ -41,8 +42,8 @@ def test_it_counts_as_long_as_the_job_goes_on(service: Running, jobs: dict[str, 
 
 
 def test_another_token_is_none(service: Running, jobs: dict[str, Principal]) -> None:
-    jobs[token_digest(new_token())] = JOB
-    for token in (new_token(), new_token()[:-1], "mlops_check_"):
+    jobs[token_digest(new_token(TOKEN_PREFIX))] = JOB
+    for token in (new_token(TOKEN_PREFIX), new_token(TOKEN_PREFIX)[:-1], "mlops_check_"):
         with RemoteTracker(service.url, token) as tracker, pytest.raises(Unauthenticated):
             tracker.experiments.search()
     with RemoteTracker(service.url, service.token("ann")) as tracker:
@@ -52,7 +53,7 @@ def test_another_token_is_none(service: Running, jobs: dict[str, Principal]) -> 
 def test_it_reads_what_the_group_reads_and_changes_nothing_of_theirs(
     service: Running, jobs: dict[str, Principal]
 ) -> None:
-    token = new_token()
+    token = new_token(TOKEN_PREFIX)
     jobs[token_digest(token)] = JOB
     with (
         RemoteTracker(service.url, service.token("ann", "red")) as ann,

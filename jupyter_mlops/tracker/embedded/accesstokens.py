@@ -9,6 +9,7 @@ from jupyter_mlops.core import access, accesstokens
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.accesstokens import DEFAULT_DAYS, AccessToken
 from jupyter_mlops.core.arguments import checked
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import NotFound, PermissionDenied, Unauthenticated
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.values import short
@@ -37,7 +38,7 @@ class EmbeddedAccessTokens:
         if principal.scope_on(chosen) < wanted:
             raise PermissionDenied(f"access token {name!r}: it would allow more than {principal.name!r} may do")
         access.require_decision(principal, f"access token {name!r}")
-        secret = accesstokens.new_secret()
+        secret = new_token(accesstokens.SECRET_PREFIX)
         new = AccessToken(
             token_id=new_id(),
             name=name,
@@ -48,7 +49,7 @@ class EmbeddedAccessTokens:
             expires=now + lifetime,
         )
         with self._context.write() as connection:
-            store.insert(connection, new, accesstokens.digest(secret))
+            store.insert(connection, new, token_digest(secret))
             self._audit(connection, "token.create", new)
         return msgspec.structs.replace(new, secret=secret)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core import access, checks, values
+from jupyter_mlops.core import access, checks, credentials, values
 from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.checks import JOB_PREFIX, LEASE_SECONDS, LONGEST_LOG, LONGEST_SUMMARY, CheckJob, CheckResult
@@ -44,7 +44,8 @@ class EmbeddedChecks:
                     continue
                 lease = now + round(LEASE_SECONDS * 1000)
                 # A job's token and the claim begin and end together.
-                job = msgspec.structs.replace(found.job, claim=token_digest or checks.token_digest(checks.new_token()))
+                claim = token_digest or credentials.token_digest(credentials.new_token(checks.TOKEN_PREFIX))
+                job = msgspec.structs.replace(found.job, claim=claim)
                 if checkjobs.claim(connection, job, now, lease, by=principal.name):
                     return job
         return None

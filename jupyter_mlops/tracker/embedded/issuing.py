@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from jupyter_mlops.core.access import Principal
-from jupyter_mlops.core.checks import token_digest
+from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import Conflict
-from jupyter_mlops.core.issued import MOST_AT_ONCE, IssuedToken, lessened, new_token
+from jupyter_mlops.core.issued import MOST_AT_ONCE, TOKEN_PREFIX, IssuedToken, lessened
 from jupyter_mlops.store import accesstokens, events, issuedtokens
 from jupyter_mlops.store.issuedtokens import Issued
 from jupyter_mlops.tracker.embedded._context import Context
@@ -19,7 +19,7 @@ def issue(context: Context, seconds: int) -> IssuedToken:
     principal = lessened(context.principal, seconds, at)
     assert principal.expires is not None
     issued = Issued(principal=principal, expires=principal.expires)
-    token = new_token()
+    token = new_token(TOKEN_PREFIX)
     with context.write() as connection:
         issuedtokens.add(connection, token_digest(token), issued, at)
         if issuedtokens.count_of(connection, principal.name) > MOST_AT_ONCE:
