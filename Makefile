@@ -10,6 +10,9 @@ NPM := $(WITH_NODE) npm --prefix labextension
 PANEL := jupyter_mlops/labextension/package.json
 SOURCES := $(wildcard labextension/*.json labextension/*.mjs) $(shell find labextension/src labextension/schema -type f)
 
+# What is compiled is kept for the next process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo hub panel test screenshots bench lint clean
 
 .venv/.created:
@@ -17,9 +20,9 @@ SOURCES := $(wildcard labextension/*.json labextension/*.mjs) $(shell find labex
 	$(BIN)/python -m pip install -q --upgrade pip
 	touch $@
 
-# Compiled is what is imported, when it is: most of it never is.
+# Of what tests need, most is never imported: it is compiled when it is.
 .venv/.%: .venv/.created pyproject.toml
-	$(BIN)/python -m pip install -q --no-compile -e '.[$*]'
+	$(BIN)/python -m pip install -q $(if $(filter test,$*),--no-compile) -e '.[$*]'
 	touch $@
 
 demo: .venv/.example
