@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -27,6 +28,8 @@ logger = logging.getLogger("jupyter_mlops.service")
 
 SMALLEST_LINKED = 1 << 20
 """Bytes; what is smaller comes sooner from the service than by one more request."""
+PAUSE_SECONDS = 600.0
+"""How long files come through the service after a link that could not be signed."""
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 """Of one range; what asks for several is sent the whole file, as it may be."""
 _UNCHANGED = "private, max-age=31536000, immutable"
@@ -89,11 +92,13 @@ class DownloadHandler(ApiHandler):
         wanted = self.request.method == "GET" and LINKS_HEADER in self.request.headers
         if not seconds or not wanted or (found.file.size or 0) < SMALLEST_LINKED:
             return None
+        if time.monotonic() < self.service.no_links_until:
+            return None
         try:
             return await self.call(lambda: found.link(seconds))
         except Unavailable as error:
-            # Once, and not for each file: credentials that cannot sign do not learn it.
-            self.service.link_seconds = 0
+            # Not for each file: credentials that cannot sign rarely learn it, but a store may have been away.
+            self.service.no_links_until = time.monotonic() + PAUSE_SECONDS
             logger.warning("files come through the service, since no link could be signed: %s", error.message)
             return None
 

@@ -82,6 +82,8 @@ class Service:
         self.executor = executor
         self.page = page
         self.link_seconds = link_seconds
+        self.no_links_until = 0.0
+        """In seconds of the monotonic clock; set where no link could be signed."""
         self.rates = Rates(requests_per_second)
         self.metrics = ServiceMetrics(tracker, executor)
         self._written = Wakeups()

@@ -16,9 +16,11 @@ import fsspec
 import pytest
 import requests
 
-from jupyter_mlops.core.errors import IntegrityError, NotFound
+from jupyter_mlops.core.errors import IntegrityError, NotFound, Unavailable
 from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.service import content
 from jupyter_mlops.service.content import SMALLEST_LINKED
+from jupyter_mlops.store.objects import FolderObjects
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.remote.links import LINKS_HEADER, Links
 from tests.service.inprocess import Running, running
@@ -124,6 +126,33 @@ def test_a_folder_has_no_links(sqlite_url: str, tmp_path: Path) -> None:
             run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
             tracker.artifacts.put(run, "large.bin", io.BytesIO(CONTENT))
             assert b"".join(tracker.artifacts.open(run, "large.bin")) == CONTENT
+
+
+@pytest.mark.parametrize(("pause", "then"), [(600.0, 200), (0.0, 307)])
+def test_a_store_that_could_not_sign_is_asked_again_after_a_while(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float, then: int
+) -> None:
+    asked: list[str] = []
+
+    def link(_: FolderObjects, key: str, seconds: int) -> str:
+        asked.append(key)
+        if len(asked) == 1:
+            raise Unavailable("the store is away")
+        return "http://127.0.0.1:1/object"
+
+    monkeypatch.setattr(FolderObjects, "link", link)
+    monkeypatch.setattr(content, "PAUSE_SECONDS", pause)
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, link_seconds=60) as service:
+        token = service.token("ann")
+        with RemoteTracker(service.url, token) as tracker:
+            experiment = tracker.experiments.ensure("linked")
+            run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
+            tracker.artifacts.put(run, "large.bin", io.BytesIO(CONTENT))
+        url = f"{service.url}/api/v1/runs/{run}/content?path=large.bin"
+        headers = {"Authorization": f"token {token}", LINKS_HEADER: "follow"}
+        answers = [requests.get(url, headers=headers, allow_redirects=False, timeout=30) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, then]
+    assert len(asked) == (1 if pause else 2)
 
 
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "ftp://store/object", "http://[", "/object", "http://plain/x"])

@@ -154,7 +154,7 @@ class Host:
             self._template.start(self._common, prefix, self._environment)
             self._template.await_ready()
             self._tell(REMARK, prefix.told())
-        except Unfit as why:
+        except (Unfit, OSError) as why:
             if not self.is_over:
                 self._template.end()
                 self._tell(REMARK, f"each point gets a fresh kernel: {why}")
