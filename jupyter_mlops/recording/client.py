@@ -249,6 +249,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def async_start_new_kernel_client(self) -> Any:
+        self._kernel.await_channels(self.startup_timeout)
         # One for all, as each has threads.
         self.kc = self.km.client(context=zmq.asyncio.Context.instance())
         self.kc.iopub_channel_class = OutputChannel

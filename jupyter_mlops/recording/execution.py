@@ -199,6 +199,7 @@ class Execution:
         self.recorder.put("notebook/cells.json", json.dumps(self._state.cells(), indent=1).encode())
         if output is not None:
             write_atomically(output, content + b"\n")
+        self.recorder.store()
 
     def _imported(self) -> Iterator[str]:
         """The files of modules that the kernel, which has ended, had imported and that belong to no installation."""

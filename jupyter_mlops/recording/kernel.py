@@ -154,6 +154,9 @@ class Kernel:
     def language(self) -> str:
         return str(self.spec.language).lower()
 
+    def await_channels(self, seconds: float) -> None:
+        """Wait until it listens, where that can be known; not longer than so many ``seconds``."""
+
     def is_alive(self) -> bool:
         return bool(self.manager.is_alive())
 

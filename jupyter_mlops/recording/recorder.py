@@ -32,7 +32,7 @@ from jupyter_mlops.tracker.losses import LossCounter, read_losses
 from jupyter_mlops.tracker.process import is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
-from jupyter_mlops.tracker.spool import Change, Entry, Log, SpoolWriter
+from jupyter_mlops.tracker.spool import SUFFIX, Change, Entry, Log, SpoolWriter
 
 logger = logging.getLogger("jupyter_mlops")
 
@@ -135,6 +135,8 @@ class Recorder:
         self._progress: Progress | None = None
         self._notices: list[str] = []
         self._warned = False
+        self._refusal = ""
+        """Why something is not stored, for good."""
         self._full = False
         """Something found no room on this machine's disk."""
         self._started = time.monotonic()
@@ -238,6 +240,24 @@ class Recorder:
     def _measured(self) -> tuple[Metric, ...]:
         return () if self._usage is None else self._usage.sample()
 
+    def store(self) -> None:
+        """Store what there is by now, as far as the store takes it: what remains for the end is little then."""
+        try:
+            self._replay()
+        except MLOpsError as error:
+            self._warn(error)
+
+    def _replay(self) -> None:
+        refusal = self._replayer.run(self._tracker).refusal
+        self._refusal = self._refusal or refusal
+
+    def _has_others(self) -> bool:
+        """Whether others than this process have logged to the run."""
+        with contextlib.suppress(OSError):  # the notebook may have removed the folder
+            own = f"{self._spool.stream}{SUFFIX}"
+            return any(name.endswith(SUFFIX) and name != own for name in os.listdir(self.folder.spool))  # noqa: PTH208
+        return True
+
     def finish(self, change: RunChange) -> Run:
         """Record the end and store everything; the kernel has ended by now, and its spools with it.
 
@@ -255,14 +275,15 @@ class Recorder:
         self.log(metrics=self._last)
         self._notice_losses()
         try:
-            # What the kernel logged comes before the end, so that who waits for the end finds it complete.
-            refusal = self._replayed()
+            if self._has_others():
+                # What the kernel logged comes before the end, so that who waits for the end finds it complete.
+                self._replayed()
         finally:
             noticed = not self._full or not self._notices or self._append(self._all_notices())
             self._append(Change(self.run_id, change))
             with self._warned_of():
                 self._spool.close()
-        refusal = self._replayed() or refusal
+        refusal = self._replayed()
         if not noticed:
             self._tracker.runs.log(self.run_id, self._all_notices().batch)
         run = self._tracker.runs.get(self.run_id)
@@ -278,9 +299,10 @@ class Recorder:
     def _replayed(self) -> str:
         """Store what was logged; why some of it is not, for good or until there is room in a quota, else nothing."""
         try:
-            return self._replayer.run(self._tracker).refusal
+            self._replay()
         except QuotaExceeded as error:
             return error.message
+        return self._refusal
 
     def _notice_losses(self) -> None:
         counted = read_losses(self.folder.losses)
@@ -331,7 +353,7 @@ class Recorder:
                 self._append(Change(self.run_id, RunChange(progress=written)))
             try:
                 with self._going_on_without_room():
-                    self._replayer.run(self._tracker)
+                    self._replay()
                 if age - beat >= HEARTBEAT_SECONDS:
                     beat = age
                     self._tracker.runs.heartbeat(self.run_id)

@@ -1,16 +1,24 @@
-"""When the executed notebook is saved."""
+"""When the executed notebook is saved, and what a recorder tells of what is not stored."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
+import pytest
 from jupyter_core.utils import ensure_event_loop
 from nbformat.v4 import new_code_cell, new_notebook
 
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import Batch, NewRun, RunChange, RunStatus, Tag
 from jupyter_mlops.recording.client import _PAUSE, RecordingState
-from jupyter_mlops.recording.recorder import Recorder
+from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.redactor import Redactor
+from jupyter_mlops.tracker.deadletters import dead_letters
+from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.spool import Log, SpoolWriter
 
 SECONDS = 0.01
 """What a save takes."""
@@ -50,3 +58,44 @@ def test_a_save_that_waits_is_given_up_at_the_end() -> None:
     loop.call_later(2 * _PAUSE * SECONDS, later.set_result, None)
     loop.run_until_complete(later)
     assert saves.count == saved
+
+
+@pytest.fixture
+def recorder(tracker: Tracker) -> Iterator[Recorder]:
+    """That of a run which goes on."""
+    run_id = new_id()
+    tracker.runs.create(NewRun(run_id=run_id, experiment_id=tracker.experiments.ensure("recorders").experiment_id))
+    with RunFolder(run_id) as folder:
+        yield Recorder(tracker, run_id, folder)
+
+
+def test_what_was_refused_before_the_end_is_kept_and_told_at_the_end(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.put("../outside.txt", b"content")
+    recorder.store()
+    assert recorder.finish(RunChange(status=RunStatus.FINISHED)).status is RunStatus.FINISHED
+    assert "not all that this run logged could be stored" in caplog.text
+    ((letter,),) = dead_letters(recorder.folder.spool).values()
+    assert letter.entry["path"] == "../outside.txt"
+
+
+def test_what_the_kernel_logged_comes_before_the_end(
+    tracker: Tracker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in "log", "change":
+        called = getattr(tracker.runs, name)
+        monkeypatch.setattr(tracker.runs, name, partial(_noted, calls, name, called))
+    recorder.put("first.txt", b"first")
+    of_the_kernel = SpoolWriter(recorder.folder.spool)
+    of_the_kernel.append(Log(recorder.run_id, Batch(tags=(Tag("last", "word"),))))
+    of_the_kernel.close()
+    run = recorder.finish(RunChange(status=RunStatus.FINISHED))
+    assert calls == ["log", "change"]
+    assert ("last", "word") in {(tag.key, tag.value) for tag in run.tags}
+
+
+def _noted(calls: list[str], name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    calls.append(name)
+    return function(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -123,6 +124,9 @@ class ForkedKernel(Kernel):
         super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
         self.replayed, self.shared, self.modules = template.messages, template.shared, self._modules
 
+    def await_channels(self, seconds: float) -> None:
+        self._forked.await_channels(seconds)
+
     def _may_have_left_processes(self) -> bool:
         return self._forked.left
 
@@ -158,6 +162,7 @@ class ForkedProcess:
         """Have it forked; ``OSError`` when the template is gone."""
         self._lock = threading.Lock()
         self._rest = b""
+        self._listens = False
         self.returncode: int | None = None
         """As :mod:`subprocess` has it."""
         self.left = True
@@ -166,13 +171,20 @@ class ForkedProcess:
         try:
             self._connection.connect(str(address))
             self._connection.sendall(json.dumps(request).encode() + b"\n")
-            told = self._line(None)
+            while (told := self._line(None)) is not None and "listens" in told:
+                self._listens = True
             if told is None:
                 raise ConnectionError("the process that executed the first cells is gone")
         except BaseException:
             self._connection.close()
             raise
         self.pid: int = told["pid"]
+
+    def await_channels(self, seconds: float) -> None:
+        """Wait until it listens, or has ended; not longer than so many ``seconds``."""
+        with self._lock, contextlib.suppress(TimeoutError):
+            while self.returncode is None and not self._listens:
+                self._hear(seconds)
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -187,18 +199,23 @@ class ForkedProcess:
         return code
 
     def _await(self, timeout: float | None) -> int | None:
-        with self._lock:
-            if self.returncode is None:
-                try:
-                    told = self._line(timeout)
-                except TimeoutError:
-                    return None
-                # Children do not outlive the template.
-                status = signal.SIGKILL if told is None else int(told["status"])
-                self.left = told is None or told["left"]
-                self.returncode = os.waitstatus_to_exitcode(status)
-                self._connection.close()
-            return self.returncode
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock, contextlib.suppress(TimeoutError):
+            while self.returncode is None:
+                self._hear(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return self.returncode
+
+    def _hear(self, timeout: float | None) -> None:
+        """Take in what is told next; ``TimeoutError`` when that is nothing."""
+        told = self._line(timeout)
+        if told is not None and "listens" in told:
+            self._listens = True
+            return
+        # Children do not outlive the template.
+        status = signal.SIGKILL if told is None else int(told["status"])
+        self.left = told is None or told["left"]
+        self.returncode = os.waitstatus_to_exitcode(status)
+        self._connection.close()
 
     def _line(self, timeout: float | None) -> dict[str, Any] | None:
         """The next that the template says; None when it is gone."""

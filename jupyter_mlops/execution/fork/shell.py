@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -225,7 +226,7 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     def go_on(self, connection_file: str) -> None:
         """Open the channels that the connection file names, in a process that was forked."""
         self.connection_file = connection_file
-        self.init_connection_file()
+        self.load_connection_info(json.loads(Path(connection_file).read_bytes()))
         self.session.pid = os.getpid()
         self.init_sockets()
         for stream in sys.stdout, sys.stderr:
@@ -254,6 +255,8 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         return self.kernel._shutdown_message is not None
 
     def leave(self) -> None:
-        """Do not close the channels at the end: who has asked for it listens no more."""
+        """Do not close at the end what nobody needs any more: the channels, as who has asked for the end listens no
+        more, and the history, which is in memory."""
+        self.shell.history_manager.end_session = lambda: None
         atexit.unregister(self.close)
         atexit.unregister(self.iopub_thread.stop)

@@ -9,12 +9,15 @@ modules; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
 gave (``interpreter``, ``files``), the number of ``modules``, the ``messages`` that each cell gave, what kernels say of
-their ``language``, and whether they ``welcome`` who listens to their outputs. A line with ``connection_file``,
-``environment``, ``log``, ``code``, ``source``, ``modules`` and ``probe`` makes a child, a kernel like others; it is
-answered by ``{"pid": number}`` and, at the child's end, by its ``status`` as ``waitpid`` has it, and whether it has
-``left`` processes behind, or another child may have. When it was asked to end, it writes to the file ``modules`` what
-the expression ``probe`` gives. Whoever closes the connection before has the child killed. The end of standard input
-ends all.
+their ``language``, and whether they ``welcome`` who listens to their outputs.
+
+A line with ``connection_file``, ``environment``, ``log``, ``code``, ``source``, ``modules`` and ``probe`` makes a
+child, a kernel like others. It is answered by ``{"pid": number}``, by ``{"listens": true}`` when the child's channels
+are open (which it says itself, perhaps before), and at its end by its ``status`` as ``waitpid`` has it and whether it
+has ``left`` processes behind, or another child may have. A child that was asked to end writes to the file ``modules``
+what the expression ``probe`` gives. Whoever closes the connection before has it killed.
+
+The end of standard input ends all.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ def main() -> None:
         os._exit(0)
     surroundings.reopen()
     _become(app, loop, seeds, asked, work)
+    _say(asked["connection"], {"listens": True})
+    asked["connection"].close()
     shared = dict(app.kernel.shell.user_ns)
     try:
         app.start()
@@ -182,9 +187,8 @@ class Server:
             return None
         pid = os.fork()
         if pid == 0:
-            connection.close()
             self._leave()
-            return asked
+            return {**asked, "connection": connection}
         self._living[pid] = connection
         self._selector.register(connection, selectors.EVENT_READ, pid)
         _say(connection, {"pid": pid})
