@@ -34,21 +34,19 @@ _TAGS = (
     .where(among(_tag.experiment_id, "ids"))
     .order_by(_tag.experiment_id, _tag.key)
 )
-# By its counter and what is deleted of it, and by the last entry of an index: to count what there is would be to look
+# By their counters less what is deleted, and by the last entry of an index: to count what there is would be to look
 # through the largest of all experiments, each time that a list of them is shown.
-_ACTIVE = sa.and_(_run.experiment_id == _experiment.id, _run.lifecycle == Lifecycle.ACTIVE.value)
-_COUNTS = (
-    sa.select(
-        _experiment.id,
-        usage.c.runs
-        - sa.select(sa.func.count())
-        .where(_run.experiment_id == _experiment.id, _run.lifecycle == Lifecycle.DELETED.value)
-        .correlate(schema.experiment)
-        .scalar_subquery(),
-        sa.select(sa.func.max(_run.start_time)).where(_ACTIVE).correlate(schema.experiment).scalar_subquery(),
-    )
-    .join(usage, usage.c.holder == _experiment.id)
-    .where(among(_experiment.id, "ids"))
+_latest = (
+    sa.select(sa.func.max(_run.start_time))
+    .where(_run.experiment_id == usage.c.holder, _run.lifecycle == Lifecycle.ACTIVE.value)
+    .correlate(usage)
+    .scalar_subquery()
+)
+_COUNTED = sa.select(usage.c.holder, usage.c.runs, _latest).where(among(usage.c.holder, "ids"))
+_DELETED = (
+    sa.select(_run.experiment_id, sa.func.count())
+    .where(among(_run.experiment_id, "ids"), _run.lifecycle == Lifecycle.DELETED.value)
+    .group_by(_run.experiment_id)
 )
 
 
@@ -86,7 +84,8 @@ def load(connection: Connection, ids: Sequence[str], *, counted: bool = False) -
         tags[experiment_id].append(Tag(key, value))
     counts: dict[str, tuple[int, int]] = {}
     if counted:
-        counts = {row[0]: (row[1], row[2]) for row in connection.execute(_COUNTS, bound)}
+        deleted = {row[0]: row[1] for row in connection.execute(_DELETED, bound)}
+        counts = {row[0]: (row[1] - deleted.get(row[0], 0), row[2]) for row in connection.execute(_COUNTED, bound)}
     return [_record(rows[id], tags.get(id, ()), *counts.get(id, (0, None))) for id in ids if id in rows]
 
 

@@ -191,12 +191,16 @@ def _page(
         wanted = query.limit - len(ids)
         after = place if place is not None and number == place.segment else None
         values = {} if after is None else {f"place{i}": value for i, value in enumerate(after.values)}
-        statement = listing.statement(number, None if after is None else tuple(after.ranks))
+        ranks = None if after is None else tuple(after.ranks)
         rows: list[tuple[Any, ...]] = []
         for each in bound:
+            if len(rows) > wanted:
+                # Of another experiment, only what comes before the last of these matters.
+                values["bound"] = rows[wanted][1]
+            statement = listing.statement(number, ranks, bounded=len(rows) > wanted)
             rows += fetch(connection, [statement], {**each, **values, "page": wanted + 1}, plan_anew=True)[0]
-        if len(bound) > 1:
-            rows = listing.ordered(number, rows)[: wanted + 1]
+            if len(bound) > 1:
+                rows = listing.ordered(number, rows)[: wanted + 1]
         if rows[:wanted]:
             ids.extend(row[0] for row in rows[:wanted])
             last = listing.place(number, rows[:wanted][-1])
@@ -308,7 +312,7 @@ class _Listing:
         self.is_sqlite = is_sqlite
         self.way = way
         self.segments: list[_Segment] = []
-        self._statements: dict[tuple[int, tuple[int, ...] | None], sa.Select[Any]] = {}
+        self._statements: dict[tuple[int, tuple[int, ...] | None, bool], sa.Select[Any]] = {}
 
     def add_segment(
         self,
@@ -337,9 +341,10 @@ class _Listing:
         ]
         self.segments.append(segment)
 
-    def statement(self, number: int, after: tuple[int, ...] | None) -> sa.Select[Any]:
-        """The statement of a segment, from its beginning or after a place with the ranks ``after``."""
-        known = self._statements.get((number, after))
+    def statement(self, number: int, after: tuple[int, ...] | None, *, bounded: bool = False) -> sa.Select[Any]:
+        """The statement of a segment, from its beginning or after a place with the ranks ``after``; if ``bounded``, up
+        to the value ``bound`` of the first term, or a little further."""
+        known = self._statements.get((number, after, bounded))
         if known is not None:
             return known
         segment = self.segments[number]
@@ -352,9 +357,13 @@ class _Listing:
                 ordering.append(term.rank)
             ordering.append(term.value.desc() if term.descending else term.value)
         conditions = segment.conditions if after is None else [*segment.conditions, *_after(segment.terms, after)]
+        first = segment.terms[0]
+        if bounded and first.rank is None:
+            bound = sa.bindparam("bound", type_=first.value.type)
+            conditions = [*conditions, first.value >= bound if first.descending else first.value <= bound]
         statement = sa.select(*columns).select_from(segment.source).where(*conditions).order_by(*ordering)
         made = statement.limit(sa.bindparam("page", type_=sa.Integer))
-        self._statements[number, after] = made
+        self._statements[number, after, bounded] = made
         return made
 
     def place(self, number: int, row: tuple[Any, ...]) -> _Place:

@@ -9,7 +9,7 @@ experiment or model, for the time of a commit.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,9 @@ _FIELDS = ("runs", "bytes", "points")
 """What there are counters of."""
 _LIMITED = (*_FIELDS, "running")
 _AT_ONCE = 100
-"""Holders that are counted anew in one transaction."""
+"""Holders that are counted anew in one transaction, at most."""
+_RUNS_AT_ONCE = 20_000
+"""Runs, roughly, of several holders that are: others wait to write for so long."""
 _LOCKS = 0x6D6C
 """Keeps apart the advisory locks of quotas from those of others."""
 
@@ -194,16 +196,30 @@ def recount(database: Database) -> int:
     with database.read() as connection:
         holders = set(connection.execute(sa.select(_experiment.id)).scalars())
         models = set(connection.execute(sa.select(_model.id)).scalars())
-        stray = sorted(set(connection.execute(sa.select(_usage.holder)).scalars()) - holders - models)
-    ordered = sorted(holders | models)
+        told = {row.holder: row.runs for row in connection.execute(sa.select(_usage.holder, _usage.runs))}
+    stray = sorted(told.keys() - holders - models)
     wrong = 0
-    for start in range(0, len(ordered), _AT_ONCE):
+    for portion in _portions(sorted(holders | models), told):
         with database.write() as connection:
-            wrong += _recount(connection, ordered[start : start + _AT_ONCE])
+            wrong += _recount(connection, portion)
     if stray:
         with database.write() as connection:
             forget(connection, stray)
     return wrong + len(stray)
+
+
+def _portions(holders: Sequence[str], runs: Mapping[str, int]) -> Iterator[list[str]]:
+    """The holders in portions for one transaction each, by how many ``runs`` they are said to have."""
+    portion: list[str] = []
+    size = 0
+    for holder in holders:
+        if portion and (len(portion) == _AT_ONCE or size + runs.get(holder, 0) > _RUNS_AT_ONCE):
+            yield portion
+            portion, size = [], 0
+        portion.append(holder)
+        size += runs.get(holder, 0)
+    if portion:
+        yield portion
 
 
 def _recount(connection: Connection, holders: Sequence[str]) -> int:

@@ -107,7 +107,12 @@ def test_nobody_is_given_more_than_they_may_have(tracker: Tracker, open_tracker:
     ada.experiments.transfer(ada.experiments.create("empty").experiment_id, "bo")
 
 
-def test_counters_are_found_again(tracker: Tracker, experiment: Experiment, start: Start, database: Database) -> None:
+def test_counters_are_found_again(
+    tracker: Tracker, experiment: Experiment, start: Start, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each in a transaction of its own, as if they were large.
+    monkeypatch.setattr("jupyter_mlops.store.usage._RUNS_AT_ONCE", 0)
+    tracker.experiments.create("other", owner=experiment.owner)
     run = start(points(7))
     put(tracker, run, "model/MLmodel", 0)
     put(tracker, run, "a", 11)
