@@ -175,7 +175,9 @@ class Sandbox:
         if self._account is None:
             return
         for place in (self.given, *self.given.rglob("*")):
-            place.chmod(0o755 if place.is_dir() else 0o644)
+            # What a link of a candidate's points at is not given.
+            if not place.is_symlink():
+                place.chmod(0o755 if place.is_dir() else 0o644)
         for place in (self.work, *self.work.rglob("*")):
             os.chown(place, *self._account, follow_symlinks=False)
 

@@ -178,6 +178,27 @@ def test_without_landlock_another_user_protects_the_workers_files(tmp_path: Path
     assert set(found.values()) <= {"PermissionError", "FileNotFoundError"}, found
 
 
+def test_what_a_given_link_points_at_stays_as_private_as_it_was(tmp_path: Path) -> None:
+    python = SURROUNDINGS.get("as root with a user to become")
+    if python is None:
+        pytest.skip("this process cannot become another user")
+    secret, folder = tmp_path / "secret", tmp_path / "folder"
+    secret.touch(0o600)
+    folder.mkdir(0o700)
+    before = f"""
+from jupyter_mlops.checks.sandbox import Sandbox
+entered = Sandbox.__enter__
+def given_links(sandbox):
+    entered(sandbox)
+    (sandbox.given / "file").symlink_to({str(secret)!r})
+    (sandbox.given / "folder").symlink_to({str(folder)!r})
+    return sandbox
+Sandbox.__enter__ = given_links
+"""
+    assert enclosed(python, "identity", before=before).value["uid"] != os.getuid()
+    assert [place.stat().st_mode & 0o777 for place in (secret, folder)] == [0o600, 0o700]
+
+
 def test_with_neither_it_says_that_it_is_not_confined() -> None:
     hidden = SURROUNDINGS["without namespaces" if "without namespaces" in SURROUNDINGS else "as it is"]
     isolation = enclosed(hidden, "identity", before=_WITHOUT_LANDLOCK).isolation
