@@ -8,7 +8,7 @@ from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import LARGEST_PAGE, Experiment
 from jupyter_mlops.core.values import short
-from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, named
+from jupyter_mlops.service.mlflow.messages import Answer, Message, active, limited, named
 from jupyter_mlops.service.mlflow.words import (
     DEFAULT_EXPERIMENT,
     KeyValue,
@@ -119,7 +119,7 @@ def search(tracker: EmbeddedTracker, asked: Search) -> Listed:
 
 
 def update(tracker: EmbeddedTracker, asked: Update) -> None:
-    with _named(asked.experiment_id):
+    with _named(asked.experiment_id), active(f"experiment {asked.experiment_id[:64]}"):
         tracker.experiments.rename(experiment_of(tracker, asked.experiment_id), asked.new_name)
 
 
@@ -134,7 +134,7 @@ def restore(tracker: EmbeddedTracker, asked: ById) -> None:
 
 
 def set_tag(tracker: EmbeddedTracker, asked: SetTag) -> None:
-    with _named(asked.experiment_id):
+    with _named(asked.experiment_id), active(f"experiment {asked.experiment_id[:64]}"):
         tracker.experiments.set_tags(experiment_of(tracker, asked.experiment_id), {asked.key: asked.value})
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound
+from jupyter_mlops.core.errors import Conflict, InvalidValue, MLOpsError, NotFound
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
@@ -131,6 +131,15 @@ def named(thing: str) -> Iterator[None]:
         raise
     except NotFound as error:
         raise Told(f"{thing} not found: {error.message}") from error
+
+
+@contextmanager
+def active(thing: str) -> Iterator[None]:
+    """Say of what is deleted, and so cannot be written to, that ``thing`` is not active, as MLflow does."""
+    try:
+        yield
+    except Conflict as error:
+        raise InvalidValue(f"The {thing} must be in the 'active' state: {error.message}") from error
 
 
 def refusal(error: Exception, given: object) -> MLOpsError:

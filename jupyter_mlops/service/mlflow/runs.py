@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.records import (
@@ -18,7 +18,7 @@ from jupyter_mlops.core.records import (
     Run,
     RunChange,
 )
-from jupyter_mlops.service.mlflow.messages import Answer, Message, limited, missing, named, number
+from jupyter_mlops.service.mlflow.messages import Answer, Message, active, limited, missing, named, number
 from jupyter_mlops.service.mlflow.words import (
     MODEL_PREFIX,
     KeyValue,
@@ -190,6 +190,11 @@ def needs_default(asked: Create) -> bool:
     return asked.experiment_id in ("", "0")
 
 
+def creating(asked: Create) -> AbstractContextManager[None]:
+    """Say of an experiment that can have no new runs what MLflow says."""
+    return active(f"experiment {asked.experiment_id[:64]}")
+
+
 def created(run: Run) -> Found:
     return Found(run=answer(run))
 
@@ -240,7 +245,7 @@ def restore(tracker: EmbeddedTracker, asked: OfRun) -> None:
 
 def delete_tag(tracker: EmbeddedTracker, asked: DeleteTag) -> None:
     run_id = found(tracker, asked.run).run_id
-    with named(f"No tag with name: {asked.key} in run with id {run_id};"), active_run(run_id):
+    with named(f"No tag with name: {asked.key} in run with id {run_id};"), active(f"run {run_id}"):
         tracker.runs.delete_tag(run_id, asked.key)
 
 
@@ -257,18 +262,9 @@ def named_run(run_id: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def active_run(run_id: str) -> Iterator[None]:
-    """Say of a run that cannot be written to what MLflow says."""
-    try:
-        yield
-    except Conflict as error:
-        raise InvalidValue(f"The run {run_id} must be in the 'active' state: {error.message}") from error
-
-
-@contextmanager
 def writing(asked: OfRun) -> Iterator[None]:
     """Say of a run that is not there, or cannot be written to, what MLflow says."""
-    with named_run(asked.run), active_run(asked.run):
+    with named_run(asked.run), active(f"run {asked.run}"):
         yield
 
 

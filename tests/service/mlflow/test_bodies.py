@@ -113,6 +113,19 @@ def test_old_clients_encode_twice(ask: Ask, run_id: str) -> None:
     assert ask("POST", "api/2.0/mlflow/runs/set-tag", body).status_code == 200
 
 
+def test_what_is_deleted_is_not_active(ask: Ask) -> None:
+    body = {"experiment_id": ask("POST", "api/2.0/mlflow/experiments/create", {"name": "gone"}).json()["experiment_id"]}
+    assert ask("POST", "api/2.0/mlflow/experiments/delete", body).status_code == 200
+    for path, more in (
+        ("runs/create", {}),
+        ("experiments/update", {"new_name": "other"}),
+        ("experiments/set-experiment-tag", {"key": "a", "value": "b"}),
+    ):
+        answer = ask("POST", f"api/2.0/mlflow/{path}", body | more)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), path
+        assert f"The experiment {body['experiment_id']} must be in the 'active' state" in answer.json()["message"]
+
+
 def test_models_of_clients_before_3_are_noted(ask: Ask, run_id: str) -> None:
     def log(model: Any) -> requests.Response:
         body = {"run_id": run_id, "model_json": model if isinstance(model, str) else json.dumps(model)}
