@@ -179,7 +179,8 @@ class GroupCommit(Generic[C]):
             if self._database.is_sqlite:
                 raise
             # A connection that was lost, perhaps in the commit, or a deadlock. Doing it again is harmless: positions in
-            # streams are known, a run is created once, and a point that is stored twice is read once.
+            # streams are known, a run is created once, an item is in its list once, and a point that is stored twice is
+            # read once.
             self._once(calls)
 
     def _once(self, calls: list[C]) -> None:
