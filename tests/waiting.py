@@ -15,15 +15,15 @@ DEADLINE = 60.0
 """Seconds that a condition may take to come true; far beyond what it takes, so that a busy machine fails no test."""
 
 
-def until(condition: Callable[[], T], what: str) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
     """Wait for a condition to become true and return its value."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {DEADLINE:.0f} s")
+    raise AssertionError(f"{what} did not happen within {seconds:.0f} s")
 
 
 def processes_with(text: str) -> list[psutil.Process]:

@@ -163,16 +163,21 @@ class RunWriter:
         """When a run last told that it changed."""
         self._untold: dict[str, _Facts] = {}
         """Runs that changed since then."""
+        self._period = EVENT_PERIOD_MS
         self._chunks: dict[tuple[str, str], int] = {}
         """Chunks added to a history since it was last merged."""
         self._events = 0
+
+    def end(self) -> None:
+        """Let nothing untold wait for the end of its period, which nobody will be there for."""
+        self._period = 0
 
     def due(self) -> float | None:
         """Seconds until a change must be told that was not yet."""
         if not self._untold:
             return None
         first = min(self._told[run_id] for run_id in self._untold)
-        return max(0.0, (first + EVENT_PERIOD_MS - self._clock()) / 1000)
+        return max(0.0, (first + self._period - self._clock()) / 1000)
 
     def apply(self, connection: Connection, calls: Sequence[RunCall]) -> None:
         now = self._clock()
@@ -257,13 +262,13 @@ class RunWriter:
         told = {
             run_id: run
             for run_id, run in self._untold.items()
-            if run_id in at_once or now - self._told.get(run_id, 0) >= EVENT_PERIOD_MS
+            if run_id in at_once or now - self._told.get(run_id, 0) >= self._period
         }
         due = [("run.created", run_id, facts[run_id]) for run_id in sorted(new)]
         due += [("run.changed", run_id, run) for run_id, run in told.items()]
         for run_id in told:
             del self._untold[run_id]
-        self._told = {run_id: at for run_id, at in self._told.items() if now - at < EVENT_PERIOD_MS}
+        self._told = {run_id: at for run_id, at in self._told.items() if now - at < self._period}
         self._told.update(dict.fromkeys(told, now))
         return [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from machines import Machine
 
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 pytestmark = pytest.mark.slow
 
@@ -175,7 +175,7 @@ def test_a_kernel_that_runs_out_of_memory(machine: Machine) -> None:
     machine.assert_clean()
 
 
-def greatest_until_the_end(process: subprocess.Popen[str]) -> int:
+def greatest_until_the_end(process: subprocess.Popen[str], seconds: float = DEADLINE) -> int:
     """Wait for the end of a process; how many bytes of memory it had at the most."""
     greatest = 0
 
@@ -184,7 +184,7 @@ def greatest_until_the_end(process: subprocess.Popen[str]) -> int:
         greatest = max(greatest, resident(process.pid))
         return process.poll() is not None
 
-    until(ended, "the end")
+    until(ended, "the end", seconds)
     return greatest
 
 

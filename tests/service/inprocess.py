@@ -19,6 +19,7 @@ from jupyter_mlops.service.server import Server
 from jupyter_mlops.service.storedtokens import StoredTokens, of_checks, with_stored_tokens
 from jupyter_mlops.service.tokens import Grant, TokenFile, create_token
 from jupyter_mlops.tracker.connect import connect
+from tests.waiting import DEADLINE
 
 
 class Running:
@@ -97,7 +98,7 @@ def running(
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(DEADLINE)
         yield Running(f"http://127.0.0.1:{ports[0]}", tokens)
     finally:
         loop.call_soon_threadsafe(stopped.set)

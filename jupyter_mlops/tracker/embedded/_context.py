@@ -23,6 +23,7 @@ from jupyter_mlops.store.events import Event
 
 if TYPE_CHECKING:
     from jupyter_mlops.store import registry
+    from jupyter_mlops.store.batches import RunWriter
     from jupyter_mlops.store.blobs import BlobStore
     from jupyter_mlops.store.calls import Caller, RunCall
     from jupyter_mlops.store.groupcommit import GroupCommit
@@ -58,6 +59,7 @@ class OpenStore:
         # Two threads that come at once must find the same writer: it alone knows what it has not told yet.
         self._lock = threading.Lock()
         self._blobs: BlobStore | None = None
+        self._runs: RunWriter | None = None
         self._writer: GroupCommit[RunCall] | None = None
         self._entered: set[str] = set()
 
@@ -92,13 +94,14 @@ class OpenStore:
 
             with self._lock:
                 if self._writer is None:
-                    runs = RunWriter(self.clock)
-                    self._writer = GroupCommit(self.database, runs.apply, runs.due)
+                    self._runs = RunWriter(self.clock)
+                    self._writer = GroupCommit(self.database, self._runs.apply, self._runs.due)
         return self._writer
 
     def close(self) -> None:
         """Write what is queued and let go of the database."""
-        if self._writer is not None:
+        if self._runs is not None and self._writer is not None:
+            self._runs.end()
             self._writer.close()
         self.database.close()
 
