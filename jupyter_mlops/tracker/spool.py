@@ -274,7 +274,7 @@ class SpoolWriter:
             try:
                 self._append(entry, data)
             except MLOpsError:
-                if isinstance(entry, Log | PutArtifact):
+                if isinstance(entry, Log):
                     self._drop(entry.run_id)
                 raise
         if self._failure is not None:
@@ -284,7 +284,11 @@ class SpoolWriter:
     def put_content(self, run_id: str, path: str, content: bytes) -> None:
         """Append that ``content`` is to be stored under ``path`` of a run: small content, to make a file of which takes
         longer than all else."""
-        self.append(PutArtifact(run_id, path, "", content))
+        entry = PutArtifact(run_id, path, "", content)
+        data = frame(_encoder.encode(entry))
+        with self._lock, self._losing(run_id):
+            self._leave_removed()
+            self._append(entry, data)
 
     def put_file(self, run_id: str, path: str, write: Callable[[Path], object]) -> None:
         """Have ``write`` write a file, given its place, and append that it is to be stored under ``path`` of a run."""
