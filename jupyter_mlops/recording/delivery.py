@@ -19,7 +19,8 @@ from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.tracker import location
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer, is_refusal
-from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, Entry, SpoolWriter, target_of
+from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES, SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Entry, target_of
 
 _PERIOD_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0

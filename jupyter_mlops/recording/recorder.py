@@ -32,7 +32,8 @@ from jupyter_mlops.tracker.losses import LossCounter, read_losses
 from jupyter_mlops.tracker.process import is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
-from jupyter_mlops.tracker.spool import SUFFIX, Change, Entry, Log, SpoolWriter
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import SUFFIX, Change, Entry, Log
 
 logger = logging.getLogger("jupyter_mlops")
 

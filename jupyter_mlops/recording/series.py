@@ -8,7 +8,7 @@ from jupyter_mlops.core import values as checks
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.records import Batch
 from jupyter_mlops.recording.session import checked_id, current
-from jupyter_mlops.tracker.spool import Log
+from jupyter_mlops.tracker.spoolfile import Log
 
 
 @checked_call

@@ -45,7 +45,7 @@ from jupyter_mlops.recording.variables import EXPERIMENT, RUN_DIR, RUN_ID, RUN_N
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import is_refusal
-from jupyter_mlops.tracker.spool import Change, Create, Log
+from jupyter_mlops.tracker.spoolfile import Change, Create, Log
 
 DEFAULT_EXPERIMENT = "Default"
 

@@ -38,7 +38,7 @@ from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, rea
 from jupyter_mlops.tracker.files import PutsTogether
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.spool import (
+from jupyter_mlops.tracker.spoolfile import (
     STAGED_SUFFIX,
     SUFFIX,
     Change,

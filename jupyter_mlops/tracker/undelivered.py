@@ -13,7 +13,7 @@ from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, dead_lett
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import DAMAGED_SUFFIX
-from jupyter_mlops.tracker.spool import SUFFIX, Closed, decode, read_header, read_payloads, target_of
+from jupyter_mlops.tracker.spoolfile import SUFFIX, Closed, decode, read_header, read_payloads, target_of
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -21,7 +21,7 @@ POISON = """
 import time
 import msgspec
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.tracker import spool as format
+from jupyter_mlops.tracker import spoolfile as format
 from jupyter_mlops.tracker.process import this_runner
 
 victim = pathlib.Path("victim")
@@ -30,7 +30,7 @@ victim.write_text("not to be removed")
 def poison(*payloads, header=None, stream=None):
     stream = stream or new_id()
     header = header or msgspec.msgpack.encode(format.Header(1, stream, "", time.time_ns(), "", this_runner()))
-    content = format._MAGIC + b"".join(map(format.frame, (header, *payloads)))
+    content = format.MAGIC + b"".join(map(format.frame, (header, *payloads)))
     pathlib.Path(spool, stream + ".spool").write_bytes(content)
 
 run_id = os.environ["MLOPS_RUN_ID"]

@@ -23,7 +23,7 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, Runner, Tag
 from jupyter_mlops.core.spaces import parse_grid
 from jupyter_mlops.recording.model_formats import load_model
-from jupyter_mlops.tracker import spool
+from jupyter_mlops.tracker import spoolfile
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
@@ -191,14 +191,14 @@ def header(stream: str, **others: Any) -> dict[str, Any]:
 
 
 def write_spool(folder: Path, stream: str, head: object, *entries: object) -> Path:
-    frames = [spool.frame(msgspec.msgpack.encode(each)) for each in (head, *entries)]
+    frames = [spoolfile.frame(msgspec.msgpack.encode(each)) for each in (head, *entries)]
     path = folder / f"{stream}.spool"
     path.write_bytes(b"jupyter-mlops spool\n" + b"".join(frames))
     return path
 
 
-def tagged(run: str, key: str) -> spool.Log:
-    return spool.Log(run, Batch(tags=(Tag(key, "x"),)))
+def tagged(run: str, key: str) -> spoolfile.Log:
+    return spoolfile.Log(run, Batch(tags=(Tag(key, "x"),)))
 
 
 def keys(tracker: Tracker, run: str) -> set[str]:
@@ -213,7 +213,7 @@ def test_a_spool_stores_and_removes_only_its_own_files(place: Path, tracker: Tra
     (folder / "other.1.file").write_text("secret")
     (folder / f"{stream}.1.file").symlink_to(secret)
     names = {"absolute": str(secret), "relative": "../secret", "another's": "other.1.file", "link": f"{stream}.1.file"}
-    write_spool(folder, stream, header(stream), spool.PutArtifact(run, "a", names[elsewhere]), tagged(run, "after"))
+    write_spool(folder, stream, header(stream), spoolfile.PutArtifact(run, "a", names[elsewhere]), tagged(run, "after"))
     assert Replayer(folder).run(tracker).refused == 1
     assert tracker.artifacts.walk(run) == ()
     assert keys(tracker, run) == {"after"}

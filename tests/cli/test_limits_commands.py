@@ -14,7 +14,8 @@ from jupyter_mlops.core.errors import InvalidValue, QuotaExceeded
 from jupyter_mlops.core.formats import parse_size
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Batch, Metric
-from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log, target_of
 
 ME = getpass.getuser()
 

@@ -12,7 +12,8 @@ from jupyter_mlops.cli.main import root
 from jupyter_mlops.core.records import Batch, NewRun, Tag
 from jupyter_mlops.tracker.location import home
 from jupyter_mlops.tracker.remote import RemoteTracker
-from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log, target_of
 from tests.service.inprocess import running
 
 

@@ -11,7 +11,8 @@ from made_up_team import Mlops, Team, document
 
 from jupyter_mlops.core.records import Batch, Param, Tag
 from jupyter_mlops.store.migrate import HEAD
-from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log, target_of
 
 # --- experiments -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.spool import Log, SpoolWriter
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log
 
 SECONDS = 0.01
 """What a save takes."""

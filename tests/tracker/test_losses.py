@@ -17,7 +17,8 @@ from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.losses import LossCounter, read_losses
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import replay_folder
-from jupyter_mlops.tracker.spool import Log, SpoolWriter, target_of
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log, target_of
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from jupyter_mlops.core.records import Batch, Metric, NewRun, Tag
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.remote import RemoteTracker
 from jupyter_mlops.tracker.replay import replay_folder
-from jupyter_mlops.tracker.spool import Log, SpoolWriter
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Log
 from tests.history import points
 from tests.service.inprocess import running
 

@@ -23,7 +23,8 @@ from jupyter_mlops.core.errors import StorageFull, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Param, RunChange, RunStatus, Tag
 from jupyter_mlops.tracker.losses import read_losses
-from jupyter_mlops.tracker.spool import (
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import (
     Change,
     Closed,
     Create,
@@ -31,7 +32,6 @@ from jupyter_mlops.tracker.spool import (
     Header,
     Log,
     PutArtifact,
-    SpoolWriter,
     decode,
     frame,
     is_torn,

@@ -33,17 +33,8 @@ from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayed, Replayer, replay, replay_folder
-from jupyter_mlops.tracker.spool import (
-    Change,
-    Create,
-    Entry,
-    Header,
-    Log,
-    PutArtifact,
-    SpoolWriter,
-    frame,
-    target_of,
-)
+from jupyter_mlops.tracker.spool import SpoolWriter
+from jupyter_mlops.tracker.spoolfile import Change, Create, Entry, Header, Log, PutArtifact, frame, target_of
 
 MAGIC = b"jupyter-mlops spool\n"
 
