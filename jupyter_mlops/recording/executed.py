@@ -28,26 +28,38 @@ def written(notebook: Any) -> bytes:
         return bytes(around)
     # Keys are sorted: no other comes before.
     before, _, behind = around.partition(_NO_CELLS)
-    return b'%b"cells": [\n%b\n ]%b' % (before, b",\n".join(map(_cell, notebook.cells)), behind)
+    parts: list[bytes | memoryview] = [before, b'"cells": [\n']
+    for cell in notebook.cells:
+        parts += (_cell(cell), b",\n")
+    parts[-1] = b"\n ]"
+    parts.append(behind)
+    return b"".join(parts)
 
 
-def _cell(cell: Any) -> bytes:
-    alone = NotebookNode(cells=[_copied(cell)], metadata=NotebookNode())
-    # What Python itself indents takes several times as long.
+def _cell(cell: Any) -> memoryview:
+    content = _compact(cell)
+    try:
+        # What Python itself indents takes several times as long.
+        content = msgspec.json.format(content, indent=1)
+    except msgspec.DecodeError:  # NaN, which is JSON to Python only
+        content = writes_json(_alone(cell)).encode("utf-8", "replace")
+    return memoryview(content)[len(_BEFORE) : -len(_BEHIND)]
+
+
+def _compact(cell: Any) -> bytes:
     text = json.dumps(
-        strip_transient(split_lines(alone)),
+        strip_transient(split_lines(_alone(cell))),
         cls=BytesEncoder,
         sort_keys=True,
         ensure_ascii=False,
         separators=(",", ":"),
     )
     # What a cell prints may hold halves of characters, which no file can.
-    content = text.encode("utf-8", "replace")
-    try:
-        content = msgspec.json.format(content, indent=1)
-    except msgspec.DecodeError:  # NaN, which is JSON to Python only
-        content = writes_json(alone).encode("utf-8", "replace")
-    return content[len(_BEFORE) : -len(_BEHIND)]
+    return text.encode("utf-8", "replace")
+
+
+def _alone(cell: Any) -> NotebookNode:
+    return NotebookNode(cells=[_copied(cell)], metadata=NotebookNode())
 
 
 def _copied(cell: Any) -> Any:

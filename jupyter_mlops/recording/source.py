@@ -19,6 +19,8 @@ from jupyter_mlops.core.records import Json
 DEFAULT_KERNEL = "python3"
 PARAMETERS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
+_LONGEST_REMEMBERED = 1 << 20
+"""Characters of a notebook that is kept in memory for the next point of a sweep."""
 _NOTHING = msgspec.Raw(b"[]")
 
 
@@ -97,7 +99,9 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     from papermill.execute import prepare_notebook_metadata, remove_error_markers
     from papermill.parameterize import parameterize_notebook
 
-    notebook = nbformat.v4.reads(_as_papermill_loads_it(_without_outputs(source.content)))
+    content = _without_outputs(source.content)
+    load = _as_papermill_loads_it if len(content) <= _LONGEST_REMEMBERED else _as_papermill_loads_it.__wrapped__
+    notebook = nbformat.v4.reads(load(content))
     if parameters:
         try:
             notebook = parameterize_notebook(

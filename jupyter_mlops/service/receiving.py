@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import Any
 
 import tornado.web
@@ -87,6 +88,12 @@ class ReceivingHandler(ApiHandler):
             return receiving.finish(digest)
 
         self.give(await self.call(finish))
+
+    def finish(self, chunk: Any = None) -> Future[None]:
+        if not self.request._body_future.done():
+            # The connection is closed after this: a proxy that keeps connections shall send nothing more on it.
+            self.set_header("Connection", "close")
+        return super().finish(chunk)
 
     def refuse(self, error: Exception) -> None:
         if self._failure is None and self._body_is_coming():

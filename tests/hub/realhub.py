@@ -168,13 +168,21 @@ class Hub:
         (found,) = [
             child.pid
             for child in psutil.Process(self._process.pid).children()
-            if "service" in child.cmdline() and "jupyter_mlops" in child.cmdline()
+            if {"service", "jupyter_mlops"} <= _words(child)
         ]
         return int(found)
 
     @property
     def log(self) -> str:
         return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
+
+
+def _words(process: psutil.Process) -> set[str]:
+    """Of its command; none where it has ended, which the hub has not noticed yet."""
+    try:
+        return set(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return set()
 
 
 def do_checks(hub: Hub, home: Path) -> None:

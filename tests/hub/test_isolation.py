@@ -263,7 +263,7 @@ def test_no_search_and_no_file_tells(
                 method,
                 url,
                 params={"path": "model/MLmodel", "offset": "0", "reference": "1"},
-                data=b"x",
+                data=b"x" if method == "PUT" else None,
                 headers=authorization(tokens[user]),
                 timeout=30,
             )

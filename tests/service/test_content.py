@@ -248,6 +248,22 @@ def test_who_asks_before_sending_is_refused_before(site: Site) -> None:
         assert answer_of(connection)[0] == 401
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_connection_that_is_closed_after_an_answer_says_so(site: Site, method: str) -> None:
+    """A proxy would send the next request on it, and take the end of it for the end of the service."""
+    with closing(http.client.HTTPConnection(*site.address, timeout=DEADLINE)) as connection:
+        for _ in range(3):
+            url = f"/api/v1/runs/{site.run_id}/uploads/{new_id()}/content?path=a&offset=0"
+            connection.request(method, url, headers={"Authorization": f"token {site.token}"})
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, answer.will_close) == (405, True)
+            connection.request("GET", site.url("none"), headers={"Authorization": f"token {site.token}"})
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, answer.will_close) == (404, False)
+
+
 def test_who_never_stops_sending_what_is_refused_is_cut_off(site: Site) -> None:
     with socket.create_connection(site.address, timeout=DEADLINE) as connection:
         connection.sendall(f"PUT {site.url('a')} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 39}\r\n\r\n".encode())
