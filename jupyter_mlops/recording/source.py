@@ -100,8 +100,7 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     from papermill.parameterize import parameterize_notebook
 
     content = _without_outputs(source.content)
-    load = _as_papermill_loads_it if len(content) <= _LONGEST_REMEMBERED else _as_papermill_loads_it.__wrapped__
-    notebook = nbformat.v4.reads(load(content))
+    notebook = nbformat.v4.reads(_checked(content)) if len(content) <= _LONGEST_REMEMBERED else _of_papermill(content)
     if parameters:
         try:
             notebook = parameterize_notebook(
@@ -113,10 +112,16 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
 
 
 @functools.lru_cache(maxsize=1)
-def _as_papermill_loads_it(content: str) -> str:
+def _checked(content: str) -> str:
     """A notebook's JSON in the current format. It is checked three times meanwhile, which takes long where it has many
     cells, so that is done once for all points of a sweep."""
     import nbformat.v4
+
+    return str(nbformat.v4.writes(_of_papermill(content)))
+
+
+def _of_papermill(content: str) -> Any:
+    """A notebook as papermill loads it."""
     import nbformat.warnings
     from papermill.iorw import load_notebook_node
 
@@ -124,8 +129,7 @@ def _as_papermill_loads_it(content: str) -> str:
         # Cells without ids, as older tools write them, are given some.
         warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
         # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
-        notebook = load_notebook_node(nbformat.from_dict(nbformat.reads(content, as_version=4)))
-    return str(nbformat.v4.writes(notebook))
+        return load_notebook_node(nbformat.from_dict(nbformat.reads(content, as_version=4)))
 
 
 class _Cell(msgspec.Struct):
