@@ -1,9 +1,7 @@
 # Targets a newcomer types: demo, hub, panel, test, screenshots, bench, lint. Everything lands in .venv and .demo.
 PYTHON ?= python3
-# Tests at once. Files of slow ones stay together: their hubs and servers are started once a file or a worker. They wait
-# for servers and kernels a third of their time, which one more uses.
+# Tests at once. Files of slow ones stay together: their hubs and servers are started once a file or a worker.
 WORKERS ?= 2
-SLOW_WORKERS ?= 3
 BIN := .venv/bin
 # With the Node.js of .venv, so that none is needed on the machine.
 WITH_NODE := PATH=$(CURDIR)/$(BIN):$$PATH
@@ -53,7 +51,7 @@ test: .venv/.test panel tests/node/node_modules/.package-lock.json
 	$(NPM) test
 	$(BIN)/python -m tests.hub.chromium
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist=worksteal
-	$(BIN)/python -m pytest -m slow -n $(SLOW_WORKERS) --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # The pictures in the README and the docs, from the test in which people use the panel.
 screenshots: .venv/.test panel tests/node/node_modules/.package-lock.json

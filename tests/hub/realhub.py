@@ -163,14 +163,16 @@ class Hub:
         )
         return browser
 
-    def service_process(self) -> int:
-        """The id of the service's process."""
-        (found,) = [
-            child.pid
-            for child in psutil.Process(self._process.pid).children()
-            if {"service", "jupyter_mlops"} <= _words(child)
-        ]
-        return int(found)
+    def service_process(self, but: int = 0) -> int:
+        """The id of the service's process, once the hub has one (another than ``but``)."""
+
+        def found() -> int | None:
+            for child in psutil.Process(self._process.pid).children():
+                if child.pid != but and {"service", "jupyter_mlops"} <= _words(child):
+                    return child.pid
+            return None
+
+        return until(found, "the hub has a service")
 
     @property
     def log(self) -> str:
