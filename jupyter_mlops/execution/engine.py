@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue
-from jupyter_mlops.core.records import Progress, Reason, RunStatus
+from jupyter_mlops.core.records import Progress, Reason, Record, RunStatus
 from jupyter_mlops.recording.task import NotebookTask
 
 __all__ = [
@@ -86,12 +86,12 @@ class Engine(Protocol):
         """
 
 
-class InstalledEngine(msgspec.Struct, frozen=True, kw_only=True):
+class InstalledEngine(Record, frozen=True, kw_only=True):
     """An engine to choose."""
 
     name: str
     needs_cluster: bool
-    """Where it runs the notebooks must be told."""
+    """A sweep that names it must name a cluster, too."""
 
 
 def installed_engines() -> tuple[InstalledEngine, ...]:

@@ -24,7 +24,6 @@ from jupyter_mlops.server.identity import owner
 from jupyter_mlops.server.operations import (
     Again,
     AtPath,
-    EngineChoice,
     Form,
     Intent,
     JobLog,
@@ -151,7 +150,6 @@ class Desk:
     async def form(self, asked: AtPath, by: str | None) -> Form:  # noqa: ARG002 - as all
         document = await self._documents.read(asked.path)
         source = await self._wait(lambda: parse_source(document.content, document.path))
-        engines = await self._wait(installed_engines)
         return Form(
             path=document.path,
             kernel=source.kernel,
@@ -160,7 +158,7 @@ class Desk:
             has_parameters_cell=source.parameters_cell is not None,
             parameters=json_schema(source.declared),
             is_shared=document.is_shared,
-            engines=tuple(EngineChoice(name=each.name, needs_cluster=each.needs_cluster) for each in engines),
+            engines=await self._wait(installed_engines),
         )
 
     async def plan(self, asked: Intent, by: str | None) -> Plan:  # noqa: ARG002 - as all

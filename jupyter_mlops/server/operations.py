@@ -13,6 +13,7 @@ import msgspec
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.records import Json, Reason, Record, Run, RunStatus
 from jupyter_mlops.core.reproduction import Reproduction
+from jupyter_mlops.execution.engine import InstalledEngine
 
 PREFIX = "server/v1/"
 
@@ -158,14 +159,6 @@ class JobLog(Record, frozen=True, kw_only=True):
     """Where the next part starts."""
 
 
-class EngineChoice(Record, frozen=True, kw_only=True):
-    """Something that runs notebooks."""
-
-    name: str
-    needs_cluster: bool
-    """A sweep that names it must name a cluster too."""
-
-
 class Form(Record, frozen=True, kw_only=True):
     """What a notebook takes."""
 
@@ -180,7 +173,7 @@ class Form(Record, frozen=True, kw_only=True):
     cannot say is, as its code, ``x-default``."""
     is_shared: bool
     """It is open in a browser, and runs as its editors see it."""
-    engines: tuple[EngineChoice, ...]
+    engines: tuple[InstalledEngine, ...]
     """What may run the notebooks of a sweep; the first unless told."""
 
 

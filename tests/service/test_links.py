@@ -42,6 +42,13 @@ class Site(NamedTuple):
         return requests.get(url, params={"path": path}, headers=given, allow_redirects=False, timeout=30)
 
 
+def run_with_a_large_file(tracker: RemoteTracker) -> str:
+    experiment = tracker.experiments.ensure("linked")
+    run_id: str = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
+    tracker.artifacts.put(run_id, "large.bin", io.BytesIO(CONTENT))
+    return run_id
+
+
 @contextmanager
 def site(
     sqlite_url: str, folder: Path, store: object_stores.Store, monkeypatch: pytest.MonkeyPatch, link_seconds: int
@@ -53,9 +60,7 @@ def site(
     with running(sqlite_url, store.location, folder, link_seconds=link_seconds) as service:
         token = service.token("ann")
         with RemoteTracker(service.url, token) as tracker:
-            experiment = tracker.experiments.ensure("linked")
-            run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
-            tracker.artifacts.put(run, "large.bin", io.BytesIO(CONTENT))
+            run = run_with_a_large_file(tracker)
             tracker.artifacts.put(run, "small.bin", io.BytesIO(b"small"))
         yield Site(service, token, run, store)
 
@@ -122,9 +127,7 @@ def test_a_folder_has_no_links(sqlite_url: str, tmp_path: Path) -> None:
     with running(sqlite_url, tmp_path / "artifacts", tmp_path, link_seconds=60) as service:
         token = service.token("ann")
         with RemoteTracker(service.url, token) as tracker:
-            experiment = tracker.experiments.ensure("linked")
-            run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
-            tracker.artifacts.put(run, "large.bin", io.BytesIO(CONTENT))
+            run = run_with_a_large_file(tracker)
             assert b"".join(tracker.artifacts.open(run, "large.bin")) == CONTENT
 
 
@@ -145,9 +148,7 @@ def test_a_store_that_could_not_sign_is_asked_again_after_a_while(
     with running(sqlite_url, tmp_path / "artifacts", tmp_path, link_seconds=60) as service:
         token = service.token("ann")
         with RemoteTracker(service.url, token) as tracker:
-            experiment = tracker.experiments.ensure("linked")
-            run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id)).run_id
-            tracker.artifacts.put(run, "large.bin", io.BytesIO(CONTENT))
+            run = run_with_a_large_file(tracker)
         url = f"{service.url}/api/v1/runs/{run}/content?path=large.bin"
         headers = {"Authorization": f"token {token}", LINKS_HEADER: "follow"}
         answers = [requests.get(url, headers=headers, allow_redirects=False, timeout=30) for _ in range(2)]

@@ -259,14 +259,6 @@ export interface components {
             recorded: string | null;
         };
         /**
-         * EngineChoice
-         * @description Something that runs notebooks.
-         */
-        EngineChoice: {
-            name: string;
-            needs_cluster: boolean;
-        };
-        /**
          * FieldProblem
          * @description Why something would be refused.
          */
@@ -279,7 +271,7 @@ export interface components {
          * @description What a notebook takes.
          */
         Form: {
-            engines: components["schemas"]["EngineChoice"][];
+            engines: components["schemas"]["InstalledEngine"][];
             experiment: string;
             has_parameters_cell: boolean;
             is_shared: boolean;
@@ -298,6 +290,14 @@ export interface components {
             dataset: components["schemas"]["Dataset"];
             /** @default [] */
             tags?: components["schemas"]["Tag"][];
+        };
+        /**
+         * InstalledEngine
+         * @description An engine to choose.
+         */
+        InstalledEngine: {
+            name: string;
+            needs_cluster: boolean;
         };
         /**
          * Intent
