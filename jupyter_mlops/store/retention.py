@@ -25,6 +25,7 @@ from jupyter_mlops.store.parameters import among
 DAY_MS = 24 * 60 * 60 * 1000
 _AT_ONCE = 500
 """Runs in one transaction."""
+_ACTIVE = Lifecycle.ACTIVE.value
 _UNSUCCESSFUL = (RunStatus.FAILED.value, RunStatus.KILLED.value)
 
 _run = schema.run.c
@@ -106,7 +107,7 @@ def _subjects(begin: Transaction, owners: Collection[str] | None, after: Place |
         if after is not None:
             beyond = _experiment.id > after.experiment_id
             query = query.where(beyond if after.ends else _experiment.id >= after.experiment_id)
-        found = connection.execute(query.where(_experiment.lifecycle == Lifecycle.ACTIVE.value)).all()
+        found = connection.execute(query.where(_experiment.lifecycle == _ACTIVE)).all()
     of_owner = {owner: retention_of(owner, by_subject) for _, owner in found}
     return [
         _Subject(experiment_id, owner, rule)
@@ -121,7 +122,7 @@ def _page(connection: Connection, subject: _Subject, now: int, after: Place) -> 
         sa.select(_run.id, _run.name, _run.status, _run.end_time, _run.start_time)
         .where(
             _run.experiment_id == subject.experiment_id,
-            _run.lifecycle == Lifecycle.ACTIVE.value,
+            _run.lifecycle == _ACTIVE,
             sa.tuple_(_run.start_time, _run.id) > sa.tuple_(sa.literal(after.start_time), sa.literal(after.run_id)),
             _past(subject.rule, now),
         )
@@ -191,15 +192,20 @@ def _kept(connection: Connection, subject: _Subject, now: int, run_ids: Sequence
 
 def _family(connection: Connection, subject: _Subject, now: int, run_ids: Sequence[str]) -> list[tuple[str, str, bool]]:
     """The active descendants of runs: each with its parent, and whether this rule ends it, too."""
-    child = schema.run.alias("child")
-    # Deleted ones are left out at the end: asked for here, SQLite would look through all that are active.
-    family = sa.select(_run.id, _run.parent_id).where(among(_run.parent_id, "parents", run_ids))
-    cte = family.cte("family", recursive=True)
-    cte = cte.union(sa.select(child.c.id, child.c.parent_id).where(child.c.parent_id == cte.c.id))
     ends = sa.and_(_run.experiment_id == subject.experiment_id, _past(subject.rule, now))
-    query = sa.select(cte.c.id, cte.c.parent_id, sa.case((ends, 1), else_=0)).join(schema.run, _run.id == cte.c.id)
-    query = query.where(_run.lifecycle == Lifecycle.ACTIVE.value)
-    return [(run_id, parent_id, bool(past)) for run_id, parent_id, past in connection.execute(query)]
+    query = sa.select(_run.id, _run.parent_id, sa.case((ends, 1), else_=0), _run.lifecycle)
+    found: list[tuple[str, str, bool]] = []
+    seen, generation = set(run_ids), list(run_ids)
+    # One generation after the other: asked for all at once, PostgreSQL expects so many that it reads the whole table.
+    while generation:
+        # Deleted ones are left out here: in the condition, SQLite would look through all that are active.
+        rows = connection.execute(query.where(among(_run.parent_id, "parents", generation))).all()
+        found += [
+            (run_id, parent_id, bool(past)) for run_id, parent_id, past, lifecycle in rows if lifecycle == _ACTIVE
+        ]
+        generation = [run_id for run_id, *_ in rows if run_id not in seen]
+        seen.update(generation)
+    return found
 
 
 def _best(connection: Connection, subject: _Subject) -> set[str]:
@@ -214,7 +220,7 @@ def _best(connection: Connection, subject: _Subject) -> set[str]:
             _metric.experiment_id == subject.experiment_id,
             _metric.key == rule.metric,
             _metric.value.is_not(None),
-            _run.lifecycle == Lifecycle.ACTIVE.value,
+            _run.lifecycle == _ACTIVE,
         )
         .order_by(value, _metric.run_id)
         .limit(rule.keep_best)
@@ -231,7 +237,7 @@ def _delete(connection: Connection, gone: Sequence[Expired], now: int, actor: st
     if not gone:
         return
     ids = [each.run_id for each in gone]
-    mark = sa.update(schema.run).where(among(_run.id, "runs", ids), _run.lifecycle == Lifecycle.ACTIVE.value)
+    mark = sa.update(schema.run).where(among(_run.id, "runs", ids), _run.lifecycle == _ACTIVE)
     values = {"lifecycle": Lifecycle.DELETED.value, "deleted_with": _run.id, "deleted_at": now}
     connection.execute(mark.values(**values))
     told = [Event("run.changed", each.owner, each.run_id, now, experiment_id=each.experiment_id) for each in gone]
