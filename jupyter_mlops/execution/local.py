@@ -102,12 +102,22 @@ def _run(tasks: Iterator[NotebookTask], jobs: int, stops: Stops) -> Generator[Ta
 
 
 class Workers:
-    """Worker processes, started as they are needed. Leaving the context ends them."""
+    """Worker processes, started as they are needed. Leaving the context ends them.
 
-    def __init__(self, environment: dict[str, str], fork: Path | None = None) -> None:
-        """``fork`` is the folder where they may find a template to fork kernels off."""
+    Parameters
+    ----------
+    environment
+        Theirs.
+    fork
+        The folder where they may find a template to fork kernels off.
+    spare
+        So many more than notebooks execute at once, which go on while others store what is over.
+    """
+
+    def __init__(self, environment: dict[str, str], fork: Path | None = None, *, spare: int = 0) -> None:
         self._environment = environment
         self._fork = fork
+        self._spare = spare
         self._workers: set[WorkerProcess] = set()
         self._selector = selectors.DefaultSelector()
 
@@ -130,7 +140,7 @@ class Workers:
         more = True
         next_stops = time.monotonic() + STOPS_SECONDS
         while True:
-            while more and self._busy() < jobs and self._has_room():
+            while more and self._may_begin(jobs):
                 task = next(tasks, None)
                 if task is None:
                     more = False
@@ -147,8 +157,7 @@ class Workers:
                 line = worker.events.readline()
                 if line.endswith(b"\n"):
                     event = decode(line, TaskEvent)
-                    if event.status.ended:
-                        worker.task = None
+                    worker.note(event)
                     yield event
                     continue
                 # End of file, perhaps in the middle of a line: the process is gone.
@@ -161,10 +170,12 @@ class Workers:
     def _busy(self) -> int:
         return sum(worker.task is not None for worker in self._workers)
 
-    def _has_room(self) -> bool:
-        """Whether one more kernel finds memory: what was left when the last one began is looked at anew each time, so
-        that the number at once follows what the others take. One may always run."""
-        return not self._busy() or free_memory() >= LEAST_MEMORY
+    def _may_begin(self, jobs: int) -> bool:
+        """Whether one more notebook may execute, and finds memory: what was left when the last one began is looked at
+        anew each time, so that the number at once follows what the others take. One may always run."""
+        busy = self._busy()
+        executing = sum(worker.executes for worker in self._workers)
+        return not busy or (executing < jobs and busy < jobs + self._spare and free_memory() >= LEAST_MEMORY)
 
     def _idle(self) -> WorkerProcess:
         """A worker that has nothing to do; a new one when all have."""
@@ -181,6 +192,8 @@ class WorkerProcess:
 
     def __init__(self, environment: dict[str, str], fork: Path | None) -> None:
         self.task: NotebookTask | None = None
+        self.executes = False
+        """Whether the task has cells to execute; else what remains is to store what they left."""
         self._stopping = False
         read, write = os.pipe()
         self.events: IO[bytes] = open(read, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor, kept open
@@ -206,8 +219,17 @@ class WorkerProcess:
             os.close(write)
 
     def start(self, task: NotebookTask) -> None:
-        self.task, self._stopping = task, False
+        self.task, self.executes, self._stopping = task, True, False
         self._write(encode(task))
+
+    def note(self, event: TaskEvent) -> None:
+        """Follow what it tells of its task."""
+        assert self.task is not None
+        progress = event.progress
+        if event.status.ended:
+            self.task, self.executes = None, False
+        elif progress is not None and progress.done == progress.total and not self.task.decides:
+            self.executes = False
 
     def stop(self, reason: Reason) -> None:
         """Have the task in progress end for ``reason``; said once is enough."""

@@ -268,6 +268,7 @@ class Sweep:
             source=plan.notebook,
             parameters={**plan.fixed, **self.secrets, **values},
             swept=tuple(values),
+            decides=plan.trials is not None,
             name=f"{self.run.name}-{numbered}{attempt}",
             parent_run_id=self.run.run_id,
             kernel_name=plan.kernel_name,

@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,10 @@ def machine() -> dict[str, Any]:
 
 def gpus() -> list[dict[str, Any]]:
     """Name and memory (bytes) of each NVIDIA GPU; empty without ``nvidia-ml-py`` or without a driver."""
-    try:
-        import pynvml
-    except ImportError:
+    if not _has_nvml():
         return []
+    import pynvml
+
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -119,6 +120,16 @@ def gpus() -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+@cache
+def _has_nvml() -> bool:
+    """Whether ``nvidia-ml-py`` is installed. That it is not, Python would look up each time."""
+    try:
+        import pynvml  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _requirement(metadata: Path) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 @contextmanager
@@ -31,14 +32,34 @@ _ELSEWHERE = ("azure", "boto3", "gcsfs", "github", "pyarrow.fs")
 
 def import_papermill() -> None:
     """Import papermill without its support of notebooks that are elsewhere (Hadoop, object stores, GitHub), for which
-    it would import all their clients, where these are installed. In a process of this project's own only, as below."""
+    it would import all their clients, and without the engines and stores that other packages bring, where these are
+    installed. In a process of this project's own only, as below."""
     blocked = [name for name in _ELSEWHERE if name not in sys.modules]
     sys.modules |= dict.fromkeys(blocked)  # type: ignore[arg-type]
     try:
-        import papermill.iorw  # noqa: F401
+        with _without_plugins():
+            import papermill.iorw  # noqa: F401
     finally:
         for name in blocked:
             del sys.modules[name]
+    if find_spec("black") is None:
+        # Papermill would look for it each time that it writes parameters.
+        sys.modules["black"] = None  # type: ignore[assignment]
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Have papermill find none of what other packages bring to it."""
+    try:
+        import entrypoints
+    except ImportError:  # a version that finds them in another way
+        yield
+        return
+    found, entrypoints.get_group_all = entrypoints.get_group_all, lambda _: []
+    try:
+        yield
+    finally:
+        entrypoints.get_group_all = found
 
 
 _FORMATS = ("fqdn", "isoduration", "rfc3986_validator", "rfc3987_syntax", "uri_template", "webcolors")

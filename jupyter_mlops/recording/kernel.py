@@ -32,11 +32,11 @@ GRACE_SECONDS = 5.0
 _LOG_TAIL = 2000
 
 
-def kernel_spec(name: str) -> KernelSpec:
+def kernel_spec(name: str, specs: KernelSpecManager | None = None) -> KernelSpec:
     """The specification of the kernel ``name``; ``NotebookError`` listing the kernels there are when it is unknown."""
     from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 
-    specs = _kernel_specs()
+    specs = specs or kernel_specs()
     try:
         # Old notebooks name the kernel "python", which Jupyter's kernel manager takes for its own.
         return specs.get_kernel_spec(NATIVE_KERNEL_NAME if name == "python" else name)
@@ -47,7 +47,8 @@ def kernel_spec(name: str) -> KernelSpec:
         ) from None
 
 
-def _kernel_specs() -> KernelSpecManager:
+def kernel_specs() -> KernelSpecManager:
+    """What knows the kernels there are."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_core.paths import jupyter_path
 
@@ -101,7 +102,7 @@ class Kernel:
         from jupyter_client.manager import KernelManager
 
         self.name = name
-        self.spec = kernel_spec(name)
+        self.spec, specs = self._specification()
         self.run_id = run_id
         self.log = log
         self.companions = companions
@@ -120,7 +121,7 @@ class Kernel:
         self.is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
         self.manager: KernelManager = KernelManager(
             kernel_name=name,
-            kernel_spec_manager=_kernel_specs(),
+            kernel_spec_manager=specs,
             client_class="jupyter_client.asynchronous.AsyncKernelClient",
             connection_file=str(self._folder / "kernel.json"),
             # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
@@ -129,6 +130,11 @@ class Kernel:
         )
         self.process = self._start(cwd, environment)
         """None for a kernel that a provisioner runs elsewhere."""
+
+    def _specification(self) -> tuple[KernelSpec, KernelSpecManager]:
+        """What it is, and what knows of others."""
+        specs = kernel_specs()
+        return kernel_spec(self.name, specs), specs
 
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process | None:
         with self.log.open("ab") as output:

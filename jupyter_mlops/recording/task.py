@@ -24,6 +24,8 @@ class NotebookTask(msgspec.Struct, frozen=True, kw_only=True):
     """Values by name; checked against the notebook's ``parameters`` cell before a kernel starts."""
     swept: tuple[str, ...] = ()
     """Those of ``parameters`` that differ among the tasks of one sweep; the others are the same for all of them."""
+    decides: bool = False
+    """Whether how it ends decides what is run next, so that nothing begins in its place before it has ended."""
     name: str | None = None
     parent_run_id: str | None = None
     kernel_name: str | None = None

@@ -41,21 +41,27 @@ def start_time(pid: int) -> float | None:
 
 def same_process(pid: int, started: float) -> bool:
     """Whether process ``pid`` of this machine lives and is the one that started at ``started``."""
-    found = start_time(pid)
+    found = _own_start(pid) if pid == os.getpid() else start_time(pid)
     return found is not None and abs(found - started) <= _START_TOLERANCE
+
+
+@cache
+def _own_start(pid: int) -> float:
+    """When this process started, whose id is ``pid``: a child that was forked has another."""
+    started = start_time(pid)
+    if started is None:
+        raise RuntimeError(f"the operating system does not tell when this process ({pid}) started")
+    return started
 
 
 def this_runner(kernel_pid: int | None = None) -> Runner:
     """This process as the driver of a run, with the process of its kernel when that has been started."""
     pid = os.getpid()
-    started = start_time(pid)
-    if started is None:
-        raise RuntimeError(f"the operating system does not tell when this process ({pid}) started")
     return Runner(
         host=socket.gethostname(),
         boot_id=boot_id(),
         pid=pid,
-        started=started,
+        started=_own_start(pid),
         kernel_pid=kernel_pid,
         kernel_started=None if kernel_pid is None else start_time(kernel_pid),
     )

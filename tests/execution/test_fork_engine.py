@@ -100,6 +100,37 @@ def test_what_comes_before_is_executed_once(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("decides", [False, True])
+def test_the_next_point_begins_while_the_last_one_is_stored_unless_that_decides_about_it(
+    notebook: Callable[..., Path], task: Callable[..., NotebookTask], tmp_path: Path, decides: bool
+) -> None:
+    told = tmp_path / "told"
+    path = notebook(
+        f"import os\nto = os.open({str(told)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+        "os.write(to, b'+'), sum(range(500_000 + x)), os.write(to, b'-')\nos.close(to)",
+        parameters="x = 0",
+    )
+    course: list[str] = []
+
+    def asked() -> Iterator[NotebookTask]:
+        for x in range(4):
+            course.append(f"asked {x}")
+            yield msgspec.structs.replace(task(path, swept=("x",), x=x), decides=decides)
+
+    numbers: dict[str, int] = {}
+    for event in ForkEngine().run(asked(), jobs=1):
+        if isinstance(event, TaskEvent):
+            number = numbers.setdefault(event.run_id, len(numbers))
+            if event.status.ended:
+                assert event.status is RunStatus.FINISHED
+                course.append(f"ended {number}")
+    # Notebooks at once are one in any case.
+    assert told.read_text() == "+-" * 4
+    each = [course.index(f"asked {x + 1}") > course.index(f"ended {x}") for x in range(3)]
+    assert each == [decides] * 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "why"),
     [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,22 @@ print([name for name in _FORMATS if sys.modules.get(name) is not None])
     message, imported = ended.stdout.splitlines()[0], ended.stdout.splitlines()[-1]
     assert "required property" in message
     assert imported == "[]"
+
+
+def test_a_runner_does_not_load_the_engines_of_others(tmp_path: Path) -> None:
+    metadata = tmp_path / "other-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[papermill.engine]\nother = other_engine:Engine\n")
+    (tmp_path / "other_engine.py").write_text("raise SystemExit('the engine of others was loaded')")
+    code = """
+import sys
+from jupyter_mlops.recording.fastimport import import_runner
+import_runner()
+import entrypoints
+assert "other" in {found.name for found in entrypoints.get_group_all("papermill.engine")}
+assert "papermill.engines" in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

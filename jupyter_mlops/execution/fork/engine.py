@@ -62,14 +62,16 @@ def _run(
         return
     folder = Path(tempfile.mkdtemp(prefix="mlops-fork-"))
     variables = environment(jobs)
+    # Behind the prefix, to store what a point has left takes about half as long as to execute it.
+    spare = 0 if first.decides else (jobs + 1) // 2
     try:
         # Workers end first: they bring their runs to an end.
-        with TemplateProcess(folder, equal=equal) as process, Workers(variables, folder) as workers:
+        with TemplateProcess(folder, equal=equal) as process, Workers(variables, folder, spare=spare) as workers:
             try:
                 prefix = find_prefix(first)
                 process.start(first, prefix, variables)
                 # They import what they need while the cells execute.
-                for _ in range(jobs):
+                for _ in range(jobs + spare):
                     workers.add()
                 process.await_ready()
                 yield Remark(text=prefix.told())

@@ -21,9 +21,11 @@ import msgspec
 
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.recording.environment import Interpreter, modules_probe
-from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder
+from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder, kernel_spec, kernel_specs
 
 if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
     from jupyter_mlops.recording.companions import Companion
     from jupyter_mlops.recording.task import NotebookTask
 
@@ -76,6 +78,14 @@ class Template:
             language=told["language"],
             welcomes=told["welcome"],
         )
+        self._specifications: dict[str, tuple[KernelSpec, KernelSpecManager]] = {}
+
+    def specification(self, name: str) -> tuple[KernelSpec, KernelSpecManager]:
+        """What the kernel ``name`` is, looked up once."""
+        if name not in self._specifications:
+            specs = kernel_specs()
+            self._specifications[name] = kernel_spec(name, specs), specs
+        return self._specifications[name]
 
     @staticmethod
     def listens(folder: Path) -> bool:
@@ -127,6 +137,9 @@ class ForkedKernel(Kernel):
     def await_channels(self, seconds: float) -> None:
         self._forked.await_channels(seconds)
 
+    def _specification(self) -> tuple[KernelSpec, KernelSpecManager]:
+        return self._template.specification(self.name)
+
     def _may_have_left_processes(self) -> bool:
         return self._forked.left
 
@@ -151,7 +164,7 @@ class ForkedKernel(Kernel):
             # Not at some later time, when another kernel has a file of that name.
             self.manager.cleanup_connection_file()
             raise TemplateGone(str(error)) from error
-        self.manager.provisioner = provisioner(self._forked, self.manager)
+        self.manager.provisioner = provisioner(self._forked, self.manager, self.spec)
         return self._forked
 
 
@@ -235,12 +248,12 @@ class ForkedProcess:
         return dict(json.loads(line))
 
 
-def provisioner(process: ForkedProcess, manager: Any) -> Any:
+def provisioner(process: ForkedProcess, manager: Any, spec: KernelSpec) -> Any:
     """What Jupyter's kernel manager asks about the process."""
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     # It asks its process for what ours has.
-    made: Any = LocalProvisioner(kernel_id=manager.kernel_id or "", kernel_spec=manager.kernel_spec, parent=manager)
+    made: Any = LocalProvisioner(kernel_id=manager.kernel_id or "", kernel_spec=spec, parent=manager)
     made.process, made.pid, made.pgid = process, process.pid, process.pid
     return made
 
