@@ -216,6 +216,8 @@ class _Stream:
         self._offset = offset
         self._number = 0
         self._closed = False
+        self._stored: tuple[str, int] | None = None
+        """Where, and up to which number, the store has said so."""
 
     def replay(self, tracker: Tracker, result: Replayed) -> bool:
         """Apply what is new. Whether the stream is over and its files are gone."""
@@ -233,7 +235,10 @@ class _Stream:
                 return True
             sent = os.open(self._sent, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                self._apply_new(file, _Sender(self._path, self.header.stream, sent, tracker, result))
+                known = self._stored[1] if self._stored is not None and self._stored[0] == tracker.url else None
+                sender = _Sender(self._path, self.header.stream, sent, tracker, result, known)
+                self._apply_new(file, sender)
+                self._stored = None if sender.stored is None else (tracker.url, sender.stored)
             finally:
                 os.close(sent)
             if not over and not self._closed:
@@ -276,10 +281,14 @@ class _Stream:
 
 
 class _Sender:
-    """Sends a stream's entries to the tracker, for as long as the stream's lock is held."""
+    """Sends a stream's entries to the tracker, for as long as the stream's lock is held. ``known`` is the number up to
+    which the store has applied them by what it answered here last."""
 
-    def __init__(self, path: Path, stream: str, sent: int, tracker: Tracker, result: Replayed) -> None:
+    def __init__(
+        self, path: Path, stream: str, sent: int, tracker: Tracker, result: Replayed, known: int | None
+    ) -> None:
         self.closed = False
+        self.stored = known
         self._stream = stream
         self._folder = path.parent
         self._sent = sent
@@ -287,11 +296,13 @@ class _Sender:
         self._dead = {letter.number for letter in read_letters(self._dead_path)}
         self._tracker = tracker
         self._result = result
-        self._watermark = tracker.runs.watermark(stream)
         # What was sent last may be applied only after the watermark was read, when its sender was killed or gave up
         # waiting. Sent again with the same end, it is the same write; with more entries behind it, it would be applied
         # twice.
         self._boundary = int.from_bytes(os.pread(sent, 8, 0), "little")
+        # Nobody has sent anything since, then: who does, notes it before.
+        is_known = known is not None and known == self._boundary
+        self._watermark = self._boundary if is_known else tracker.runs.watermark(stream)
 
     def to_send(self, number: int, payload: bytes) -> Entry | None:
         """The entry, unless there is nothing (more) to be done for it."""
@@ -352,6 +363,7 @@ class _Sender:
                 raise
             return False
         self._result.applied += len(group)
+        self.stored = position.number
         return True
 
     def _send_one(self, pending: _Pending) -> None:
@@ -364,6 +376,7 @@ class _Sender:
             self._bury(pending.number, pending.payload, pending.entry, error)
         else:
             self._result.applied += 1
+            self.stored = position.number
 
     def _position(self, number: int) -> StreamPosition:
         os.pwrite(self._sent, number.to_bytes(8, "little"), 0)

@@ -147,6 +147,31 @@ def test_the_file_of_a_living_writer_is_kept_and_read_on(tracker: Tracker, run_i
     assert left(folder) == []
 
 
+def test_a_store_is_asked_how_far_it_is_only_when_somebody_else_may_have_sent_something(
+    tracker: Tracker, run_id: str, folder: Path
+) -> None:
+    asked: list[str] = []
+
+    def watermark(stream: str) -> int:
+        asked.append(stream)
+        return tracker.runs.watermark(stream)
+
+    counting: Any = Wrapped(tracker, watermark=watermark)
+    writer, replayer = SpoolWriter(folder), Replayer(folder)
+    for step in range(3):
+        writer.append(points(run_id, step))
+        assert replayer.run(counting).applied == 1
+    assert len(asked) == 1
+
+    writer.append(points(run_id, 3))
+    assert replay_folder(folder, tracker).applied == 1
+    writer.append(points(run_id, 4))
+    assert replayer.run(counting).applied == 1
+    assert len(asked) == 2
+    assert count(tracker, run_id) == 5
+    writer.close()
+
+
 def test_many_small_entries_become_few_writes(tracker: Tracker, run_id: str, folder: Path) -> None:
     sent: list[int] = []
 
