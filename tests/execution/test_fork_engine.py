@@ -126,8 +126,9 @@ def test_the_next_point_begins_while_the_last_one_is_stored_unless_that_decides_
                 course.append(f"ended {number}")
     # Notebooks at once are one in any case.
     assert told.read_text() == "+-" * 4
-    each = [course.index(f"asked {x + 1}") > course.index(f"ended {x}") for x in range(3)]
-    assert each == [decides] * 3
+    waited = [course.index(f"asked {x + 1}") > course.index(f"ended {x}") for x in range(3)]
+    # Not more of them are stored at once than there are workers.
+    assert all(waited) if decides else not waited[0]
 
 
 @pytest.mark.slow
@@ -362,7 +363,8 @@ def test_what_is_executed_once_ends_with_its_sweep(
     everything = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGINT)
     process.communicate()
-    assert not any(each.is_running() for each in everything)
+    # A worker that was just being started notices it by itself.
+    until(lambda: not any(each.is_running() for each in everything), "the end of all that it had started")
     (parent,) = tracker.runs.search().items
     assert parent.status is RunStatus.KILLED
 
