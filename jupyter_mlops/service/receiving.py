@@ -36,6 +36,13 @@ class ReceivingHandler(ApiHandler):
         """Where the body of this request goes; called in the executor."""
         raise NotImplementedError
 
+    def _begin(self) -> Receiving[Any]:
+        receiving = self.receive()
+        length = self.request.headers.get("Content-Length")
+        if length is not None:
+            receiving.expect(int(length))
+        return receiving
+
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         try:
             return super().decode_argument(value, name)
@@ -52,7 +59,7 @@ class ReceivingHandler(ApiHandler):
         await super().prepare()
         if self.request.method == "PUT" and self.principal is not None and self._failure is None:
             try:
-                self._receiving = await self.call(self.receive)
+                self._receiving = await self.call(self._begin)
             except Exception as error:  # noqa: BLE001 - each becomes an answer
                 self.refuse(error)
 

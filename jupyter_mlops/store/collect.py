@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from jupyter_mlops.core.errors import MLOpsError
 from jupyter_mlops.core.records import Collected, Lifecycle
-from jupyter_mlops.store import schema, usage
+from jupyter_mlops.store import schema, staging, usage
 from jupyter_mlops.store.blobs import GRACE_MS, BlobStore
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.lineage import held_runs
@@ -57,7 +59,8 @@ def collect(
         if deleted and time.monotonic() >= deadline:
             return collected(unfinished=True)
     experiments = sum(_delete_experiments(database, cutoff))
-    _expire_uploads(database, blobs.clock())
+    with database.write() as connection:
+        staging.expire(connection, blobs.clock())
     lost = _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true())
     for part in chain(_delete_blobs(database), lost):
         for key, freed in part.items():
@@ -144,14 +147,6 @@ def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
             return
 
 
-def _expire_uploads(database: Database, now: int) -> None:
-    """Delete the leases that have run out, and the references of uploads in parts that were abandoned."""
-    with database.write() as connection:
-        expire = schema.upload.delete().where(_upload.lease_until < now).returning(_upload.id)
-        expired = connection.execute(expire).scalars().all()
-        connection.execute(schema.artifact.delete().where(among(_artifact.holder, "uploads", expired)))
-
-
 def _delete_blobs(database: Database) -> Iterator[dict[str, int]]:
     """Delete the rows of blobs that nothing refers to; gives the sizes of their objects by their keys."""
     last = ""
@@ -162,14 +157,27 @@ def _delete_blobs(database: Database) -> Iterator[dict[str, int]]:
         if not found:
             return
         last = found[-1]
-        with database.write() as connection:
-            # Once locked, looked at again: an upload may have found a blob before the lock, but none does after it.
-            lock = sa.select(_blob.id).where(among(_blob.id, "blobs", found)).with_for_update(skip_locked=True)
-            locked = connection.execute(lock).scalars().all()
-            still = _unreferred(sa.true()).where(among(_blob.id, "blobs", locked))
-            delete = schema.blob.delete().where(_blob.id.in_(still)).returning(_blob.id, _blob.size)
-            deleted = {row.id: row.size for row in connection.execute(delete)}
-        yield deleted
+        yield _delete_unreferred(database, found)
+
+
+def _delete_unreferred(database: Database, found: Sequence[str]) -> dict[str, int]:
+    """Of the blobs, delete the rows of those that nothing refers to; gives the sizes of their objects by their keys."""
+    with database.write() as connection:
+        # Once locked, looked at again: an upload may have found a blob before the lock, but none does after it.
+        lock = sa.select(_blob.id).where(among(_blob.id, "blobs", found)).with_for_update(skip_locked=True)
+        locked = connection.execute(lock).scalars().all()
+        still = _unreferred(sa.true()).where(among(_blob.id, "blobs", locked))
+        delete = schema.blob.delete().where(_blob.id.in_(still)).returning(_blob.id, _blob.size)
+        return {row.id: row.size for row in connection.execute(delete)}
+
+
+def free(database: Database, blobs: BlobStore, found: Sequence[str]) -> None:
+    """Remove those of the blobs, by their ids, that nothing refers to, and that nobody may be reading: what only an
+    upload has had. What the artifact location does not remove now is left to a collection."""
+    for start in range(0, len(found), _AT_ONCE):
+        for key in _delete_unreferred(database, found[start : start + _AT_ONCE]):
+            with suppress(MLOpsError):
+                blobs.objects.remove(key)
 
 
 def _lost_objects(

@@ -3,7 +3,8 @@
 A part is a blob like any other. A row of ``artifact`` refers to it, whose holder is the upload and whose path is that
 of the file, a slash, and the number of the part's first byte: so that parts are spared by a collection and verified
 when they are read as all bytes are. The upload's row in ``upload`` is its lease, which each part renews; of an upload
-whose lease has run out, a collection removes the references.
+whose lease has run out, a collection removes the references, and so does the daily upkeep of a service. The row also
+says how many bytes the parts have, which count for the owner of the experiment until then (:mod:`.usage`).
 
 Whoever writes calls :func:`hold` first: its row is the lock that keeps apart two parts at once, and a collection.
 """
@@ -11,9 +12,9 @@ Whoever writes calls :func:`hold` first: its row is the lock that keeps apart tw
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue
@@ -21,6 +22,9 @@ from jupyter_mlops.core.records import Part
 from jupyter_mlops.store import artifacts, schema
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.parameters import among
+from jupyter_mlops.store.upsert import Upsert
 
 LEASE_MS = 24 * 60 * 60 * 1000
 """How long after its last part an upload may be gone on with."""
@@ -28,12 +32,15 @@ MOST_PARTS = 10_000
 """Of one file."""
 
 _OFFSET_DIGITS = 16
-_HOLD = {
-    name: insert(schema.upload).on_conflict_do_update(
-        index_elements=["id"], set_={"lease_until": sa.literal_column("excluded.lease_until")}
-    )
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
+_upload = schema.upload.c
+
+
+def _hold(insert: Any) -> Any:
+    statement = insert(schema.upload)
+    return statement.on_conflict_do_update(index_elements=["id"], set_={"lease_until": statement.excluded.lease_until})
+
+
+_HOLD = Upsert(_hold)
 
 
 def holder_of(upload_id: str, run_id: str, user: str) -> str:
@@ -41,10 +48,17 @@ def holder_of(upload_id: str, run_id: str, user: str) -> str:
     return hashlib.sha256(f"{upload_id} {run_id} {user}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def hold(connection: Connection, holder: str, now: int) -> None:
-    """Renew the upload's lease, and let no other transaction change the upload until this one ends."""
-    row = {"id": holder, "started": now, "lease_until": now + LEASE_MS}
-    connection.execute(_HOLD[connection.dialect.name], row)
+def hold(connection: Connection, holder: str, experiment_id: str, now: int) -> None:
+    """Renew the upload's lease, and let no other transaction change the upload until this one ends. Its bytes count for
+    the owner of the experiment."""
+    row = {
+        "id": holder,
+        "started": now,
+        "lease_until": now + LEASE_MS,
+        "experiment_id": experiment_id,
+        "bytes": 0,
+    }
+    connection.execute(_HOLD.on(connection), row)
 
 
 def parts(connection: Connection, holder: str, path: str = "") -> dict[str, list[File]]:
@@ -85,22 +99,56 @@ def check_offset(file: list[File], path: str, offset: int) -> None:
         raise InvalidValue(f"{path!r}: a file has at most {MOST_PARTS} parts; send it in larger ones")
 
 
-def add(connection: Connection, holder: str, path: str, offset: int, blob: Blob, now: int) -> Part:
-    """Have the upload refer to one more part; the same one again changes nothing. Raises as :func:`check_offset`."""
+def add(connection: Connection, holder: str, path: str, offset: int, blob: Blob, now: int) -> int:
+    """Have the upload refer to one more part; the same one again changes nothing. Gives by how many bytes more the
+    upload has. Raises as :func:`check_offset`."""
     file = parts(connection, holder, path).get(path, [])
     check_offset(file, path, offset)
-    added = File(f"{path}/{offset:0{_OFFSET_DIGITS}}", blob, now)
-    there = next((part for part in file if part.path == added.path and part.blob.size), added)
-    if there.blob.digest != blob.digest:
+    name = f"{path}/{offset:0{_OFFSET_DIGITS}}"
+    there = next((part.blob for part in file if part.path == name and part.blob.size), None)
+    if there is not None and there.digest != blob.digest:
         raise Conflict(
             f"{path!r}: other bytes are there at {offset}, which may not change; go on at byte {reached(file)}, or "
             "begin another upload"
         )
-    artifacts.refer(connection, holder, {added.path: blob}, now)
-    return record(added)
+    artifacts.refer(connection, holder, {name: blob}, now)
+    if there is not None or not blob.size:
+        return 0
+    connection.execute(schema.upload.update().where(_upload.id == holder).values(bytes=_upload.bytes + blob.size))
+    return blob.size
 
 
 def drop(connection: Connection, holder: str) -> None:
     """Give up the references and the lease."""
     artifacts.delete_files(connection, holder)
-    connection.execute(schema.upload.delete().where(schema.upload.c.id == holder))
+    connection.execute(schema.upload.delete().where(_upload.id == holder))
+
+
+def any_overdue(connection: Connection, now: int) -> bool:
+    """Whether there are uploads whose lease has run out."""
+    return connection.execute(sa.select(_upload.id).where(_upload.lease_until < now).limit(1)).first() is not None
+
+
+def expire(connection: Connection, now: int) -> None:
+    """Delete the leases that have run out, and the references of uploads in parts that were abandoned."""
+    expired = schema.upload.delete().where(_upload.lease_until < now).returning(_upload.id)
+    holders = connection.execute(expired).scalars().all()
+    connection.execute(schema.artifact.delete().where(among(schema.artifact.c.holder, "uploads", holders)))
+
+
+def recount(database: Database) -> int:
+    """Set what uploads are said to have to what their parts have; gives how many were wrong."""
+    parts = (
+        sa.select(sa.func.coalesce(sa.func.sum(schema.blob.c.size), 0))
+        .join(schema.artifact, schema.artifact.c.blob_id == schema.blob.c.id)
+        .where(schema.artifact.c.holder == _upload.id)
+        .scalar_subquery()
+    )
+    with database.read() as connection:
+        wrong = connection.execute(sa.select(_upload.id).where(_upload.bytes != parts)).scalars().all()
+    for holder in wrong:
+        # One at a time, and locked first: who locks several would have to lock them in everybody's order.
+        with database.write() as connection:
+            connection.execute(sa.select(_upload.id).where(_upload.id == holder).with_for_update())
+            connection.execute(schema.upload.update().where(_upload.id == holder).values(bytes=parts))
+    return len(wrong)

@@ -4,6 +4,8 @@ The counters change in the transaction of what they count, after which it waits 
 waits for a counter holds nobody up who has one. Of a limited owner, on PostgreSQL, charging transactions pass one by
 one, so that no two of them, of whichever replica, find the same room; all others share only the counters of one
 experiment or model, for the time of a commit.
+
+Bytes of open uploads in parts (:mod:`.staging`) count too. Their counters are in the rows of the uploads.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ _version = schema.model_version.c
 _artifact = schema.artifact.c
 _blob = schema.blob.c
 _metric = schema.metric.c
+_upload = schema.upload.c
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -97,8 +100,9 @@ class Charge:
         """What counts it."""
         return _ADD.on(connection), self._rows
 
-    def require_room(self, connection: Connection) -> None:
-        """Raise ``QuotaExceeded`` when an owner has more now than they may have, of what it has added to."""
+    def require_room(self, connection: Connection, replaced: int = 0) -> None:
+        """Raise ``QuotaExceeded`` when an owner has more now than they may have, of what it has added to. Of so many
+        bytes, ``replaced``, the room is given back before what was added becomes a file."""
         growing = self._growing
         rules = quotas(connection) if growing else {}
         limits = {owner: quota_of(owner, rules)[1] for owner in growing} if rules else {}
@@ -115,7 +119,8 @@ class Charge:
         if any(growing[owner].running for owner in limited):
             used = with_running(connection, used)
         for owner in limited:
-            require_room(owner, used[owner], limits[owner], growing[owner])
+            held = msgspec.structs.replace(used[owner], bytes=used[owner].bytes - replaced)
+            require_room(owner, held, limits[owner], growing[owner])
 
 
 def charge(connection: Connection, growths: Iterable[Growth]) -> None:
@@ -135,9 +140,9 @@ def require_room_for(connection: Connection, holder: str, owner: str) -> None:
     """Raise ``QuotaExceeded`` when an owner to whom the transaction has given an experiment or a model has more with it
     than they may have."""
     query = sa.select(*(_usage[name] for name in _FIELDS)).where(_usage.holder == holder)
-    held = connection.execute(query).one_or_none()
-    if held is not None:
-        Charge([Growth(holder, owner, **_plain(held))]).require_room(connection)
+    uploads = sa.select(sa.literal(0), _upload.bytes, sa.literal(0)).where(_upload.experiment_id == holder)
+    held = [Growth(holder, owner, **_plain(row)) for row in connection.execute(query.union_all(uploads))]
+    Charge(held).require_room(connection)
 
 
 def _concerns(quota: Quota, grown: Usage) -> bool:
@@ -156,6 +161,10 @@ def of_owners(connection: Connection, owners: Sequence[str] | None = None) -> di
         columns = (table.c.owner.label("owner"), *(_usage[name].label(name) for name in _FIELDS))
         part = sa.select(*columns).join(usage, _usage.holder == table.c.id)
         parts.append(part if owners is None else part.where(among(table.c.owner, "owners", owners)))
+    uploads = sa.select(_experiment.owner, sa.literal(0), _upload.bytes, sa.literal(0)).join(
+        schema.upload, _upload.experiment_id == _experiment.id
+    )
+    parts.append(uploads if owners is None else uploads.where(among(_experiment.owner, "owners", owners)))
     held = sa.union_all(*parts).subquery()
     query = sa.select(held.c.owner, *(sa.func.sum(held.c[name]) for name in _FIELDS)).group_by(held.c.owner)
     found = {row[0]: Usage(**_plain(row[1:])) for row in connection.execute(query)}

@@ -65,8 +65,8 @@ def test_parts_become_files_when_they_are_committed(tracker: Tracker, run: Run) 
     assert read(tracker, run, "model/weights") == b"one two three"
     assert read(tracker, run, "model/weights", start=2, stop=9) == b"e two t"
     assert tracker.artifacts.parts(run.run_id, upload) == ()
-    # The three parts of one file, which was put together.
-    assert tracker.gc().blobs == 3
+    # Nor are the three parts of one file there any more, which was put together.
+    assert tracker.gc() == Collected()
 
 
 def test_the_same_part_and_the_same_commit_again_are_harmless(tracker: Tracker, run: Run) -> None:
@@ -196,13 +196,26 @@ def test_what_is_no_id_is_no_upload(tracker: Tracker, run: Run, upload: str) -> 
         tracker.artifacts.put_part(run.run_id, new_id(), "a", -1, io.BytesIO(b"x"))
 
 
-def test_an_abandoned_upload_is_collected(tracker: Tracker, run: Run) -> None:
+def test_nothing_is_left_to_collect_of_an_upload_that_is_over(tracker: Tracker, run: Run) -> None:
+    tracker.artifacts.put(run.run_id, "there", io.BytesIO(b"one "))
     upload = new_id()
     send(tracker, run, upload, "a", b"one ", b"two")
     assert tracker.gc() == Collected()
-    tracker.artifacts.abandon(run.run_id, upload)
-    tracker.artifacts.abandon(run.run_id, upload)
-    assert tracker.gc() == Collected(blobs=2, bytes=7)
+    for _ in range(2):
+        tracker.artifacts.abandon(run.run_id, upload)
+    assert tracker.gc() == Collected()
+    # What it had in common with files is theirs.
+    assert read(tracker, run, "there") == b"one "
+    upload = new_id()
+    files = send(tracker, run, upload, "a", b"one ", b"two") | send(tracker, run, upload, "b", b"whole")
+    send(tracker, run, upload, "not wanted", b"three")
+    tracker.artifacts.commit(run.run_id, upload, files)
+    assert tracker.gc() == Collected()
+    assert {path: read(tracker, run, path) for path in ("there", "a", "b")} == {
+        "there": b"one ",
+        "a": b"one two",
+        "b": b"whole",
+    }
 
 
 @pytest.mark.at_once

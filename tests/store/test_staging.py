@@ -38,7 +38,7 @@ def add(blobs: BlobStore, holder: str, offset: int, content: bytes) -> None:
     with blobs.upload() as upload:
         digest = upload.add(io.BytesIO(content)).digest
         with upload.transaction() as connection:
-            staging.hold(connection, holder, blobs.clock())
+            staging.hold(connection, holder, new_id(), blobs.clock())
             blob = upload.keep(connection)[digest]
             staging.add(connection, holder, "a", offset, blob, blobs.clock())
 

@@ -20,6 +20,7 @@ from jupyter_mlops.core.values import LONGEST_KEY, short
 from jupyter_mlops.store import runs, shares
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.events import Event
+from jupyter_mlops.tracker.embedded.room import Arriving
 
 if TYPE_CHECKING:
     from jupyter_mlops.store import registry
@@ -56,6 +57,7 @@ class OpenStore:
         self.artifacts_url = artifacts_url
         self.clock = clock
         self.members: Members = lambda _: None
+        self.arriving = Arriving()
         # Two threads that come at once must find the same writer: it alone knows what it has not told yet.
         self._lock = threading.Lock()
         self._blobs: BlobStore | None = None

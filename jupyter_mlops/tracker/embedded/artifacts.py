@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.access import Scope
 from jupyter_mlops.core.arguments import checked
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.ids import is_id
-from jupyter_mlops.core.quotas import quota_of, require_file
+from jupyter_mlops.core.quotas import quota_of
 from jupyter_mlops.core.records import Artifact, Lifecycle, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
 from jupyter_mlops.core.values import artifact_path, short
@@ -26,10 +26,8 @@ from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
 from jupyter_mlops.tracker.embedded.receiving import Found, Receiving, received
+from jupyter_mlops.tracker.embedded.room import Room
 from jupyter_mlops.tracker.upload import opened, regular_files
-
-Room = Callable[[int, int], None]
-"""Raises when a file of which so many bytes have come, and all that came with it, may have no more."""
 
 
 @checked
@@ -68,7 +66,7 @@ class EmbeddedArtifacts:
                 blobs = upload.keep(connection)
                 return self._write(connection, run_id, {path: blobs[content.digest]})[0]
 
-        return Receiving(self._context.blobs, keep, lambda size: room(size, size))
+        return Receiving(self._context.blobs, keep, room)
 
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         prefix = f"{artifact_path(path)}/" if path else ""
@@ -89,7 +87,7 @@ class EmbeddedArtifacts:
                 self._require_writable(connection, run_id)
                 return tuple(self._applied(connection, run_id, path) for path in files)
             room = self._room(connection, run_id, list(files))
-        with self._context.blobs.upload() as upload:
+        with closing(room), self._context.blobs.upload() as upload:
             digests: dict[str, str] = {}
             total = 0
             for path, source in files.items():
@@ -97,7 +95,8 @@ class EmbeddedArtifacts:
                     blob = upload.add(file)
                 digests[path] = blob.digest
                 total += blob.size
-                room(blob.size, total)
+                room.take(total, blob.size)
+            room.close()
             with upload.transaction() as connection:
                 if not streams.claim(connection, position, user, self._context.clock()):
                     return tuple(self._applied(connection, run_id, path) for path in files)
@@ -118,20 +117,25 @@ class EmbeddedArtifacts:
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
             staged = staging.parts(connection, holder)
-            room = self._room(connection, run_id, [*staged, path])
-            staging.check_offset(staged.get(path, []), path, offset)
-        # With all that has come of the upload, so that one that will find no room is told so early.
-        others = sum(staging.reached(file) for name, file in staged.items() if name != path)
+            before = staged.get(path, [])
+            staging.check_offset(before, path, offset)
+            paths = [*staged, path]
+            # What is sent again, because its answer did not come, is there already.
+            again = sum(part.blob.size for part in before if staging.record(part).offset == offset)
+            room = self._room(connection, run_id, paths, again)
 
         def keep(upload: Upload, content: Blob) -> Part:
             with upload.transaction() as connection:
                 now = self._context.clock()
-                self._require_writable(connection, run_id)
-                staging.hold(connection, holder, now)
+                run = self._require_writable(connection, run_id)
+                staging.hold(connection, holder, run.experiment_id, now)
                 blobs = upload.keep(connection)
-                return staging.add(connection, holder, path, offset, blobs[content.digest], now)
+                more = staging.add(connection, holder, path, offset, blobs[content.digest], now)
+                added = usage.Charge([usage.Growth(run.experiment_id, run.owner, bytes=more)])
+                added.require_room(connection, artifacts.bytes_of(connection, run_id, paths))
+                return Part(path=path, offset=offset, size=content.size, digest=content.digest)
 
-        return Receiving(self._context.blobs, keep, lambda size: room(offset + size, others + offset + size))
+        return Receiving(self._context.blobs, keep, room, offset)
 
     def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
         holder = self._holder(run_id, upload_id)
@@ -148,7 +152,7 @@ class EmbeddedArtifacts:
             artifact_path(path)
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
-            self._require_writable(connection, run_id)
+            experiment_id = self._require_writable(connection, run_id).experiment_id
             staged = staging.parts(connection, holder)
         # Whoever sends a long commit again, because its answer did not come, must not have all of it done twice.
         once = self._context.store.alone(holder, f"the commit of upload {upload_id}")
@@ -156,29 +160,32 @@ class EmbeddedArtifacts:
             for path, digest in files.items():
                 content = staged.get(path, ())
                 if len(content) > 1:
-                    whole = upload.add_pieces(self._joined(content, run_id))
+                    with self._unless_over(holder, upload_id):
+                        whole = upload.add_pieces(self._joined(content, run_id))
                     _require_digest(path, whole, digest)
             with upload.transaction() as connection:
-                if not streams.claim(connection, position, self._context.stream_user, self._context.clock()):
-                    staging.drop(connection, holder)
-                    return tuple(self._applied(connection, run_id, path) for path in sorted(files))
-                artifacts.lock_run(connection, run_id)
-                staging.hold(connection, holder, self._context.clock())
-                staged = staging.parts(connection, holder)
-                blobs = upload.keep(connection)
                 there: dict[str, Artifact] = {}
                 new: dict[str, Blob] = {}
-                for path, digest in files.items():
-                    content = staged.get(path, ())
-                    if len(content) == 1:
-                        new[path] = content[0].blob
-                        _require_digest(path, new[path], digest)
-                    elif content and digest in blobs:
-                        new[path] = blobs[digest]
-                    else:
-                        there[path] = self._committed(connection, run_id, path, digest)
-                there |= {file.path: file for file in self._write(connection, run_id, new)}
+                if streams.claim(connection, position, self._context.stream_user, self._context.clock()):
+                    artifacts.lock_run(connection, run_id)
+                    staging.hold(connection, holder, experiment_id, self._context.clock())
+                    staged = staging.parts(connection, holder)
+                    blobs = upload.keep(connection)
+                    for path, digest in files.items():
+                        content = staged.get(path, ())
+                        if len(content) == 1:
+                            new[path] = content[0].blob
+                            _require_digest(path, new[path], digest)
+                        elif content and digest in blobs:
+                            new[path] = blobs[digest]
+                        else:
+                            there[path] = self._committed(connection, run_id, path, digest)
+                else:
+                    there = {path: self._applied(connection, run_id, path) for path in files}
+                # Its bytes count as the files' from here on, no longer as the upload's.
                 staging.drop(connection, holder)
+                there |= {file.path: file for file in self._write(connection, run_id, new)}
+        self._free(staged, new)
         return tuple(there[path] for path in sorted(there))
 
     def join(self, run_id: str, upload_id: str, path: str, parts: Sequence[tuple[str, str]]) -> Artifact:
@@ -188,8 +195,9 @@ class EmbeddedArtifacts:
         artifact_path(path)
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
-            room = self._room(connection, run_id, [path])
             staged = staging.parts(connection, holder)
+            there = sum(staging.reached(file) for file in staged.values())
+            room = self._room(connection, run_id, [path], there)
         content: list[File] = []
         for name, digest in parts:
             found = staged.get(name, [])
@@ -197,25 +205,31 @@ class EmbeddedArtifacts:
                 raise Conflict(f"the upload has no part {name!r}: send it, or begin another upload")
             _require_digest(name, found[0].blob, digest)
             content.append(found[0])
-        size = staging.reached(content)
-        room(size, size)
+        with closing(room):
+            room.take(staging.reached(content))
         once = self._context.store.alone(holder, f"the end of upload {upload_id}")
         with once, self._context.blobs.upload() as upload:
-            whole = upload.add_pieces(self._joined(content, run_id))
+            with self._unless_over(holder, upload_id):
+                whole = upload.add_pieces(self._joined(content, run_id))
             with upload.transaction() as connection:
                 artifacts.lock_run(connection, run_id)
-                staging.hold(connection, holder, self._context.clock())
+                staging.hold(
+                    connection, holder, self._require_writable(connection, run_id).experiment_id, self._context.clock()
+                )
                 blobs = upload.keep(connection)
-                (stored,) = self._write(connection, run_id, {path: blobs[whole.digest]})
                 staging.drop(connection, holder)
+                (stored,) = self._write(connection, run_id, {path: blobs[whole.digest]})
+        self._free(staged, {path: blobs[whole.digest]})
         return stored
 
     def abandon(self, run_id: str, upload_id: str) -> None:
         holder = self._holder(run_id, upload_id)
         with self._context.write() as connection:
-            self._require_writable(connection, run_id)
-            staging.hold(connection, holder, self._context.clock())
+            run = self._require_writable(connection, run_id)
+            staging.hold(connection, holder, run.experiment_id, self._context.clock())
+            staged = staging.parts(connection, holder)
             staging.drop(connection, holder)
+        self._free(staged, {})
 
     def list(self, run_id: str, path: str = "") -> tuple[Artifact, ...]:
         with self._reading(run_id, path) as connection:
@@ -269,6 +283,26 @@ class EmbeddedArtifacts:
         for part in content:
             yield from self._read(run_id, part)
 
+    @contextmanager
+    def _unless_over(self, holder: str, upload_id: str) -> Iterator[None]:
+        """For reading parts. They are gone when another service that was asked for the same has done it meanwhile."""
+        try:
+            yield
+        except IntegrityError:
+            with self._context.read() as connection:
+                if staging.parts(connection, holder):
+                    raise
+            raise Unavailable(f"upload {upload_id} was ended meanwhile; ask again") from None
+
+    def _free(self, staged: Mapping[str, Sequence[File]], kept: Mapping[str, Blob]) -> None:
+        """Remove the bytes of parts that have become no files by themselves: an upload whose bytes no longer count for
+        its owner shall take no room."""
+        files = {blob.id for blob in kept.values()}
+        if parts := [part.blob.id for file in staged.values() for part in file if part.blob.id not in files]:
+            from jupyter_mlops.store import collect
+
+            collect.free(self._context.database, self._context.blobs, parts)
+
     def _committed(self, connection: Connection, run_id: str, path: str, digest: str) -> Artifact:
         """The file as the run has it, when a commit that is sent again finds none of its parts."""
         file = artifacts.get_file(connection, run_id, path)
@@ -296,15 +330,16 @@ class EmbeddedArtifacts:
             usage.charge(connection, [usage.Growth(run.experiment_id, run.owner, bytes=more)])
         return written
 
-    def _room(self, connection: Connection, run_id: str, paths: Sequence[str]) -> Room:
-        """Of a run that may be written to; ``paths`` are those of its files that are replaced."""
+    def _room(self, connection: Connection, run_id: str, paths: Sequence[str], there: int = 0) -> Room:
+        """Of a run that may be written to; ``paths`` are those of its files that are replaced. Of what comes, the bytes
+        ``there`` are counted already."""
         run = self._require_writable(connection, run_id)
         quota = quota_of(run.owner, usage.quotas(connection))[1]
-        if quota.bytes is None and quota.file_bytes is None:
-            return lambda _size, _total: None
-        used = usage.of_owners(connection, [run.owner])[run.owner].bytes
-        used -= artifacts.bytes_of(connection, run_id, paths)
-        return partial(require_file, run.owner, quota, used)
+        used = 0
+        if quota.bytes is not None:
+            used = usage.of_owners(connection, [run.owner])[run.owner].bytes - there
+            used -= artifacts.bytes_of(connection, run_id, paths)
+        return Room(self._context.store.arriving, run.owner, quota, used)
 
     def _applied(self, connection: Connection, run_id: str, path: str) -> Artifact:
         """What a put that was applied before has left."""

@@ -10,7 +10,7 @@ from jupyter_mlops.core.access import GROUP_PREFIX, Principal, Scope
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.errors import NotFound, PermissionDenied
 from jupyter_mlops.core.quotas import Quota, QuotaRule, Standing
-from jupyter_mlops.store import events, ownerrules, usage
+from jupyter_mlops.store import events, ownerrules, staging, usage
 from jupyter_mlops.tracker.embedded._context import Context
 
 
@@ -48,7 +48,7 @@ class EmbeddedQuotas:
 
     def recount(self) -> int:
         require_admin(self._context.principal, "counting again")
-        return usage.recount(self._context.database)
+        return usage.recount(self._context.database) + staging.recount(self._context.database)
 
 
 def set_rule(context: Context, kind: str, subject: str, rule: msgspec.Struct | None) -> None:

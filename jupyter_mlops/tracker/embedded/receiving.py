@@ -10,6 +10,7 @@ from jupyter_mlops.core.errors import Conflict, InvalidValue
 from jupyter_mlops.core.records import Artifact
 from jupyter_mlops.store.blobs import Blob, BlobStore, Incoming, Upload
 from jupyter_mlops.store.objects import PIECE
+from jupyter_mlops.tracker.embedded.room import Room
 
 T = TypeVar("T")
 
@@ -26,10 +27,6 @@ class Found(NamedTuple):
     """Gives a URL by which anybody can read the bytes for so many seconds; None where there is no such thing."""
 
 
-def _without_limit(_size: int) -> None:
-    return
-
-
 class Receiving(Generic[T]):
     """A file on its way in: ``write`` its pieces, then ``finish``, else ``discard``. Thread-safe.
 
@@ -42,26 +39,36 @@ class Receiving(Generic[T]):
     keep
         Called when they are there; gives what ``finish`` gives.
     room
-        Called with how many bytes have come; raises when there is no room for so many.
+        Where they are to have room.
+    before
+        Bytes of the file that came before these.
     """
 
-    def __init__(
-        self, blobs: BlobStore, keep: Callable[[Upload, Blob], T], room: Callable[[int], None] = _without_limit
-    ) -> None:
+    def __init__(self, blobs: BlobStore, keep: Callable[[Upload, Blob], T], room: Room, before: int = 0) -> None:
         self._blobs = blobs
         self._keep = keep
         self._room = room
+        self._before = before
         self._size = 0
         self._turn = threading.Lock()
         self._started: tuple[Upload, Incoming] | None = None
         self._over = False
+
+    def expect(self, size: int) -> None:
+        """So many bytes will come, if whoever sends them is right; after an error nothing is left to discard."""
+        with self._turn:
+            try:
+                self._room.take(size, self._before + size)
+            except BaseException:
+                self._discard()
+                raise
 
     def write(self, piece: bytes) -> None:
         """Store one more piece; after an error nothing is left to discard."""
         with self._turn:
             try:
                 self._size += len(piece)
-                self._room(self._size)
+                self._room.take(self._size, self._before + self._size)
                 self._incoming()[1].write(piece)
             except BaseException:
                 self._discard()
@@ -77,6 +84,8 @@ class Receiving(Generic[T]):
                 self._discard()
                 raise
             self._over = True
+            # Before they are counted where they are kept: counted twice, they would take room from others.
+            self._room.close()
             with upload:
                 if digest is not None and digest != blob.digest:
                     raise InvalidValue(f"what came has the SHA-256 {blob.digest}, not {digest[:64]!r}: send it again")
@@ -98,6 +107,7 @@ class Receiving(Generic[T]):
     def _discard(self) -> None:
         if self._started is not None and not self._over:
             self._started[1].discard()
+        self._room.close()
         self._over = True
 
 

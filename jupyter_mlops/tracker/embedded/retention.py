@@ -21,7 +21,7 @@ from jupyter_mlops.core.retention import (
     together,
     whole,
 )
-from jupyter_mlops.store import ownerrules, settings, tokens
+from jupyter_mlops.store import ownerrules, settings, staging, tokens
 from jupyter_mlops.store import retention as store
 from jupyter_mlops.store.retention import DAY_MS, Page, Place
 from jupyter_mlops.tracker.embedded import _context
@@ -73,15 +73,15 @@ class EmbeddedRetention:
 
 
 def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collected] | None:
-    """Apply the rules, and collect what was deleted more than ``collect_after_days`` ago (nothing when 0), once a day;
-    None when it is not time, or another does it."""
+    """Apply the rules, give up uploads that nobody has gone on with, and collect what was deleted more than
+    ``collect_after_days`` ago (nothing when 0), once a day; None when it is not time, or another does it."""
     now = context.clock()
     with context.read() as connection:
         begun = settings.get(connection, _DAILY)
         # From when it will not be for a day, a clock was wrong: it must not stay so until then.
         if begun is not None and abs(now - int(begun)) < DAY_MS:
             return None
-        if not collect_after_days and not store.rules(connection):
+        if not (collect_after_days or store.rules(connection) or staging.any_overdue(connection, now)):
             return None
     with context.write() as connection:
         settings.set_first(connection, _DAILY, "0")
@@ -90,6 +90,9 @@ def daily(context: Context, collect_after_days: float) -> tuple[Expiry, Collecte
     retention = EmbeddedRetention(context)
     found = whole(lambda token: retention.apply(page_token=token))
     if not collect_after_days:
+        # A collection would do it; until one is asked for, their bytes take no room from their owners.
+        with context.write() as connection:
+            staging.expire(connection, now)
         return found, Collected()
     return found, all_collected(partial(collect, context, older_than_seconds=collect_after_days * DAY_MS / 1000))
 
