@@ -31,6 +31,7 @@ class ReceivingHandler(ApiHandler):
         self._gathered = bytearray()
         self._failure: Exception | None = None
         self._dropped = 0
+        self._closed = False
 
     def receive(self) -> Receiving[Any]:
         """Where the body of this request goes; called in the executor."""
@@ -62,6 +63,8 @@ class ReceivingHandler(ApiHandler):
                 self._receiving = await self.call(self._begin)
             except Exception as error:  # noqa: BLE001 - each becomes an answer
                 self.refuse(error)
+            if self._closed:
+                self._give_up()
 
     async def data_received(self, chunk: bytes) -> None:
         if self._receiving is None:
@@ -84,6 +87,7 @@ class ReceivingHandler(ApiHandler):
 
     async def _put(self) -> None:
         if self._failure is not None:
+            self._give_up()
             raise self._failure
         receiving, self._receiving = self._receiving, None
         assert receiving is not None, "without a failure there is one"
@@ -110,6 +114,10 @@ class ReceivingHandler(ApiHandler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        self._closed = True
+        self._give_up()
+
+    def _give_up(self) -> None:
         receiving, self._receiving = self._receiving, None
         if receiving is not None:
             self.service.executor.submit(receiving.discard)

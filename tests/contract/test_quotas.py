@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied, 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import EVERY_GROUP, EVERY_USER, Quota, Standing, Usage
 from jupyter_mlops.core.records import Batch, Experiment, Metric, NewRun, Run, RunChange, RunStatus, Tag
+from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.schema_limits import usage
 from jupyter_mlops.tracker.protocol import Tracker
@@ -342,3 +344,92 @@ def test_counters_of_many_at_once_are_right(
     assert tracker.quotas.recount() == 0
     with database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(usage)).scalar_one() == 1
+
+
+def part(tracker: Tracker, run: Run, upload: str, size: int, path: str = "a", offset: int = 0) -> str:
+    return tracker.artifacts.put_part(run.run_id, upload, path, offset, io.BytesIO(bytes(size))).digest
+
+
+def test_what_an_upload_has_brought_takes_room_until_it_is_over(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    first, second = new_id(), new_id()
+    part(ada, run, first, 600)
+    assert used(ada, "group:red").bytes == 600
+    told = "the quota of 'group:red' for files is 1 kB, of which 600 B are used: there is no room for this"
+    assert told in refusal(lambda: part(ada, run, second, 401))
+    assert told in refusal(lambda: part(ada, run, first, 401, offset=600))
+    assert told in refusal(lambda: part(ada, run, first, 401, path="b"))
+    assert told in refusal(lambda: put(ada, run, "c", 401))
+    # Of what is sent again, because its answer did not come, there is no more than before.
+    digest = part(ada, run, first, 600)
+    part(ada, run, second, 400)
+    assert ada.artifacts.put_part(run.run_id, first, "a", 0, io.BytesIO(bytes(600))).digest == digest
+    assert used(ada, "group:red").bytes == 1000
+    assert tracker.quotas.recount() == 0
+    ada.artifacts.abandon(run.run_id, second)
+    assert used(ada, "group:red").bytes == 600
+    ada.artifacts.commit(run.run_id, first, {"a": digest})
+    assert used(ada, "group:red").bytes == 600
+    put(ada, run, "c", 400)
+    assert tracker.quotas.recount() == 0
+
+
+def test_an_upload_may_take_the_room_of_what_it_replaces_once(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    put(ada, run, "a", 900)
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    first, second = new_id(), new_id()
+    part(ada, run, first, 500)
+    part(ada, run, first, 500, offset=500)
+    refusal(lambda: part(ada, run, second, 1))
+    refusal(lambda: part(ada, run, first, 1, offset=1000))
+    ada.artifacts.commit(run.run_id, first, {"a": hashlib.sha256(bytes(1000)).hexdigest()})
+    assert used(ada, "group:red").bytes == 1000
+
+
+def test_open_uploads_go_along_and_are_counted_again(
+    tracker: Tracker, open_tracker: Opener, database: Database
+) -> None:
+    ada = open_tracker(RED)
+    run, upload = begin(ada), new_id()
+    part(ada, run, upload, 600)
+    tracker.quotas.set("bo", Quota(bytes=599))
+    refusal(lambda: ada.experiments.transfer(run.experiment_id, "bo"))
+    with database.write() as connection:
+        connection.execute(schema.upload.update().values(bytes=7))
+    assert used(ada, "group:red").bytes == 7
+    assert tracker.quotas.recount() == 1
+    assert used(ada, "group:red").bytes == 600
+    tracker.quotas.set("bo", Quota(bytes=600))
+    ada.experiments.transfer(run.experiment_id, "bo")
+    assert (used(tracker, "group:red").bytes, used(tracker, "bo").bytes) == (0, 600)
+
+
+@pytest.mark.at_once
+def test_the_same_room_is_never_given_to_two_uploads(tracker: Tracker, open_tracker: Opener) -> None:
+    replicas = [open_tracker(RED) for _ in range(2)]
+    run = begin(replicas[0])
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    uploads = [new_id() for _ in range(4)]
+
+    def work(number: int) -> int:
+        kept = 0
+        for turn in range(5):
+            with contextlib.suppress(QuotaExceeded):
+                part(replicas[number % 2], run, uploads[number], 100, str(turn))
+                kept += 1
+        return kept
+
+    assert sum(together(*(lambda number=number: work(number) for number in range(4)))) == 10
+    assert used(tracker, "group:red").bytes == 1000
+    assert tracker.quotas.recount() == 0
+    ends = together(
+        *(
+            lambda number=number: replicas[number % 2].artifacts.abandon(run.run_id, uploads[number])
+            for number in range(4)
+        )
+    )
+    assert (ends, used(tracker, "group:red").bytes) == ([None] * 4, 0)

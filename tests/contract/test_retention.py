@@ -10,6 +10,7 @@ import pytest
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import ModelRole, ModelUse
 from jupyter_mlops.core.records import (
     Batch,
@@ -24,7 +25,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
     Tag,
 )
-from jupyter_mlops.core.retention import Retention, whole
+from jupyter_mlops.core.retention import Expiry, Retention, whole
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
 from tests.contract.conftest import Opener
@@ -253,6 +254,27 @@ def test_services_do_it_once_a_day(house: House) -> None:
         house.ada.runs.get(old)
     with pytest.raises(PermissionDenied):
         house.ada.keep_house(0)
+
+
+def test_an_upload_that_nobody_goes_on_with_gives_its_room_back(house: House) -> None:
+    run_id, upload = house.run(0, RunStatus.RUNNING), new_id()
+    house.ada.artifacts.put_part(run_id, upload, "a", 0, io.BytesIO(bytes(600)))
+
+    def held() -> int:
+        (standing,) = house.boss.quotas.standing("group:red")
+        return standing.usage.bytes
+
+    house.day += 0.9
+    assert (house.boss.keep_house(0), held()) == (None, 600)
+    house.ada.artifacts.put_part(run_id, upload, "a", 600, io.BytesIO(bytes(100)))
+    house.day += 0.9
+    assert (house.boss.keep_house(0), held()) == (None, 700)
+    house.day += 0.2
+    assert (house.boss.keep_house(0), held()) == ((Expiry(), Collected()), 0)
+    assert house.ada.artifacts.parts(run_id, upload) == ()
+    assert house.boss.gc() == Collected(blobs=2, bytes=700)
+    house.day += 2
+    assert house.boss.keep_house(0) is None
 
 
 def test_a_clock_that_was_wrong_once_does_not_end_it(house: House) -> None:

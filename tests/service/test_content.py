@@ -19,7 +19,8 @@ import pytest
 
 from jupyter_mlops.core.errors import IntegrityError, Unavailable
 from jupyter_mlops.core.ids import new_id
-from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.core.quotas import Quota
+from jupyter_mlops.core.records import Collected, NewRun
 from jupyter_mlops.store.objects import PIECE
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.service.inprocess import Running, running
@@ -279,6 +280,33 @@ def test_a_client_that_goes_midway_leaves_nothing(site: Site, sent: int) -> None
         until(lambda: len(site.objects()) == (2 if sent >= PIECE else 1), "the first piece")
     until(lambda: len(site.objects()) == 1, "the end of the upload")
     assert b"".join(site.tracker.artifacts.open(site.run_id, "a")) == b"old"
+
+
+def test_what_is_on_its_way_takes_room_before_it_is_there(site: Site) -> None:
+    with admin(site) as tracker:
+        tracker.quotas.set("ann", Quota(bytes=3 * PIECE))
+    with site.start_put("a", 2 * PIECE) as first:
+        first.sendall(bytes(PIECE + 10))
+        until(lambda: len(site.objects()) == 1, "the first piece")
+        part = f"/api/v1/runs/{site.run_id}/uploads/{new_id()}/content?path=b&offset=0"
+        for url in (site.url("b"), part):
+            answer, content = site.ask(url, "PUT", bytes(2 * PIECE))
+            assert (answer.status, "the quota of 'ann' for files" in json.loads(content)["message"]) == (507, True)
+            # Nobody has to send what will not be taken.
+            with socket.create_connection(site.address, timeout=DEADLINE) as asking:
+                head = f"PUT {url} HTTP/1.1\r\nHost: x\r\nAuthorization: token {site.token}\r\n"
+                head += f"Content-Length: {2 * PIECE}\r\nExpect: 100-continue\r\n\r\n"
+                asking.sendall(head.encode())
+                assert answer_of(asking)[0] == 507
+        # Who does not say how much comes is told when there is too much.
+        answer, _ = site.ask(site.url("b"), "PUT", (bytes(PIECE) for _ in range(2)))
+        assert answer.status == 507
+        assert len(site.objects()) == 1
+    # The connection is closed, and the room is there again.
+    until(lambda: not site.objects(), "the end of the upload")
+    site.put("b", bytes(3 * PIECE))
+    with admin(site) as tracker:
+        assert tracker.gc() == Collected()
 
 
 def test_a_collection_during_an_upload_spares_it(site: Site) -> None:

@@ -105,9 +105,9 @@ class Receiving(Generic[T]):
         return self._started
 
     def _discard(self) -> None:
+        self._room.close()
         if self._started is not None and not self._over:
             self._started[1].discard()
-        self._room.close()
         self._over = True
 
 

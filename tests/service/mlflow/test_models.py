@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
 from jupyter_mlops.core.policy import Policy
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.service.inprocess import Running
 
@@ -162,6 +163,41 @@ def test_large_files_go_up_in_parts(
         timeout=30,
     )
     assert (part.status_code, part.content) == (206, content[5:10])
+
+
+def test_parts_take_room_until_they_are_a_file_or_given_up(client: MlflowClient, tracking: Running) -> None:
+    run = client.create_run("0")
+    folder = f"{run.info.experiment_id}/{run.info.run_id}/artifacts"
+    token = tracking.token("ann")
+
+    def ask(action: str, **body: object) -> requests.Response:
+        return requests.post(
+            f"{tracking.url}/api/2.0/mlflow-artifacts/mpu/{action}/{folder}",
+            json={"path": "large.bin", **body},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+        )
+
+    def begin() -> tuple[str, list[requests.Response]]:
+        begun = ask("create", num_parts=2).json()
+        return begun["upload_id"], [
+            requests.put(part["url"], bytes(400), headers=part["headers"], timeout=30) for part in begun["credentials"]
+        ]
+
+    with RemoteTracker(tracking.url, tracking.token("boss", scope="admin")) as boss:
+        boss.quotas.set("ann", Quota(bytes=1000))
+        first, sent = begin()
+        assert [each.status_code for each in sent] == [200, 200]
+        _, refused = begin()
+        assert [each.status_code for each in refused] == [507, 507]
+        assert "the quota of 'ann' for files is 1 kB, of which 800 B are used" in refused[0].json()["message"]
+        assert ask("abort", upload_id=first).status_code == 200
+        third, sent = begin()
+        etags = [each.headers["ETag"] for each in sent]
+        parts = [{"part_number": number + 1, "etag": etag} for number, etag in enumerate(etags)]
+        assert ask("complete", upload_id=third, parts=parts).status_code == 200
+        (standing,) = boss.quotas.standing("ann")
+        assert standing.usage.bytes == 800
 
 
 def test_prompts_and_traces_are_not_offered(client: MlflowClient) -> None:
