@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 import shutil
 import sqlite3
@@ -17,7 +19,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from jupyter_mlops.core.errors import SchemaOutdated, SchemaTooNew
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Usage
+from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.store import experiments, migrate, registry, runs, schema, streams, usage
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.shares import Reach
@@ -210,6 +214,29 @@ def test_what_was_stored_before_quotas_is_counted(empty: Database) -> None:
     with empty.read() as connection:
         assert usage.of_owners(connection) == {"ada": Usage(runs=2, bytes=320, points=12)}
     assert usage.recount(empty) == 0
+
+
+def test_an_upload_that_was_open_before_it_counted_is_gone_on_with(empty: Database, tmp_path: Path) -> None:
+    with empty.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.SCRIPTS))
+        config.set_main_option("version_table", "mlops_schema")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+    url = empty.engine.url.render_as_string(hide_password=False)
+    upload, digest = new_id(), hashlib.sha256(b"one two").hexdigest()
+    migrate.upgrade(empty)
+    with connect(url, artifacts=tmp_path) as tracker:
+        run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.create("churn").experiment_id))
+        tracker.artifacts.put_part(run.run_id, upload, "a", 0, io.BytesIO(b"one "))
+        with empty.write() as connection:  # as the version before wrote it
+            connection.execute(schema.upload.update().values(experiment_id=None, bytes=None))
+        tracker.artifacts.put_part(run.run_id, upload, "a", 4, io.BytesIO(b"two"))
+        (standing,) = tracker.quotas.standing()
+        assert (standing.usage.bytes, tracker.quotas.recount()) == (0, 0)
+        tracker.artifacts.commit(run.run_id, upload, {"a": digest})
+        (standing,) = tracker.quotas.standing()
+        assert (standing.usage.bytes, tracker.quotas.recount()) == (7, 0)
 
 
 def test_the_revisions_are_numbered_and_the_last_is_known() -> None:
