@@ -26,6 +26,8 @@ PIECE = 1 << 20
 """Bytes that are read and written at a time."""
 ANSWER_SECONDS = 120.0
 """How long an object store may take for one thing, the sending of a part of a large object included."""
+_AHEAD = 16 << 20
+"""Bytes that an object store is asked for at a time, when so many are wanted."""
 
 _SHARD = 6
 """Leading hex digits of a key that name its subfolder: 2**24 ms, about 4.7 hours."""
@@ -223,7 +225,9 @@ class RemoteObjects:
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         with self._failures(passing=FileNotFoundError):
-            file = self._answer(self._fs.open, self._path(key), "rb", cache_type="readahead")
+            # The drivers would fetch up to 50 MiB beyond what is read, of a range of some bytes too, and hold it.
+            ahead = max(min(stop - start, _AHEAD) - PIECE, 1)
+            file = self._answer(self._fs.open, self._path(key), "rb", cache_type="readahead", block_size=ahead)
             return _pieces(file, start, stop, self._failures, self._answer)
 
     def remove(self, key: str) -> None:

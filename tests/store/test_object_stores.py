@@ -151,6 +151,8 @@ class Between:
         self.silent = False
         self.losing = False
         self.lost = 0
+        self.brought = 0
+        """Bytes that the store has answered."""
         self._store = store
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
@@ -192,10 +194,10 @@ class Between:
         self.lost += 1
         client.sendall(self._store.took)
 
-    @staticmethod
-    def _answer(store: socket.socket, client: socket.socket) -> None:
+    def _answer(self, store: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := store.recv(1 << 16):
+                self.brought += len(piece)
                 client.sendall(piece)
             client.shutdown(socket.SHUT_RDWR)
 
@@ -227,6 +229,17 @@ def test_a_store_that_does_not_answer_is_given_up(store: Store, between: Between
         assert [file.path for file in tracker.artifacts.list(run.run_id, "")] == ["before"]
         between.silent = False
         tracker.artifacts.put(run.run_id, "meanwhile", io.BytesIO(b"y"))
+
+
+def test_a_range_brings_little_more_than_was_asked_for(store: Store, between: Between) -> None:
+    place, key, content = open_location(store.location, new_id()), new_id(), os.urandom(12 * MIB)
+    writer = place.create(key)
+    writer.write(content)
+    writer.finish()
+    for start, stop in ((0, 5), (6 * MIB, 8 * MIB)):
+        before = between.brought
+        assert b"".join(place.read(key, start, stop)) == content[start:stop]
+        assert between.brought - before < 2 * (stop - start) + MIB
 
 
 def refused(attempt: Callable[[], object], store: Store) -> None:
