@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -115,7 +115,7 @@ class DownloadHandler(ApiHandler):
         size = file.size
         ranged = self._range(file)
         if ranged is None:
-            start, stop = self._number("start", 0), min(self._number("stop", size), size)
+            start, stop = number_in(self.query(), "start", 0), min(number_in(self.query(), "stop", size), size)
             return min(start, stop), stop
         first, last = ranged
         if first is None:
@@ -147,13 +147,15 @@ class DownloadHandler(ApiHandler):
         self.set_header("Content-Type", wire.JSON)
         self.finish(self.told(InvalidValue(f"the file has {size} bytes, none in this range")))
 
-    def _number(self, name: str, default: int) -> int:
-        text = self.query().get(name)
-        if text is None:
-            return default
-        if re.fullmatch("[0-9]{1,18}", text) is None:
-            raise InvalidValue(f"{name}: bytes are counted from 0 on, up to 18 digits; this is {text[:50]!r}")
-        return int(text)
+
+def number_in(query: Mapping[str, str], name: str, default: int) -> int:
+    """A number of bytes, or the number of a write, that a query gives."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if re.fullmatch("[0-9]{1,18}", text) is None:
+        raise InvalidValue(f"{name}: bytes are counted from 0 on, up to 18 digits; this is {text[:50]!r}")
+    return int(text)
 
 
 class RunContentHandler(DownloadHandler, ReceivingHandler):
@@ -163,7 +165,7 @@ class RunContentHandler(DownloadHandler, ReceivingHandler):
 
     def receive(self) -> Receiving[Any]:
         stream = self.query().get("stream")
-        position = None if stream is None else StreamPosition(stream, self._number("number", 0))
+        position = None if stream is None else StreamPosition(stream, number_in(self.query(), "number", 0))
         return self.tracker.artifacts.receive(self.path_kwargs["run_id"], self.asked("path"), position)
 
     async def get(self, run_id: str) -> None:
@@ -188,7 +190,8 @@ class UploadContentHandler(ReceivingHandler):
         path, offset = self.asked("path"), self.asked("offset")
         if re.fullmatch("[0-9]{1,15}", offset) is None:
             raise InvalidValue(f"offset: bytes are counted from 0 on, up to 15 digits; this is {offset[:50]!r}")
-        return self.tracker.artifacts.receive_part(run_id, upload_id, path, int(offset))
+        total = number_in(self.query(), "total", 0)
+        return self.tracker.artifacts.receive_part(run_id, upload_id, path, int(offset), total)
 
 
 class VersionContentHandler(DownloadHandler):

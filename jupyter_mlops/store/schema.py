@@ -214,8 +214,9 @@ blob = Table(
 )
 
 # Leases of long uploads: `id` is the key of an object that has no row yet and is not collected until `lease_until`; or
-# the holder of the parts of an upload in parts (store/staging.py), which are given up then: `bytes` are those of its
-# parts, which count for the owner of `experiment_id`. No foreign key, since the experiment may go first.
+# the holder of the parts of an upload in parts (store/staging.py), which are given up then. Its `bytes`, or those that
+# it was `declared` to have, if these are more, count for the owner of `experiment_id`; no foreign key, since the
+# experiment may go first.
 upload = Table(
     "upload",
     metadata,
@@ -224,6 +225,7 @@ upload = Table(
     Column("lease_until", BigInteger, nullable=False),
     _id("experiment_id"),
     Column("bytes", BigInteger),
+    Column("declared", BigInteger),
 )
 
 # A file of a run or of a model version, or a part of an upload: `holder` is the id of any of them.

@@ -4,7 +4,8 @@ A part is a blob like any other. A row of ``artifact`` refers to it, whose holde
 of the file, a slash, and the number of the part's first byte: so that parts are spared by a collection and verified
 when they are read as all bytes are. The upload's row in ``upload`` is its lease, which each part renews; of an upload
 whose lease has run out, a collection removes the references, and so does the daily upkeep of a service. The row also
-says how many bytes the parts have, which count for the owner of the experiment until then (:mod:`.usage`).
+says how many bytes the parts have, and are to have; these count for the owner of the experiment until then
+(:mod:`.usage`).
 
 Whoever writes calls :func:`hold` first: its row is the lock that keeps apart two parts at once, and a collection.
 """
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import Conflict, InvalidValue
 from jupyter_mlops.core.records import Part
-from jupyter_mlops.store import artifacts, schema
+from jupyter_mlops.store import artifacts, schema, usage
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob
 from jupyter_mlops.store.database import Database
@@ -57,6 +58,7 @@ def hold(connection: Connection, holder: str, experiment_id: str, now: int) -> N
         "lease_until": now + LEASE_MS,
         "experiment_id": experiment_id,
         "bytes": 0,
+        "declared": 0,
     }
     connection.execute(_HOLD.on(connection), row)
 
@@ -99,9 +101,14 @@ def check_offset(file: list[File], path: str, offset: int) -> None:
         raise InvalidValue(f"{path!r}: a file has at most {MOST_PARTS} parts; send it in larger ones")
 
 
-def add(connection: Connection, holder: str, path: str, offset: int, blob: Blob, now: int) -> int:
-    """Have the upload refer to one more part; the same one again changes nothing. Gives by how many bytes more the
-    upload has. Raises as :func:`check_offset`."""
+def counted(connection: Connection, holder: str) -> int:
+    """How many bytes of the upload count for the owner."""
+    return connection.execute(sa.select(usage.HELD).where(_upload.id == holder)).scalar() or 0
+
+
+def add(connection: Connection, holder: str, path: str, offset: int, blob: Blob, now: int, *, declared: int = 0) -> int:
+    """Have the upload, which is to have ``declared`` bytes at least, refer to one more part; the same one again changes
+    nothing. Gives how many bytes more than before count for the owner. Raises as :func:`check_offset`."""
     file = parts(connection, holder, path).get(path, [])
     check_offset(file, path, offset)
     name = f"{path}/{offset:0{_OFFSET_DIGITS}}"
@@ -112,10 +119,11 @@ def add(connection: Connection, holder: str, path: str, offset: int, blob: Blob,
             "begin another upload"
         )
     artifacts.refer(connection, holder, {name: blob}, now)
-    if there is not None or not blob.size:
-        return 0
-    connection.execute(schema.upload.update().where(_upload.id == holder).values(bytes=_upload.bytes + blob.size))
-    return blob.size
+    before = counted(connection, holder)
+    more = {"bytes": _upload.bytes + (0 if there else blob.size)}
+    more["declared"] = sa.case((_upload.declared < declared, declared), else_=_upload.declared)
+    connection.execute(schema.upload.update().where(_upload.id == holder).values(more))
+    return counted(connection, holder) - before
 
 
 def drop(connection: Connection, holder: str) -> None:

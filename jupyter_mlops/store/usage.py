@@ -46,6 +46,8 @@ _artifact = schema.artifact.c
 _blob = schema.blob.c
 _metric = schema.metric.c
 _upload = schema.upload.c
+HELD = sa.case((_upload.declared > _upload.bytes, _upload.declared), else_=_upload.bytes)
+"""What of an open upload counts, for a statement about the table ``upload``; null for a mere lease."""
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -140,7 +142,7 @@ def require_room_for(connection: Connection, holder: str, owner: str) -> None:
     """Raise ``QuotaExceeded`` when an owner to whom the transaction has given an experiment or a model has more with it
     than they may have."""
     query = sa.select(*(_usage[name] for name in _FIELDS)).where(_usage.holder == holder)
-    uploads = sa.select(sa.literal(0), _upload.bytes, sa.literal(0)).where(_upload.experiment_id == holder)
+    uploads = sa.select(sa.literal(0), HELD, sa.literal(0)).where(_upload.experiment_id == holder)
     held = [Growth(holder, owner, **_plain(row)) for row in connection.execute(query.union_all(uploads))]
     Charge(held).require_room(connection)
 
@@ -161,7 +163,7 @@ def of_owners(connection: Connection, owners: Sequence[str] | None = None) -> di
         columns = (table.c.owner.label("owner"), *(_usage[name].label(name) for name in _FIELDS))
         part = sa.select(*columns).join(usage, _usage.holder == table.c.id)
         parts.append(part if owners is None else part.where(among(table.c.owner, "owners", owners)))
-    uploads = sa.select(_experiment.owner, sa.literal(0), _upload.bytes, sa.literal(0)).join(
+    uploads = sa.select(_experiment.owner, sa.literal(0), HELD, sa.literal(0)).join(
         schema.upload, _upload.experiment_id == _experiment.id
     )
     parts.append(uploads if owners is None else uploads.where(among(_experiment.owner, "owners", owners)))

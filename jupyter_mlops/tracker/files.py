@@ -34,10 +34,15 @@ class Artifacts(Protocol):
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         """Store all regular files below ``folder`` (symbolic links are not followed), visible together."""
 
-    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
+    def put_part(
+        self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path, total: int = 0
+    ) -> Part:
         """Bring the bytes from ``offset`` on of a file of the upload ``upload_id``, an id that the caller has made
         (:func:`jupyter_mlops.core.ids.new_id`). Only who made it sees an upload; it is kept for a day after its last
         part.
+
+        ``total`` is how many bytes the upload will have, of all its files, where the caller knows: they count for a
+        quota from then on, and not only as they come, so that an upload that will find no room is refused at once.
 
         The same part again is harmless. ``Conflict`` when the part does not follow what is there; the message says
         which byte is the next."""

@@ -376,6 +376,36 @@ def test_what_an_upload_has_brought_takes_room_until_it_is_over(tracker: Tracker
     assert tracker.quotas.recount() == 0
 
 
+def test_an_upload_that_says_what_it_will_have_finds_room_for_all_of_it(tracker: Tracker, open_tracker: Opener) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    first, second = new_id(), new_id()
+
+    def send(upload: str, offset: int, size: int, total: int) -> None:
+        ada.artifacts.put_part(run.run_id, upload, "a", offset, io.BytesIO(bytes(size)), total)
+
+    refusal(lambda: send(first, 0, 1, 1001))
+    assert ada.artifacts.parts(run.run_id, first) == ()
+    send(first, 0, 100, 700)
+    assert used(ada, "group:red").bytes == 700
+    told = refusal(lambda: send(second, 0, 100, 301))
+    assert "of which 700 B are used" in told
+    refusal(lambda: put(ada, run, "b", 301))
+    send(second, 0, 100, 300)
+    # What it said has room, whatever comes of others; and no more.
+    send(first, 100, 600, 700)
+    refusal(lambda: send(first, 700, 1, 700))
+    assert used(ada, "group:red").bytes == 1000
+    assert tracker.quotas.recount() == 0
+    ada.artifacts.abandon(run.run_id, second)
+    send(first, 700, 1, 0)
+    ada.artifacts.commit(run.run_id, first, {"a": hashlib.sha256(bytes(701)).hexdigest()})
+    assert used(ada, "group:red").bytes == 701
+    with pytest.raises(InvalidValue, match="total"):
+        send(second, 0, 1, -1)
+
+
 def test_an_upload_may_take_the_room_of_what_it_replaces_once(tracker: Tracker, open_tracker: Opener) -> None:
     ada = open_tracker(RED)
     run = begin(ada)

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
-from jupyter_mlops.core.errors import StorageFull, Unavailable
+from jupyter_mlops.core.errors import QuotaExceeded, StorageFull, Unavailable
+from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import NewRun, StreamPosition
 from jupyter_mlops.tracker.remote import RemoteTracker, upload
 from tests.service.inprocess import Running
@@ -163,6 +164,25 @@ def test_an_error_of_the_source_is_raised_as_it_is_and_nothing_stays(service: Ru
 # --- in a process of its own -----------------------------------------------------------------------------------------
 
 
+def test_what_finds_no_room_takes_none_from_others(service: Running, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(CONTENT)
+    position = StreamPosition("stream", 1)
+    with (
+        RemoteTracker(service.url, service.token("ann")) as ann,
+        RemoteTracker(service.url, service.token("boss", scope="admin")) as boss,
+    ):
+        boss.quotas.set("ann", Quota(bytes=8 * PART))
+        run_id = new_run(ann)
+        # Of one its length is known, of the other it shows.
+        for source in (tmp_path / "large", io.BytesIO(CONTENT)):
+            with pytest.raises(QuotaExceeded):
+                ann.artifacts.put(run_id, "large", source, position)
+            (standing,) = boss.quotas.standing("ann")
+            assert standing.usage.bytes == 0
+        boss.quotas.set("ann", Quota(bytes=len(CONTENT)))
+        assert ann.artifacts.put(run_id, "large", tmp_path / "large", position).size == len(CONTENT)
+
+
 def put_one_body(service: Process, run_id: str, path: str, pieces: Iterable[bytes]) -> urllib3.BaseHTTPResponse:
     """The answer to a file that is sent in one request, however large."""
     url = f"{service.url}/api/v1/runs/{run_id}/content?path={path}"
@@ -210,9 +230,8 @@ def test_a_file_that_finds_no_room(sqlite_url: str, tmp_path: Path) -> None:
         assert tracker.artifacts.walk(run_id) == ()
         tracker.artifacts.put(run_id, "a", io.BytesIO(b"small"))
         assert read(tracker, run_id, "a") == b"small"
-    # The small file of the folder is in no upload any more, and waits for a collection.
     left = [path for path in artifacts.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in left) == len(b"small") + 10
+    assert sum(path.stat().st_size for path in left) == len(b"small")
 
 
 @pytest.fixture

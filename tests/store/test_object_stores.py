@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
+import json
 import os
 import socket
 import threading
@@ -110,9 +110,8 @@ def test_a_model_of_many_files_goes_there_and_back(store: Store, sqlite_url: str
         assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["azure", "s3"])
+@pytest.mark.parametrize("kind", sorted(object_stores.STORES))
 def test_a_gigabyte_goes_through_little_memory(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, kind: str) -> None:
-    """Not by Google's storage, whose stand-in copies all of an object for each part that is added to it."""
     import psutil
 
     size, piece = 1 << 30, os.urandom(MIB)
@@ -130,16 +129,20 @@ def test_a_gigabyte_goes_through_little_memory(monkeypatch: pytest.MonkeyPatch, 
             return part
 
     with object_stores.STORES[kind]() as store:
-        object_stores.use(store, monkeypatch)
+        # What stands for Google's storage copies all of an object for each part that is added to it: with parts of the
+        # driver's 5 MiB, a hundred times what there is.
+        parts = json.dumps({"token": "anon", "block_size": 50 * MIB})
+        object_stores.use(store, monkeypatch, **({"FSSPEC_GS": parts} if kind == "gcs" else {}))
         with connect(sqlite_url, artifacts=store.location) as tracker:
             run = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("x").experiment_id))
             before = psutil.Process().memory_info().rss
             put = tracker.artifacts.put(run.run_id, "large", io.BufferedReader(Gigabyte(), MIB))
             assert put.size == size
-            seen = hashlib.sha256()
+            pieces = 0
             for part in tracker.artifacts.open(run.run_id, "large"):
-                seen.update(part)
-            assert seen.hexdigest() == put.digest
+                assert part == piece
+                pieces += 1
+            assert pieces == size // MIB
             assert psutil.Process().memory_info().rss - before < 400 * MIB
             assert b"".join(tracker.artifacts.open(run.run_id, "large", start=size - 5)) == piece[-5:]
 

@@ -17,7 +17,7 @@ from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.quotas import quota_of
 from jupyter_mlops.core.records import Artifact, Lifecycle, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
-from jupyter_mlops.core.values import artifact_path, short
+from jupyter_mlops.core.values import LARGEST_INT, artifact_path, short
 from jupyter_mlops.store import artifacts, events, staging, streams, usage
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob, Upload
@@ -104,25 +104,31 @@ class EmbeddedArtifacts:
                 blobs = upload.keep(connection)
                 return self._write(connection, run_id, {path: blobs[digest] for path, digest in digests.items()})
 
-    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
-        receiving = self.receive_part(run_id, upload_id, path, offset)
+    def put_part(
+        self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path, total: int = 0
+    ) -> Part:
+        receiving = self.receive_part(run_id, upload_id, path, offset, total)
         with opened(source) as file:
             return received(receiving, file)
 
-    def receive_part(self, run_id: str, upload_id: str, path: str, offset: int) -> Receiving[Part]:
+    def receive_part(self, run_id: str, upload_id: str, path: str, offset: int, total: int = 0) -> Receiving[Part]:
         """A :meth:`put_part` whose bytes are brought."""
         artifact_path(path)
         if offset < 0:
             raise InvalidValue(f"offset: a part begins at byte 0 or later, not at {offset}")
+        if not 0 <= total <= LARGEST_INT:
+            raise InvalidValue(f"total: an upload has 0 to {LARGEST_INT} bytes, not {total}")
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
             staged = staging.parts(connection, holder)
             before = staged.get(path, [])
             staging.check_offset(before, path, offset)
             paths = [*staged, path]
-            # What is sent again, because its answer did not come, is there already.
-            again = sum(part.blob.size for part in before if staging.record(part).offset == offset)
-            room = self._room(connection, run_id, paths, again)
+            room = self._room(connection, run_id, paths)
+            counted = staging.counted(connection, holder)
+        # Of what is sent again, because its answer did not come, there is no more than before.
+        again = sum(part.blob.size for part in before if staging.record(part).offset == offset)
+        others = sum(map(staging.reached, staged.values())) - again
 
         def keep(upload: Upload, content: Blob) -> Part:
             with upload.transaction() as connection:
@@ -130,12 +136,12 @@ class EmbeddedArtifacts:
                 run = self._require_writable(connection, run_id)
                 staging.hold(connection, holder, run.experiment_id, now)
                 blobs = upload.keep(connection)
-                more = staging.add(connection, holder, path, offset, blobs[content.digest], now)
+                more = staging.add(connection, holder, path, offset, blobs[content.digest], now, declared=total)
                 added = usage.Charge([usage.Growth(run.experiment_id, run.owner, bytes=more)])
                 added.require_room(connection, artifacts.bytes_of(connection, run_id, paths))
                 return Part(path=path, offset=offset, size=content.size, digest=content.digest)
 
-        return Receiving(self._context.blobs, keep, room, offset)
+        return Receiving(self._context.blobs, keep, room, offset, lambda size: max(others + size, total) - counted)
 
     def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
         holder = self._holder(run_id, upload_id)
@@ -196,8 +202,8 @@ class EmbeddedArtifacts:
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
             staged = staging.parts(connection, holder)
-            there = sum(staging.reached(file) for file in staged.values())
-            room = self._room(connection, run_id, [path], there)
+            counted = staging.counted(connection, holder)
+            room = self._room(connection, run_id, [path])
         content: list[File] = []
         for name, digest in parts:
             found = staged.get(name, [])
@@ -206,7 +212,8 @@ class EmbeddedArtifacts:
             _require_digest(name, found[0].blob, digest)
             content.append(found[0])
         with closing(room):
-            room.take(staging.reached(content))
+            size = staging.reached(content)
+            room.take(size - counted, size)
         once = self._context.store.alone(holder, f"the end of upload {upload_id}")
         with once, self._context.blobs.upload() as upload:
             with self._unless_over(holder, upload_id):
@@ -330,14 +337,13 @@ class EmbeddedArtifacts:
             usage.charge(connection, [usage.Growth(run.experiment_id, run.owner, bytes=more)])
         return written
 
-    def _room(self, connection: Connection, run_id: str, paths: Sequence[str], there: int = 0) -> Room:
-        """Of a run that may be written to; ``paths`` are those of its files that are replaced. Of what comes, the bytes
-        ``there`` are counted already."""
+    def _room(self, connection: Connection, run_id: str, paths: Sequence[str]) -> Room:
+        """Of a run that may be written to; ``paths`` are those of its files that are replaced."""
         run = self._require_writable(connection, run_id)
         quota = quota_of(run.owner, usage.quotas(connection))[1]
         used = 0
         if quota.bytes is not None:
-            used = usage.of_owners(connection, [run.owner])[run.owner].bytes - there
+            used = usage.of_owners(connection, [run.owner])[run.owner].bytes
             used -= artifacts.bytes_of(connection, run_id, paths)
         return Room(self._context.store.arriving, run.owner, quota, used)
 

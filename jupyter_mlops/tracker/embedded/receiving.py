@@ -42,13 +42,23 @@ class Receiving(Generic[T]):
         Where they are to have room.
     before
         Bytes of the file that came before these.
+    needed
+        Gives how many bytes more than count already there are when so many have come; as many when None.
     """
 
-    def __init__(self, blobs: BlobStore, keep: Callable[[Upload, Blob], T], room: Room, before: int = 0) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        keep: Callable[[Upload, Blob], T],
+        room: Room,
+        before: int = 0,
+        needed: Callable[[int], int] | None = None,
+    ) -> None:
         self._blobs = blobs
         self._keep = keep
         self._room = room
         self._before = before
+        self._needed = needed
         self._size = 0
         self._turn = threading.Lock()
         self._started: tuple[Upload, Incoming] | None = None
@@ -58,7 +68,7 @@ class Receiving(Generic[T]):
         """So many bytes will come, if whoever sends them is right; after an error nothing is left to discard."""
         with self._turn:
             try:
-                self._room.take(size, self._before + size)
+                self._take(size)
             except BaseException:
                 self._discard()
                 raise
@@ -68,7 +78,7 @@ class Receiving(Generic[T]):
         with self._turn:
             try:
                 self._size += len(piece)
-                self._room.take(self._size, self._before + self._size)
+                self._take(self._size)
                 self._incoming()[1].write(piece)
             except BaseException:
                 self._discard()
@@ -95,6 +105,9 @@ class Receiving(Generic[T]):
         """Leave nothing behind. Harmless after the end."""
         with self._turn:
             self._discard()
+
+    def _take(self, size: int) -> None:
+        self._room.take(size if self._needed is None else self._needed(size), self._before + size)
 
     def _incoming(self) -> tuple[Upload, Incoming]:
         if self._over:

@@ -31,12 +31,12 @@ class Arriving:
 
 
 class Room:
-    """For one upload to what belongs to ``owner``.
+    """For what is sent to a run of ``owner``.
 
     Parameters
     ----------
     used
-        Bytes that the owner has without what is sent here, and without what that replaces.
+        Bytes that count for the owner already, without those of what is replaced.
     """
 
     def __init__(self, arriving: Arriving, owner: str, quota: Quota, used: int) -> None:
@@ -46,15 +46,15 @@ class Room:
         self._used = used
         self._held = 0
 
-    def take(self, total: int, file: int | None = None) -> None:
-        """There are to be ``total`` bytes, of a file that has ``file`` bytes then: as many when None. ``TooLarge`` or
-        ``QuotaExceeded`` when there is no room for them."""
+    def take(self, needed: int, file: int) -> None:
+        """There are to be ``needed`` bytes more than count already, of a file that has ``file`` bytes then.
+        ``TooLarge`` or ``QuotaExceeded`` when there is no room for them."""
         if self._quota.bytes is None and self._quota.file_bytes is None:
             return
-        more = max(total - self._held, 0)
+        more = max(needed - self._held, 0)
         self._held += more
         others = self._arriving.add(self._owner, more) - self._held
-        require_file(self._owner, self._quota, self._used + others, total if file is None else file, self._held)
+        require_file(self._owner, self._quota, self._used + others, file, self._held)
 
     def close(self) -> None:
         """They are all there, and counted when they are kept; or they will not be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 import urllib3
 
 from jupyter_mlops.core.arguments import checked_call
-from jupyter_mlops.core.errors import IntegrityError, MLOpsError, NotFound
+from jupyter_mlops.core.errors import IntegrityError, MLOpsError, NotFound, QuotaExceeded
 from jupyter_mlops.core.records import Artifact, Part, StreamPosition
 from jupyter_mlops.core.run_fields import check_position
 from jupyter_mlops.core.values import artifact_path
@@ -70,7 +71,8 @@ class RemoteArtifacts(Noun):
                 return self._put_small(run_id, path, first, position)
             if position is not None and self._client.call(_WATERMARK, {"stream": position.stream}) >= position.number:
                 return self._applied(run_id, path)
-            with self._uploading(run_id, position) as upload:
+            total = os.fstat(file.fileno()).st_size if isinstance(source, Path) else 0
+            with self._uploading(run_id, position, total=total) as upload:
                 upload.add(path, chain([first], parts))
                 return upload.commit()[0]
 
@@ -78,19 +80,22 @@ class RemoteArtifacts(Noun):
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         prefix = f"{artifact_path(path)}/" if path else ""
         sources = {artifact_path(prefix + name): source for name, source in regular_files(folder)}
-        with self._uploading(run_id) as upload:
+        total = sum(source.lstat().st_size for source in sources.values())
+        with self._uploading(run_id, total=total) as upload:
             for name, source in sources.items():
                 with opened(source, follow=False) as file:
                     upload.add(name, parts_of(file))
             return upload.commit()
 
     @checked_call
-    def put_part(self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path) -> Part:
+    def put_part(
+        self, run_id: str, upload_id: str, path: str, offset: int, source: BinaryIO | Path, total: int = 0
+    ) -> Part:
         artifact_path(path)
         with opened(source) as file:
             content = file.read()
         url = filled(UPLOAD_CONTENT, run_id=run_id, upload_id=upload_id)
-        answer = put_bytes(self._client, url, {"path": path, "offset": offset}, content)
+        answer = put_bytes(self._client, url, {"path": path, "offset": offset, "total": total}, content)
         return self._client.read(answer, Part)
 
     @checked_call
@@ -127,10 +132,15 @@ class RemoteArtifacts(Noun):
             return Artifact(path=path)
 
     @contextmanager
-    def _uploading(self, run_id: str, position: StreamPosition | None = None) -> Iterator[Upload]:
-        upload = Upload(self._client, run_id, position)
+    def _uploading(self, run_id: str, position: StreamPosition | None = None, *, total: int) -> Iterator[Upload]:
+        upload = Upload(self._client, run_id, position, total)
         try:
             yield upload
+        except QuotaExceeded:
+            # Until there is room for it, what has come of it shall take none from others.
+            with suppress(MLOpsError):
+                upload.drop()
+            raise
         except BaseException:
             # What made it fail is being raised; without this, its parts are dropped after a day.
             with suppress(MLOpsError):

@@ -50,12 +50,15 @@ class Upload:
     ----------
     position
         That of the commit. Whoever begins with the same one again, as after a ``kill -9``, goes on with what is there.
+    total
+        Bytes of all files; 0 where that is not known.
     """
 
-    def __init__(self, client: Client, run_id: str, position: StreamPosition | None = None) -> None:
+    def __init__(self, client: Client, run_id: str, position: StreamPosition | None = None, total: int = 0) -> None:
         self._client = client
         self._run_id = run_id
         self._position = position
+        self._total = total
         self._digests: dict[str, str] = {}
         self._size = 0
         self._there: dict[tuple[str, int], str] = {}
@@ -92,7 +95,11 @@ class Upload:
     def abandon(self) -> None:
         """Drop what was sent, unless another can go on with it."""
         if self._position is None:
-            self._client.call(_ABANDON, {"run_id": self._run_id, "upload_id": self._id})
+            self.drop()
+
+    def drop(self) -> None:
+        """Drop what was sent."""
+        self._client.call(_ABANDON, {"run_id": self._run_id, "upload_id": self._id})
 
     def _send(self, path: str, offset: int, content: bytes) -> None:
         digest = hashlib.sha256(content).hexdigest()
@@ -101,10 +108,10 @@ class Upload:
             return
         if known is not None:
             # Other bytes than the last time: what is there is of no use.
-            self._client.call(_ABANDON, {"run_id": self._run_id, "upload_id": self._id})
+            self.drop()
             raise Unavailable(f"{path!r} was changed since its upload began; send it again")
         url = filled(UPLOAD_CONTENT, run_id=self._run_id, upload_id=self._id)
-        query = {"path": path, "offset": offset}
+        query = {"path": path, "offset": offset, "total": self._total}
         _patiently(lambda: put_bytes(self._client, url, query, content, digest))
 
 

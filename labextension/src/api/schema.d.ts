@@ -7149,6 +7149,7 @@ export interface operations {
             query: {
                 offset: number;
                 path: string;
+                total?: number;
             };
             header?: never;
             path: {

@@ -14,3 +14,4 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("upload", sa.Column("experiment_id", sa.String(length=32), nullable=True))
     op.add_column("upload", sa.Column("bytes", sa.BigInteger(), nullable=True))
+    op.add_column("upload", sa.Column("declared", sa.BigInteger(), nullable=True))
