@@ -13,11 +13,20 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import AlreadyExists, IntegrityError, InvalidValue, NotFound, PermissionDenied, TooLarge
+from jupyter_mlops.core.errors import (
+    AlreadyExists,
+    IntegrityError,
+    InvalidValue,
+    NotFound,
+    PermissionDenied,
+    TooLarge,
+    Unavailable,
+)
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Collected, NewRun, Run
 from jupyter_mlops.store import collect
+from jupyter_mlops.store.blobs import BlobStore
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.protocol import Tracker
@@ -195,6 +204,42 @@ def test_parts_make_no_file_that_is_too_large(tracker: Tracker) -> None:
         tracker.artifacts.join(run.run_id, upload, "whole", [("1", digest), ("2", digest)])
     tracker.artifacts.join(run.run_id, upload, "whole", [("1", digest)])
     assert [file.size for file in tracker.artifacts.walk(run.run_id)] == [60]
+
+
+def test_a_commit_that_another_service_has_done_meanwhile(
+    open_tracker: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does when a proxy gave up on the first, and had it sent to another replica."""
+    first, second = open_tracker(), open_tracker()
+    run, upload = new_run(first), new_id()
+    for offset, content in ((0, b"one "), (4, b"two")):
+        first.artifacts.put_part(run.run_id, upload, "a", offset, io.BytesIO(content))
+    files = {"a": hashlib.sha256(b"one two").hexdigest()}
+    read, stored = BlobStore.read, []
+
+    def late(*arguments: Any) -> Iterator[bytes]:
+        monkeypatch.undo()
+        stored.append(first.artifacts.commit(run.run_id, upload, files))
+        return read(*arguments)
+
+    monkeypatch.setattr(BlobStore, "read", late)
+    with pytest.raises(Unavailable, match="ask again"):
+        second.artifacts.commit(run.run_id, upload, files)
+    assert [second.artifacts.commit(run.run_id, upload, files)] == stored
+    assert b"".join(second.artifacts.open(run.run_id, "a")) == b"one two"
+    assert first.gc() == Collected()
+
+
+def test_a_part_that_is_damaged_is_no_commit(tracker: Tracker, tmp_path: Path) -> None:
+    run, upload = new_run(tracker), new_id()
+    for offset, content in ((0, b"one "), (4, b"two")):
+        tracker.artifacts.put_part(run.run_id, upload, "a", offset, io.BytesIO(content))
+    for file in (tmp_path / "store").rglob("*"):
+        if file.is_file() and file.read_bytes() == b"two":
+            file.unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        tracker.artifacts.commit(run.run_id, upload, {"a": hashlib.sha256(b"one two").hexdigest()})
+    assert len(tracker.artifacts.parts(run.run_id, upload)) == 2
 
 
 def test_a_location_of_another_file_system(sqlite_url: str, tmp_path: Path) -> None:
