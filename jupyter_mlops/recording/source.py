@@ -175,7 +175,7 @@ def _without_outputs(content: bytes) -> str:
 def _parse(content: bytes, path: str) -> dict[str, Any]:
     """The notebook's JSON with ``cells`` as in format 4."""
     if content.startswith(codecs.BOM_UTF8):
-        raise NotebookError(f"{path!r} is not a notebook: it begins with a byte order mark; save it as UTF-8 without one")
+        raise NotebookError(f"{path!r} is not a notebook: it begins with a byte order mark; save it without")
     try:
         document: dict[str, Any] = _loaded(content)
     except UnicodeDecodeError as error:

@@ -45,7 +45,7 @@ def test_another_languages_parameters_are_not_known(tmp_path: Path) -> None:
         (b"", "not JSON"),
         (b"\xff\xfe", "not in UTF-8"),
         ('{"nbformat": 4, "cells": []}'.encode("utf-16"), "not in UTF-8"),
-        (b'\xef\xbb\xbf{"nbformat": 4, "cells": []}', "a byte order mark; save it as UTF-8 without one"),
+        (b'\xef\xbb\xbf{"nbformat": 4, "cells": []}', "a byte order mark; save it without"),
         (b"print(1)", "not JSON"),
         (b"[1]", "no 'nbformat'"),
         (b'{"cells": []}', "no 'nbformat'"),
