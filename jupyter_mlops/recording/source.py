@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import functools
 import json
+import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,9 @@ def read_source(path: Path | str) -> Source:
     """
     path = Path(path)
     try:
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+            # It is read more than once.
+            raise NotebookError(f"{str(path)!r} is a pipe or a device; name a notebook file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise NotebookError(f"there is no notebook {str(path)!r}") from None
