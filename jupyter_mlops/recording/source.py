@@ -58,6 +58,10 @@ def read_source(path: Path | str) -> Source:
     """
     path = Path(path)
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise NotebookError(f"the path {str(path)!r} is not in UTF-8, and no record can name it; rename it") from None
+    try:
         if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
             # It is read more than once.
             raise NotebookError(f"{str(path)!r} is a pipe or a device; name a notebook file")
