@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,8 +11,7 @@ import click
 import msgspec
 
 from jupyter_mlops.cli.options import ExperimentName, assignments
-
-EXPERIMENT_VARIABLE = "MLOPS_EXPERIMENT"
+from jupyter_mlops.recording.variables import EXPERIMENT, experiment_of
 
 notebook_path = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -31,7 +29,7 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
 
     def experiment_for(self, notebook: Path) -> str:
         """The experiment's name: the one given, else ``MLOPS_EXPERIMENT``, else the notebook's stem."""
-        return self.experiment or os.environ.get(EXPERIMENT_VARIABLE) or notebook.stem
+        return self.experiment or experiment_of(notebook)
 
 
 def execution_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +53,7 @@ def execution_options(function: Callable[..., None]) -> Callable[..., None]:
         "-e",
         type=ExperimentName(),
         metavar="NAME",
-        help=f"Where it is recorded. Default: {EXPERIMENT_VARIABLE}, else the notebook's name.",
+        help=f"Where it is recorded. Default: {EXPERIMENT}, else the notebook's name.",
     )
     @click.option("--name", "-n", metavar="NAME", help="What to call it; a name is made up otherwise.")
     @click.option("--tag", "-t", multiple=True, metavar="KEY=VALUE", help="A tag of the record; repeatable.")

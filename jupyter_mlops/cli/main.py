@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
 import click
@@ -113,8 +114,11 @@ def failures() -> Iterator[None]:
         # Whoever read our output has seen enough; click ends this quietly.
         raise
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        raise Failure(told) from error
+        raise Failure(_told(error)) from error
+
+
+def _told(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error.strerror or str(error)
 
 
 class Root(click.Group):
@@ -183,7 +187,18 @@ def root(ctx: click.Context, url: str | None, artifacts: str | None) -> None:
 
 def main() -> NoReturn:
     """The script's entry point."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The caller closed it. In its place, the next file that is opened, a database perhaps, would be written to
+            # by whatever prints.
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a symbol gets a question mark, not a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    root.main(prog_name="jupyter mlops", complete_var=COMPLETE_VARIABLE)
+    try:
+        root.main(prog_name="jupyter mlops", complete_var=COMPLETE_VARIABLE)
+    except OSError as error:
+        # The help, which is no command, finds no room.
+        failure = Failure(_told(error))
+        failure.show()
+        sys.exit(failure.exit_code)

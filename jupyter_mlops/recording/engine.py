@@ -7,7 +7,6 @@ imported here at the top.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ class MLOpsEngine:
         from jupyter_mlops.recording.fastimport import uncollected
         from jupyter_mlops.recording.notebook import start_kernel
         from jupyter_mlops.recording.recorder import RunFolder
+        from jupyter_mlops.recording.variables import experiment_of
         from jupyter_mlops.tracker.location import default_url
 
         source = _source(nb, input_path)
@@ -69,7 +69,7 @@ class MLOpsEngine:
 
                 tracker = connect()
             with tracker:
-                experiment = tracker.experiments.ensure(os.environ.get("MLOPS_EXPERIMENT") or Path(source.path).stem)
+                experiment = tracker.experiments.ensure(experiment_of(source.path))
                 new = NewRun(
                     run_id=run_id, experiment_id=experiment.experiment_id, kind=RunKind.NOTEBOOK, source=source.path
                 )

@@ -196,9 +196,14 @@ def _working_directory(task: NotebookTask) -> Path:
 
 
 def _output(path: str, notebook: str) -> Path:
-    output = Path(path).absolute()
+    # It is replaced as a whole: of a link, what it leads to is, and a device or a pipe would be gone.
+    output = Path(os.path.realpath(path))
     if output.exists() and output.samefile(notebook):
         raise NotebookError(f"the output {path!r} is the notebook itself, which is never changed; choose another file")
+    if os.path.lexists(output) and not output.is_file():
+        raise NotebookError(
+            f"the output {path!r} is no file; without an output, the executed notebook is kept with the run alone"
+        )
     if not output.parent.is_dir():
         raise NotebookError(f"the folder of the output {path!r} does not exist")
     if not os.access(output.parent, os.W_OK):

@@ -3,8 +3,10 @@ with parameters injected. The file itself is only read."""
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
+import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +58,13 @@ def read_source(path: Path | str) -> Source:
     """
     path = Path(path)
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise NotebookError(f"the path {str(path)!r} is not in UTF-8, and no record can name it; rename it") from None
+    try:
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+            # It is read more than once.
+            raise NotebookError(f"{str(path)!r} is a pipe or a device; name a notebook file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise NotebookError(f"there is no notebook {str(path)!r}") from None
@@ -92,7 +101,7 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     Raises
     ------
     NotebookError
-        Papermill cannot write such parameters in the notebook's language.
+        Papermill cannot write such parameters in the notebook's language, or the notebook is nested too deeply.
     """
     import nbformat.v4
     from papermill.exceptions import PapermillException
@@ -129,7 +138,10 @@ def _of_papermill(content: str) -> Any:
         # Cells without ids, as older tools write them, are given some.
         warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)
         # Through JSON once more: what nbformat makes of format 3 is of a class of its own that papermill does not know.
-        return load_notebook_node(nbformat.from_dict(nbformat.reads(content, as_version=4)))
+        try:
+            return load_notebook_node(nbformat.from_dict(nbformat.reads(content, as_version=4)))
+        except RecursionError:
+            raise NotebookError("the notebook cannot be read: something in it is nested too deeply") from None
 
 
 class _Cell(msgspec.Struct):
@@ -150,8 +162,9 @@ def _loaded(content: bytes) -> Any:
     try:
         return msgspec.to_builtins(msgspec.json.decode(content, type=_Format4))
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Another format, or what only Python takes for JSON, such as NaN in an output.
-        return json.loads(content)
+        # Another format, or what only Python takes for JSON, such as NaN in an output. Of bytes it would guess the
+        # encoding, while Jupyter reads UTF-8 only.
+        return json.loads(content.decode("utf-8"))
 
 
 def _without_outputs(content: bytes) -> str:
@@ -169,8 +182,12 @@ def _without_outputs(content: bytes) -> str:
 
 def _parse(content: bytes, path: str) -> dict[str, Any]:
     """The notebook's JSON with ``cells`` as in format 4."""
+    if content.startswith(codecs.BOM_UTF8):
+        raise NotebookError(f"{path!r} is not a notebook: it begins with a byte order mark; save it without")
     try:
         document: dict[str, Any] = _loaded(content)
+    except UnicodeDecodeError as error:
+        raise NotebookError(f"{path!r} is not a notebook: it is not in UTF-8 ({error})") from None
     except (ValueError, RecursionError) as error:
         raise NotebookError(f"{path!r} is not a notebook: it is not JSON ({error})") from None
     if not isinstance(document, dict) or not isinstance(document.get("nbformat"), int):

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.tracker.spool import DEFAULT_MAX_BYTES
 
@@ -15,6 +18,20 @@ SPOOL_DIR = "MLOPS_SPOOL_DIR"
 SPOOL_LIMIT = "MLOPS_SPOOL_LIMIT"
 EXPERIMENT = "MLOPS_EXPERIMENT"
 STRICT = "MLOPS_STRICT"
+
+
+def experiment_of(notebook: Path | str) -> str:
+    """The name of the experiment of a notebook's runs, where none was asked for: ``MLOPS_EXPERIMENT``, else the stem of
+    the notebook's name; ``InvalidValue`` when an experiment cannot be called so."""
+    name = os.environ.get(EXPERIMENT)
+    if name:
+        return name
+    try:
+        return values.experiment_name(Path(notebook).stem)
+    except InvalidValue as error:
+        raise InvalidValue(
+            f"{error.message}; without another, it is called as the notebook is: name one, or rename the notebook"
+        ) from None
 
 
 def spool_limit(environ: Mapping[str, str]) -> int:

@@ -19,7 +19,7 @@ from jupyter_mlops.core.reproduction import Reproduction
 from jupyter_mlops.execution.engine import installed_engines
 from jupyter_mlops.execution.queue import Queue, Standing
 from jupyter_mlops.recording.source import parse_source
-from jupyter_mlops.server.documents import Documents
+from jupyter_mlops.server.documents import Document, Documents
 from jupyter_mlops.server.identity import owner
 from jupyter_mlops.server.operations import (
     Again,
@@ -154,7 +154,7 @@ class Desk:
             path=document.path,
             kernel=source.kernel,
             language=source.language,
-            experiment=experiment_name(None, document),
+            experiment=_proposed(document),
             has_parameters_cell=source.parameters_cell is not None,
             parameters=json_schema(source.declared),
             is_shared=document.is_shared,
@@ -232,6 +232,14 @@ class Desk:
             spool=spool,
             warnings=warnings,
         )
+
+
+def _proposed(document: Document) -> str:
+    """The experiment's name that a form begins with; none where the notebook is called as no experiment can be."""
+    try:
+        return experiment_name(None, document)
+    except InvalidValue:
+        return ""
 
 
 def _part(log: Path, start: int) -> JobLog:

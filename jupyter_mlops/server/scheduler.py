@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +22,7 @@ from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.source import Source, read_source
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.recording.variables import experiment_of
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.location import absolute, default_url
 
@@ -52,7 +52,7 @@ class RecordingExecutionManager(DefaultExecutionManager):  # type: ignore[misc] 
         job, notebook = self.model, Path(self.staging_paths["input"])
         source = read_source(notebook)
         with connect() as tracker, TemporaryDirectory() as folder:
-            experiment = tracker.experiments.ensure(os.environ.get("MLOPS_EXPERIMENT") or Path(job.input_filename).stem)
+            experiment = tracker.experiments.ensure(experiment_of(job.input_filename))
             executed = Path(folder) / notebook.name
             run = record_notebook(
                 tracker,

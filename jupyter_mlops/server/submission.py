@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -35,12 +34,11 @@ from jupyter_mlops.execution.sweep import Place
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.source import Source, parse_source
 from jupyter_mlops.recording.task import NotebookTask
+from jupyter_mlops.recording.variables import experiment_of
 from jupyter_mlops.server.documents import Document
 from jupyter_mlops.server.operations import Intent, NewRunJob, NewSweepJob
 from jupyter_mlops.server.reproducing import repetition
 from jupyter_mlops.tracker.protocol import Tracker
-
-EXPERIMENT_VARIABLE = "MLOPS_EXPERIMENT"
 
 
 class Submitter:
@@ -281,7 +279,7 @@ def check_at_least_one(field: str, number: int | None) -> None:
 
 def experiment_name(asked: str | None, document: Document) -> str:
     """Where runs of the notebook are recorded."""
-    return asked or os.environ.get(EXPERIMENT_VARIABLE) or Path(document.name).stem
+    return asked or experiment_of(document.name)
 
 
 def _parted(values: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:

@@ -195,10 +195,10 @@ def _first_sentence(operation: Operation) -> str:
 
 def _allow_special_numbers(components: Schema) -> None:
     """JSON has no word for what a metric may be; see :mod:`..tracker.wire`."""
-    metric, summary = components["Metric"]["properties"], components["MetricSummary"]["properties"]
-    metric["value"] = {"anyOf": [metric["value"], _SPECIAL]}
-    summary["value"] = {"anyOf": [summary["value"], _SPECIAL]}
+    for name in ("Metric", "MetricSummary", "ModelMetric"):
+        fields = components[name]["properties"]
+        fields["value"] = {"anyOf": [fields["value"], _SPECIAL]}
     for name in ("min", "max"):
-        summary[name]["anyOf"].append(_SPECIAL)
+        components["MetricSummary"]["properties"][name]["anyOf"].append(_SPECIAL)
     point = components["MetricPoint"]["prefixItems"]
     point[2] = {"anyOf": [point[2], _SPECIAL]}

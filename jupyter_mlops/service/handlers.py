@@ -28,6 +28,7 @@ from jupyter_mlops.core.errors import (
 )
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.pages import ServicePage
+from jupyter_mlops.core.values import short
 from jupyter_mlops.service.identity import Identity
 from jupyter_mlops.service.metrics import ServiceMetrics
 from jupyter_mlops.service.rates import Rates
@@ -238,6 +239,9 @@ class ApiHandler(DiscreetHandler):
     def refuse(self, error: Exception) -> None:
         """Answer with an error: ours as it is, another as an internal one, of which only the log tells more."""
         known = _known(error)
+        no_such_method = isinstance(error, HTTPError) and error.status_code == 405
+        if no_such_method:
+            known = InvalidValue(f"this URL is for {self._allowed or 'nothing'}, not for {short(self.request.method)}")
         if known.http_status >= 500:
             where = (self.request_id, self.request.method, path_of(self.request))
             logger.error("request %s: %s %s", *where, exc_info=error)
@@ -248,11 +252,19 @@ class ApiHandler(DiscreetHandler):
         self.clear()
         self.set_header(requestids.HEADER, self.request_id)
         self.set_status(error.status_code if isinstance(error, HTTPError) else known.http_status)
+        if no_such_method:
+            self.set_header("Allow", self._allowed)
         if known.http_status in (429, 503):
             wait = known.after if isinstance(known, TooManyRequests) else 1.0
             self.set_header("Retry-After", str(ceil(wait)))
         self.set_header("Content-Type", wire.JSON)
         self.finish(self.told(known))
+
+    @property
+    def _allowed(self) -> str:
+        """The methods of this URL, as the header Allow lists them."""
+        head = ["HEAD"] if "GET" in self.scopes and type(self).head is not RequestHandler.head else []
+        return ", ".join(sorted([*self.scopes, *head]))
 
     def told(self, error: MLOpsError) -> bytes:
         """What is answered for an error, as JSON."""
@@ -270,8 +282,6 @@ def _known(error: Exception) -> MLOpsError:
         text = error.log_message or f"{error.status_code} {error.reason or ''}".strip()
         if error.status_code == 404:
             return NotFound("there is nothing at this URL")
-        if error.status_code == 405:
-            return InvalidValue("this URL is not for this method")
         if error.status_code == 403:
             return PermissionDenied(text)
         return InvalidValue(text) if error.status_code < 500 else Unavailable(text)

@@ -67,9 +67,9 @@ def create_token(path: Path, grant: Grant) -> str:
     """
     _check(grant, str(path))
     token = new_token(TOKEN_PREFIX)
-    with _changing(path):
-        grants = read_grants(path) if path.exists() else {}
-        _write(path, {**grants, token_digest(token): grant})
+    with _changing(path) as place:
+        grants = read_grants(place) if place.exists() else {}
+        _write(place, {**grants, token_digest(token): grant})
     return token
 
 
@@ -97,20 +97,24 @@ def find_tokens(path: Path, beginnings: Iterable[str] = (), user: str | None = N
 
 def revoke_tokens(path: Path, names: Iterable[str]) -> None:
     """Take tokens, by their hashes, out of the file."""
-    with _changing(path):
-        grants = read_grants(path)
+    with _changing(path) as place:
+        grants = read_grants(place)
         for name in names:
             grants.pop(name, None)
-        _write(path, grants)
+        _write(place, grants)
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    """One process at a time changes the file: of two tokens that are made at once both count."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
+def _changing(path: Path) -> Iterator[Path]:
+    """One process at a time changes the file: of two tokens that are made at once both count. Gives where it is, which
+    is elsewhere where ``path`` is a symbolic link."""
+    place = Path(os.path.realpath(path))
+    if os.path.lexists(place) and not place.is_file():
+        raise InvalidValue(f"{path} is no file; tokens are kept in one of their own")
+    descriptor = os.open(place.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield place
     finally:
         os.close(descriptor)
 

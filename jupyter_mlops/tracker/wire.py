@@ -17,7 +17,7 @@ import msgspec
 
 from jupyter_mlops.core import errors
 from jupyter_mlops.core.errors import InvalidValue, MLOpsError
-from jupyter_mlops.core.records import Record
+from jupyter_mlops.core.records import Metric, Record
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -84,7 +84,7 @@ def decode(content: bytes, content_type: str, kind: type[T]) -> T:
         try:
             found = msgspec.convert(given, kind)
         except msgspec.ValidationError:
-            found = msgspec.convert(_restored(given), kind)
+            found = msgspec.convert(_restored(given, kind), kind)
         _refuse_unknown(given, found, "$")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValue(f"the body cannot be read: {error}") from error
@@ -104,34 +104,36 @@ def _spelled(value: Any) -> Any:
     return value
 
 
-def _restored(value: Any) -> Any:
-    """``value`` with the numbers that were spelled as words, in metrics."""
-    if isinstance(value, dict):
-        metrics = value.get("metrics")
-        if isinstance(metrics, list):
-            value = {**value, "metrics": [_with_number(metric) for metric in metrics]}
-        return {key: item if key == "metrics" else _restored(item) for key, item in value.items()}
+def _restored(value: Any, kind: Any) -> Any:
+    """``value``, from which a ``kind`` is to be made, with the numbers that were spelled as words where a metric's
+    value stands: what only looks like one, in a parameter, is left as it is."""
+    if kind is Metric:
+        word = value.get("value") if isinstance(value, dict) else None
+        return {**value, "value": _SPECIAL[word]} if isinstance(word, str) and word in _SPECIAL else value
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if not isinstance(value, dict):
+            return value
+        holding = {sent: hint for sent, _, hint in _fields(kind).nesting}
+        return {name: _restored(item, holding[name]) if name in holding else item for name, item in value.items()}
+    for part in filter(_holds_records, typing.get_args(kind)):
+        # Of a field that may hold nothing, or several records.
+        value = [_restored(item, part) for item in value] if isinstance(value, list) else _restored(value, part)
     return value
 
 
-def _with_number(metric: Any) -> Any:
-    if isinstance(metric, dict) and isinstance(word := metric.get("value"), str) and word in _SPECIAL:
-        return {**metric, "value": _SPECIAL[word]}
-    return metric
-
-
 class _Fields(msgspec.Struct, frozen=True):
-    """What a record's class knows: the names that are sent, and of those that may hold records the field's too."""
+    """What a record's class knows: the names that are sent, and of those that may hold records the
+    field's, and its type."""
 
     sent: frozenset[str]
-    nesting: tuple[tuple[str, str], ...]
+    nesting: tuple[tuple[str, str, Any], ...]
 
 
 @cache
 def _fields(kind: type[msgspec.Struct]) -> _Fields:
     hints = typing.get_type_hints(kind)
     names = list(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
-    nesting = tuple((sent, field) for sent, field in names if _holds_records(hints[field]))
+    nesting = tuple((sent, field, hints[field]) for sent, field in names if _holds_records(hints[field]))
     return _Fields(frozenset(kind.__struct_encode_fields__), nesting)
 
 
@@ -147,7 +149,7 @@ def _refuse_unknown(given: Any, found: Any, where: str) -> None:
         if not fields.sent.issuperset(given):
             name = next(name for name in given if name not in fields.sent)
             raise InvalidValue(f"the body cannot be read: there is no field {name!r} - at `{where}`")
-        for sent, field in fields.nesting:
+        for sent, field, _ in fields.nesting:
             if sent in given:
                 _refuse_unknown(given[sent], getattr(found, field), f"{where}.{sent}")
     elif isinstance(found, tuple | list) and isinstance(given, list) and not _all_plain(given, found):

@@ -20,6 +20,8 @@ from made_up_team import Mlops, Team, document, notebook
 from jupyter_mlops.cli.main import COMPLETE_VARIABLE, SCRIPT, failures, root
 from jupyter_mlops.core import errors
 
+PROGRAM = (sys.executable, "-m", "jupyter_mlops")
+
 
 def offered(*words: str) -> list[str]:
     """What a shell offers for the last word."""
@@ -148,6 +150,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(team: Team) -> None:
         process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", [["runs", "list"], ["--help"]], ids=" ".join)
+def test_a_full_disk_is_one_line(team: Team, words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([*PROGRAM, *words], check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
+
+
+def test_closed_streams_are_no_place_for_other_files(team: Team) -> None:
+    """What is opened next would stand where standard output was, and be written to by whatever prints."""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *PROGRAM, "runs", "tag", "calm-heron-7", "a=b"]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert ("a", "b") in [(tag.key, tag.value) for tag in team.tracker.runs.resolve("calm-heron-7").tags]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -412,3 +413,16 @@ def test_the_doctor_looks_at_what_is_used(mlops: Mlops, team: Team) -> None:
     said = mlops("--url", "http://127.0.0.1:1", "doctor", code=1).stdout
     assert said.startswith("problem  service")
     assert "see whether it runs" in said
+
+
+def test_a_link_to_the_file_of_tokens_goes_on_leading_to_it(mlops: Mlops, tmp_path: Path) -> None:
+    file, link = tmp_path / "tokens.json", tmp_path / "link.json"
+    link.symlink_to(file)
+    for user, place in (("ann", link), ("bea", file), ("eve", link)):
+        mlops("token", "create", user, "--file", str(place))
+    mlops("token", "revoke", "--file", str(link), "--user", "bea", "--yes")
+    assert link.is_symlink()
+    listed = document(mlops("token", "list", "--file", str(file), "--json"))
+    assert [grant["user"] for grant in listed] == ["ann", "eve"]
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no file" in mlops("token", "create", "ann", "--file", str(tmp_path / "pipe"), code=2).stderr

@@ -106,6 +106,23 @@ def test_what_cannot_be_accepted_leaves_no_trace(
     assert tracker.experiments.search().items == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a\tb.ipynb", r"'a\tb': the character '\t' is not accepted in names; without another, it is called as"),
+        (" .ipynb", "name one, or rename the notebook"),
+        ("a\udcff.ipynb", "is not in UTF-8, and no record can name it; rename it"),
+    ],
+    ids=["tab", "blank", "bytes"],
+)
+def test_a_notebook_whose_name_no_experiment_can_have_says_what_helps(
+    mlops: Any, notebook: Callable[..., Path], tmp_path: Path, name: str, message: str
+) -> None:
+    odd = notebook(LOG).rename(tmp_path / name)
+    mlops("run", str(odd), status=2)
+    assert message in mlops.errors
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_being_stopped_keeps_what_was_done(
     mlops: Any,

@@ -94,10 +94,11 @@ def recorded(
     )
     source = notebook.read_bytes()
     progress: list[Progress] = []
-    output = folder / "out.ipynb"
+    output, link = folder / "out.ipynb", folder / "link.ipynb"
+    link.symlink_to(output)
     run = record_notebook(
         tracker,
-        task(notebook, parameters={"lr": 0.5, "api_key": SECRET}, output=str(output), tags={"team": "a"}),
+        task(notebook, parameters={"lr": 0.5, "api_key": SECRET}, output=str(link), tags={"team": "a"}),
         on_progress=progress.append,
     )
     first = printed(executed(run)).splitlines()[0]
@@ -151,6 +152,7 @@ def test_each_cell_has_a_duration(recorded: Recorded, read: Callable[..., bytes]
 
 
 def test_the_output_is_the_executed_notebook(recorded: Recorded, read: Callable[..., bytes]) -> None:
+    assert recorded.output.with_name("link.ipynb").is_symlink()
     assert recorded.output.read_bytes().strip() == read(recorded.run, "notebook/executed.ipynb").strip()
 
 
@@ -390,6 +392,9 @@ def test_bad_tasks_are_refused_before_anything_is_recorded(
     bad = tmp_path / "b.ipynb"
     bad.write_text("no json")
     untagged = write_notebook(tmp_path / "c.ipynb", "1")
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(link)
     count = len(tracker.runs.search().items)
     for work, error, match in [
         (task(notebook, parameters={"dpeth": 1}), UnknownParameter, "depth"),
@@ -399,6 +404,9 @@ def test_bad_tasks_are_refused_before_anything_is_recorded(
         (task(notebook, cwd=str(tmp_path / "nowhere")), NotebookError, "nowhere"),
         (task(notebook, output=str(notebook)), NotebookError, "the notebook itself"),
         (task(notebook, output=str(tmp_path / "no" / "o.ipynb")), NotebookError, "folder of the output"),
+        (task(notebook, output=str(pipe)), NotebookError, "is no file; without an output"),
+        (task(notebook, output=str(link)), NotebookError, "is no file; without an output"),
+        (task(pipe), NotebookError, "is a pipe or a device; name a notebook file"),
         (task(bad), NotebookError, "not a notebook"),
         (task(tmp_path / "missing.ipynb"), NotebookError, "there is no notebook"),
     ]:

@@ -43,7 +43,9 @@ def test_another_languages_parameters_are_not_known(tmp_path: Path) -> None:
     ("content", "match"),
     [
         (b"", "not JSON"),
-        (b"\xff\xfe", "not JSON"),
+        (b"\xff\xfe", "not in UTF-8"),
+        ('{"nbformat": 4, "cells": []}'.encode("utf-16"), "not in UTF-8"),
+        (b'\xef\xbb\xbf{"nbformat": 4, "cells": []}', "a byte order mark; save it without"),
         (b"print(1)", "not JSON"),
         (b"[1]", "no 'nbformat'"),
         (b'{"cells": []}', "no 'nbformat'"),
@@ -57,6 +59,15 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, content: bytes, match: s
     (tmp_path / "a.ipynb").write_bytes(content)
     with pytest.raises(NotebookError, match=match):
         read_source(tmp_path / "a.ipynb")
+
+
+def test_what_is_nested_too_deeply_is_refused_before_a_kernel_starts(tmp_path: Path) -> None:
+    nested = "[" * 900 + "]" * 900
+    document = f'{{"cells": [], "metadata": {{"x": {nested}}}, "nbformat": 4, "nbformat_minor": 5}}'
+    (tmp_path / "a.ipynb").write_text(document)
+    source = read_source(tmp_path / "a.ipynb")
+    with pytest.raises(NotebookError, match="nested too deeply"):
+        executable(source, {})
 
 
 def test_places_without_a_notebook_are_refused(tmp_path: Path) -> None:

@@ -209,6 +209,12 @@ def test_a_notebooks_parameters_make_a_form(server: JupyterServer) -> None:
     assert not server.ask("GET", "mlops/server/v1/notebook?path=bare.ipynb").json["has_parameters_cell"]
 
 
+def test_a_notebook_that_is_called_as_no_experiment_can_be_is_asked_for_one(server: JupyterServer) -> None:
+    write_notebook(server.work / "a\tb.ipynb", "pass")
+    assert server.ask("GET", "mlops/server/v1/notebook?path=a%09b.ipynb").json["experiment"] == ""
+    assert "name one, or rename the notebook" in submit(server, "a\tb.ipynb", 400)["message"]
+
+
 def test_a_plan_tells_what_would_come_of_it_and_what_is_wrong_where(
     server: JupyterServer, tracker: RemoteTracker
 ) -> None:

@@ -68,6 +68,21 @@ def test_numbers_that_json_lacks_have_words(ada: Browser, run_id: str) -> None:
     assert ada.api("GET", f"runs/{run_id}")["metrics"][0]["value"] == "-Infinity"
 
 
+def test_they_have_them_in_metrics_of_logged_models_too_and_nowhere_else(ada: Browser, run_id: str) -> None:
+    experiment = ada.api("GET", f"runs/{run_id}")["experiment_id"]
+    logged = {"experiment_id": experiment, "name": "m", "run_id": run_id}
+    model = ada.api("POST", "logged-models", logged)["model_id"]
+    # What looks like a metric and is a parameter's own JSON.
+    like_one = {"metrics": [{"key": "m", "value": "NaN"}]}
+    batch = {
+        "params": [{"key": "p", "value": like_one, "text": "p"}],
+        "model_points": [{"model_id": model, "metric": {"key": "m", "value": "Infinity", "timestamp": 1}}],
+    }
+    ada.api("POST", f"runs/{run_id}/log", {"batch": batch})
+    assert ada.api("GET", f"logged-models/{model}")["metrics"][0]["value"] == "Infinity"
+    assert ada.api("GET", f"runs/{run_id}")["params"][0]["value"] == like_one
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -151,7 +166,9 @@ def test_unknown_urls_and_methods(ada: Browser) -> None:
     assert ada.send("GET", "api/v1/nothing").status == 404
     answer = ada.send("PUT", "api/v1/experiments", {})
     assert answer.status == 405
-    assert "method" in answer.json()["message"]
+    assert answer.json()["message"] == "this URL is for POST, not for 'PUT'"
+    assert answer.headers["Allow"] == "POST"
+    assert ada.send("TRACE", "api/v1/runs/x/content").headers["Allow"] == "GET, HEAD, PUT"
 
 
 def test_every_route_declares_what_it_needs() -> None:

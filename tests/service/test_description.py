@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.policy import Policy
-from jupyter_mlops.core.records import Batch, Metric, NewRun, Param, Tag
+from jupyter_mlops.core.records import Batch, Metric, ModelPoint, NewRun, Param, Tag
 from jupyter_mlops.service.description import document
 from jupyter_mlops.tracker.operations import OPERATIONS, Operation
 from jupyter_mlops.tracker.remote import RemoteTracker
@@ -68,6 +68,8 @@ def known(described: Described) -> Mapping[str, str]:
         run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id, batch=batch))
         tracker.runs.comment(run.run_id, "good")
         logged = tracker.logged_models.create(experiment.experiment_id, name="model", run_id=run.run_id)
+        point = ModelPoint(logged.model_id, Metric("auc", float("inf"), 1))
+        tracker.runs.log(run.run_id, Batch(model_points=(point,)))
         tracker.artifacts.put(
             run.run_id, "model/MLmodel", io.BytesIO(b"flavors: {python_function: {loader_module: mlflow.sklearn}}")
         )

@@ -157,12 +157,12 @@ def set_alias(tracker: EmbeddedTracker, asked: SetAlias) -> None:
 
 
 def delete_alias(tracker: EmbeddedTracker, asked: OfAlias) -> None:
-    with named(f"Registered model alias {asked.alias};"):
+    with named(f"Registered model alias {asked.alias[:250]};"):
         tracker.models.delete_alias(asked.name, asked.alias)
 
 
 def get_by_alias(tracker: EmbeddedTracker, asked: OfAlias) -> FoundVersion:
-    with named(f"Registered model alias {asked.alias}"):
+    with named(f"Registered model alias {asked.alias[:250]}"):
         version = tracker.models.resolve(asked.name, f"@{asked.alias}")
     note_load(tracker.models, version.model, version.version, reference=f"@{asked.alias}", purpose=CLIENT)
     return FoundVersion(model_version=version_answer(version))

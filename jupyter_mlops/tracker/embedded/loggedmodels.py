@@ -65,7 +65,9 @@ class EmbeddedLoggedModels:
             artifacts.lock_run(connection, run_id)
             run = self._writable(connection, run_id)
             if run.experiment_id != experiment_id:
-                raise InvalidValue(f"run {run_id} is in experiment {run.experiment_id}, not {experiment_id}")
+                raise InvalidValue(
+                    f"run {run_id} is in experiment {run.experiment_id}, not {values.short(experiment_id)}"
+                )
             present = logged_models.places(connection, [model_id]).get(model_id)
             if present is not None:
                 if present.run_id != run_id or present.deleted:

@@ -2343,7 +2343,7 @@ export interface components {
             run_id: string;
             step: number;
             timestamp: number;
-            value: number;
+            value: number | ("NaN" | "Infinity" | "-Infinity");
         };
         /**
          * ModelPoint

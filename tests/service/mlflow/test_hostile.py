@@ -137,6 +137,18 @@ def test_no_message_makes_the_service_fail(ask: Ask, known: dict[str, str], rout
     check()
 
 
+def test_what_is_too_long_is_not_repeated(ask: Ask, known: dict[str, str]) -> None:
+    long = "x" * 100_000
+    of_run = {"experiment_id": long, "source_run_id": known["run_id"], "name": "m"}
+    for answer in (
+        ask("GET", "api/2.0/mlflow/registered-models/alias", params={"name": "known", "alias": long[:9000]}),
+        ask("DELETE", "api/2.0/mlflow/registered-models/alias", json.dumps({"name": "known", "alias": long}).encode()),
+        ask("POST", "api/2.0/mlflow/logged-models", json.dumps(of_run).encode()),
+    ):
+        require_told(answer, "")
+        assert len(answer.json()["message"]) < 1000
+
+
 def test_no_bytes_make_the_service_fail(ask: Ask, known: dict[str, str]) -> None:
     for route in (*ROUTES, *PROXIED):
         for raw in (*RAW, *DEEP):
