@@ -1,25 +1,36 @@
-"""The channel that a kernel's outputs come by. What is printed faster than it is recorded does not fill the memory."""
+"""The channel that a kernel's outputs come by. What comes faster than it is recorded does not fill the memory."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
+import os
+import select
+import socket as sockets
+import tempfile
+import threading
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from queue import Empty
-from typing import Any
+from typing import IO, Any
 
 import zmq
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.session import DELIM
 
+from jupyter_mlops.recording.streamtext import read_printed
+
 MOST_WAITING_BYTES = 32 << 20
 """Of messages that were received and not yet processed. Printed text beyond it is left out, and a line says so; other
-outputs are kept, as the notebook will hold them anyway."""
+outputs wait in a file, since what they log is recorded however many there are."""
 _MOST_SEPARATE = 1_000
 _MOST_SEPARATE_BYTES = 8 << 20
 """From so many waiting messages on, or bytes of them, printed text is put together before it is processed: a message
 costs far more to process than to receive."""
 _LARGEST_PART = 1 << 20
-"""Characters that are put together. While a message is processed nothing is received, and ZeroMQ's own queue grows."""
+"""Characters that are put together."""
 _AT_ONCE = 1_000
 """Messages that are received before one is processed."""
 
@@ -49,71 +60,181 @@ class _Printed:
         }
 
 
+@dataclass(frozen=True)
+class _Filed:
+    """A message that waits in the file: where, and the bytes of its parts."""
+
+    offset: int
+    sizes: tuple[int, ...]
+
+
 class OutputChannel(AsyncZMQSocketChannel):
-    """Receives as soon as anybody asks for one message all that have come, so that none is lost to a full queue of
-    ZeroMQ's (the cell's end among them) and the bytes that wait can be counted."""
+    """Receives at once whatever comes, also while the notebook is saved or nobody asks for messages, so that none is
+    lost to a full queue of ZeroMQ's (the cell's end among them) and the bytes that wait can be counted."""
 
     def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:
         super().__init__(socket, session, loop)
         self._receiver: zmq.Socket[bytes] = zmq.Socket(shadow=socket)
-        self._waiting: deque[list[bytes] | _Printed] = deque()
+        self._lock = threading.Lock()
+        """Of the socket and of what waits: who asks for a message receives, too."""
+        self._waiting: deque[list[bytes] | _Printed | _Filed] = deque()
         self._bytes = 0
+        self._file: IO[bytes] | None = None
+        self._filed = self._end_of_file = 0
+        self._asking: asyncio.Future[None] | None = None
+        """Done when a message comes."""
+        self._stop_received, self._stop = sockets.socketpair()
+        self._thread = threading.Thread(target=self._receive_always, name="mlops-outputs", daemon=True)
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop receiving. What waits is gone."""
+        self._stop.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._stop_received.close()
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+    stop = close
 
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:  # type: ignore[override]
         """The next message; ``queue.Empty`` when none comes within ``timeout`` seconds."""
-        self._receive()
-        if not self._waiting:
-            assert self.socket is not None
-            await self.socket.poll(None if timeout is None else int(timeout * 1000))
-            self._receive()
-        if not self._waiting:
-            raise Empty
-        first = self._waiting.popleft()
-        if isinstance(first, _Printed):
-            self._bytes -= first.size
-            return first.message()
-        self._bytes -= sum(map(len, first))
+        with self._lock:
+            asking = self._asking = None if self._waiting else asyncio.get_running_loop().create_future()
+            if self._waiting:
+                # The thread alone would wait for the interpreter at each part of a message.
+                self._receive()
+        if asking is not None:
+            await (asking if timeout is None else asyncio.wait((asking,), timeout=timeout))
+        with self._lock:
+            if not self._waiting:
+                raise Empty
+            first = self._waiting.popleft()
+            if isinstance(first, _Printed):
+                self._bytes -= first.size
+                return first.message()
+            if isinstance(first, _Filed):
+                first = self._take_from_file(first)
+            else:
+                self._bytes -= sum(map(len, first))
         _, message = self.session.feed_identities(first)
         return self.session.deserialize(message)
 
-    def _receive(self) -> None:
-        try:
+    def _receive_always(self) -> None:
+        """Receive also while others keep whoever asks for messages busy."""
+        poll = select.poll()
+        stop = self._stop_received.fileno()
+        for descriptor in int(self._receiver.get(zmq.FD)), stop:
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            with self._lock:
+                # What it tells by its descriptor it tells once: all must be taken that there is.
+                while self._receive():
+                    pass
+            if any(place == stop for place, _ in poll.poll()):
+                return
+
+    def _receive(self) -> bool:
+        """Take what has come, at most :data:`_AT_ONCE` messages; whether there may be more."""
+        with contextlib.suppress(zmq.Again):
             for _ in range(_AT_ONCE):
-                self._take(self._receiver.recv_multipart(zmq.NOBLOCK))
-        except zmq.Again:
+                # Long ones are not copied to be read.
+                self._take(self._receiver.recv_multipart(zmq.NOBLOCK, copy=False))
+            return True
+        if self._waiting and self._asking is not None:
+            # Its loop may be closed.
+            with contextlib.suppress(RuntimeError):
+                self._asking.get_loop().call_soon_threadsafe(_answer, self._asking)
+            self._asking = None
+        return False
+
+    def _take(self, frames: Sequence[zmq.Frame]) -> None:
+        size = sum(map(len, frames))
+        crowded = len(self._waiting) >= _MOST_SEPARATE or self._bytes + size >= _MOST_SEPARATE_BYTES
+        if crowded and self._join([frame.buffer for frame in frames]):
             return
+        whole = [frame.bytes for frame in frames]
+        filed = self._put_into_file(whole) if self._bytes + size > MOST_WAITING_BYTES else None
+        self._waiting.append(filed or whole)
+        self._bytes += 0 if filed else size
 
-    def _take(self, frames: list[bytes]) -> None:
-        crowded = len(self._waiting) >= _MOST_SEPARATE or self._bytes >= _MOST_SEPARATE_BYTES
-        if not (crowded and self._join(frames)):
-            self._waiting.append(frames)
-            self._bytes += sum(map(len, frames))
-
-    def _join(self, frames: list[bytes]) -> bool:
+    def _join(self, frames: Sequence[memoryview]) -> bool:
         """Put printed text to what was printed before it; whether the message is one of that kind."""
-        signature, *parts = frames[frames.index(DELIM) + 1 :]
-        if len(parts) < 4 or b"stream" not in parts[0]:
+        delimiter = next((place for place, frame in enumerate(frames) if frame == DELIM), len(frames))
+        signature, *parts = frames[delimiter + 1 :] or [memoryview(b"")]
+        if len(parts) < 4 or b"stream" not in bytes(parts[0]):
             return False
-        if self.session.auth is not None and not hmac.compare_digest(signature, self.session.sign(parts[:4])):
+        if self.session.auth is not None and not hmac.compare_digest(signature, self.session.sign(list(parts[:4]))):
             return False
-        header, parent, _, content = map(self.session.unpack, parts[:4])
+        header, parent = (self.session.unpack(bytes(part)) for part in parts[:2])
         if header["msg_type"] != "stream":
             return False
-        name, text = content["name"], content["text"]
-        last = self._waiting[-1]
-        full = self._bytes + len(text) > MOST_WAITING_BYTES
+        kept: list[str] = []
+        room, left_out = MOST_WAITING_BYTES - self._bytes, 0
+        try:
+            name, read = read_printed(parts[3])
+            for text in read:
+                if len(text) <= room:
+                    kept.append(text)
+                    room -= len(text)
+                else:
+                    left_out += len(text)
+        except ValueError:
+            return False
+        for text in kept:
+            self._add(_Printed(header, parent, name), text)
+        if left_out:
+            self._add(_Printed(header, parent, name), "", left_out)
+        return True
+
+    def _add(self, printed: _Printed, text: str, left_out: int = 0) -> None:
+        last = self._waiting[-1] if self._waiting else None
         if (
             not isinstance(last, _Printed)
-            or (last.name, last.parent.get("msg_id")) != (name, parent.get("msg_id"))
-            or (last.size > _LARGEST_PART and not full)
-            or (last.left_out and not full)
+            or (last.name, last.parent.get("msg_id")) != (printed.name, printed.parent.get("msg_id"))
+            or (last.size > _LARGEST_PART and not left_out)
+            or (last.left_out and not left_out)
         ):
-            last = _Printed(header, parent, name)
+            last = printed
             self._waiting.append(last)
-        if full:
-            last.left_out += len(text)
-        else:
-            last.parts.append(text)
-            last.size += len(text)
-            self._bytes += len(text)
-        return True
+        last.left_out += left_out
+        last.parts.append(text)
+        last.size += len(text)
+        self._bytes += len(text)
+
+    def _put_into_file(self, frames: Sequence[bytes]) -> _Filed | None:
+        """None when there is no room for it."""
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the channel
+            written = os.pwrite(self._file.fileno(), b"".join(frames), self._end_of_file)
+        except OSError:
+            return None
+        filed = _Filed(self._end_of_file, tuple(map(len, frames)))
+        if written < sum(filed.sizes):
+            return None
+        self._end_of_file += written
+        self._filed += 1
+        return filed
+
+    def _take_from_file(self, filed: _Filed) -> list[bytes]:
+        assert self._file is not None
+        frames, offset = [], filed.offset
+        for size in filed.sizes:
+            frames.append(os.pread(self._file.fileno(), size, offset))
+            offset += size
+        self._filed -= 1
+        if not self._filed:
+            self._file.truncate(0)
+            self._end_of_file = 0
+        return frames
+
+
+def _answer(asking: asyncio.Future[None]) -> None:
+    if not asking.done():
+        asking.set_result(None)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,10 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import Session
 
-from jupyter_mlops.recording import iopub
+from jupyter_mlops.recording import iopub, streamtext
 from jupyter_mlops.recording.iopub import OutputChannel
+from jupyter_mlops.recording.streamtext import read_printed
+from tests.waiting import DEADLINE
 
 KEY = b"key"
 
@@ -32,11 +38,38 @@ def received(place: Path, send: Callable[[Session, Any], None]) -> list[dict[str
             publisher.recv()  # subscribed
             send(Session(key=KEY), publisher)
             channel = OutputChannel(socket, Session(key=KEY))
-            found = [await channel.get_msg(timeout=60)]
-            while found[-1]["msg_type"] != "status":
-                found.append(await channel.get_msg(timeout=60))
-            channel.close()
+            channel.start()
+            with contextlib.closing(channel):
+                found = [await channel.get_msg(timeout=60)]
+                while found[-1]["msg_type"] != "status":
+                    found.append(await channel.get_msg(timeout=60))
             return found
+
+    return asyncio.run(receive())
+
+
+def taken(place: Path, messages: list[tuple[str, dict[str, Any]]], most: int) -> list[dict[str, Any]]:
+    """What a channel gives when it is asked after all of it came; what waited in memory was ``most`` bytes at most."""
+
+    async def receive() -> list[dict[str, Any]]:
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher, zmq.asyncio.Context() as contexts:
+            # Not more than a few are on their way, and sending waits for the channel, not in vain.
+            publisher.set(zmq.XPUB_NODROP, 1)
+            publisher.set(zmq.SNDHWM, 1)
+            publisher.set(zmq.SNDTIMEO, 1000 * int(DEADLINE))
+            publisher.bind(f"ipc://{place}")
+            socket = contexts.socket(zmq.SUB)
+            socket.set(zmq.RCVHWM, 1)
+            socket.subscribe(b"")
+            socket.connect(f"ipc://{place}")
+            publisher.recv()  # subscribed
+            with contextlib.closing(OutputChannel(socket, Session(key=KEY))) as channel:
+                channel.start()
+                session = Session(key=KEY)
+                for kind, content in messages:
+                    session.send(publisher, kind, content)
+                    assert channel._bytes <= most
+                return [await channel.get_msg(timeout=DEADLINE) for _ in messages]
 
     return asyncio.run(receive())
 
@@ -105,3 +138,70 @@ def test_a_forged_message_is_put_to_none(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(ValueError, match="Invalid Signature"):
         received(tmp_path / "socket", send)
+
+
+def test_what_comes_is_received_before_anybody_asks(tmp_path: Path) -> None:
+    messages = [("display_data", {"data": {"text/plain": str(number)}}) for number in range(200)]
+    found = taken(tmp_path / "socket", messages, 1 << 20)
+    assert [message["content"] for message in found] == [content for _, content in messages]
+
+
+def test_displays_beyond_the_room_wait_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iopub, "MOST_WAITING_BYTES", 1 << 20)
+    messages = [("display_data", {"data": {"text/plain": f"{number}" + "x" * 100_000}}) for number in range(50)]
+    messages += [("error", {"ename": "E", "evalue": "", "traceback": []}), ("status", {"execution_state": "idle"})]
+    found = taken(tmp_path / "socket", messages, 1 << 20)
+    assert [(message["msg_type"], message["content"]) for message in found] == messages
+
+
+def test_a_full_disk_loses_no_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iopub, "MOST_WAITING_BYTES", 1 << 20)
+
+    def write_a_part(file: int, content: bytes, offset: int) -> int:
+        return write(file, content[:1000], offset)
+
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", write_a_part)
+    messages = [("display_data", {"data": {"text/plain": f"{number}" + "x" * 100_000}}) for number in range(20)]
+    found = taken(tmp_path / "socket", messages, 4 << 20)
+    assert [message["content"] for message in found] == [content for _, content in messages]
+
+
+def test_of_a_long_message_what_there_is_room_for_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that a kernel put together in one message, far larger than what may wait."""
+    monkeypatch.setattr(iopub, "MOST_WAITING_BYTES", 4 << 20)
+
+    def send(session: Session, socket: Any) -> None:
+        session.send(socket, "stream", {"name": "stdout", "text": "\N{SNOWMAN}xxx\n" * 8_000_000})
+        session.send(socket, "status", {"execution_state": "idle"})
+        tracemalloc.start()
+
+    try:
+        found = received(tmp_path / "socket", send)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 40_000_000
+    kept, _, said = text(found).rpartition("[")
+    left_out = int(said.partition(" ")[0].replace(",", ""))
+    assert kept.rstrip("\n").startswith("\N{SNOWMAN}xxx\n" * 500_000)
+    assert len(kept) - 1 + left_out == 40_000_000
+
+
+@pytest.mark.parametrize("piece", [13, 14, 15, 16, 17, 64])
+@pytest.mark.parametrize("is_ascii", [False, True])
+def test_text_is_read_piece_by_piece(piece: int, is_ascii: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamtext, "LARGEST_PIECE", piece)
+    printed = 'a\\"\n\t\0\N{SNOWMAN}\N{GRINNING FACE}\N{GRINNING FACE}\u00e9' * 20
+    content = json.dumps({"name": "stderr", "text": printed}, ensure_ascii=is_ascii).encode()
+    name, pieces = read_printed(memoryview(content))
+    texts = list(pieces)
+    assert (name, "".join(texts)) == ("stderr", printed)
+    assert all(len(text) <= piece + 12 for text in texts)
+
+
+def test_text_that_is_not_as_usual_is_not_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamtext, "LARGEST_PIECE", 20)
+    for odd in b'{"text": "' + b"x" * 300 + b'", "name": "stdout"}', b'{"name": "stdout", "text": "x", "more": "y"}':
+        with pytest.raises(ValueError, match="text"):
+            list(read_printed(memoryview(odd))[1])

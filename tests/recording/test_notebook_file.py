@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,14 @@ from jupyter_mlops.recording import notebook_file
 from jupyter_mlops.recording.notebook_file import find_notebook
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
+def test_a_server_that_does_not_answer_is_not_waited_for_again(
+    is_busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_busy:
+        # Who waits goes on only after the thread that asks has given up.
+        join = threading.Thread.join
+        monkeypatch.setattr(threading.Thread, "join", lambda thread, _: join(thread))
     (tmp_path / "work.ipynb").write_text("{}")
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "work.ipynb"))
     monkeypatch.setattr(notebook_file, "_asked_from", 0.0)
