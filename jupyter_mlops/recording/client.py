@@ -33,6 +33,7 @@ from jupyter_mlops.recording.output_limit import EACH, OutputLimit, size_of
 from jupyter_mlops.recording.outputs import read_output
 from jupyter_mlops.recording.recorder import Recorder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
+from jupyter_mlops.recording.shellchannel import RequestChannel
 
 _WAITING_MESSAGES = 50_000
 """How many messages of outputs may wait to be received while one is processed; beyond, they are lost. ZeroMQ's own
@@ -253,6 +254,7 @@ class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
         # One for all, as each has threads.
         self.kc = self.km.client(context=zmq.asyncio.Context.instance())
         self.kc.iopub_channel_class = OutputChannel
+        self.kc.shell_channel_class = RequestChannel
         self.kc.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self.kc.context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
         # Whether it lives is asked of its process, and it may not ask for input.
