@@ -138,6 +138,7 @@ class Door:
             "stop": lambda: None,
             "upload_id": new_id,
             "offset": lambda: 0,
+            "total": lambda: 0,
             "files": dict,
             "destination": lambda: self.folder / self.new(),
             "description": str,

@@ -379,12 +379,17 @@ def test_what_an_upload_has_brought_takes_room_until_it_is_over(tracker: Tracker
 def test_an_upload_that_says_what_it_will_have_finds_room_for_all_of_it(tracker: Tracker, open_tracker: Opener) -> None:
     ada = open_tracker(RED)
     run = begin(ada)
-    tracker.quotas.set("group:red", Quota(bytes=1000))
     first, second = new_id(), new_id()
 
     def send(upload: str, offset: int, size: int, total: int) -> None:
         ada.artifacts.put_part(run.run_id, upload, "a", offset, io.BytesIO(bytes(size)), total)
 
+    # Of who has no quota, what anybody says is not counted.
+    for upload in (first, second):
+        send(upload, 0, 1, 10**18 - 1)
+        assert used(ada, "group:red").bytes == 1
+        ada.artifacts.abandon(run.run_id, upload)
+    tracker.quotas.set("group:red", Quota(bytes=1000))
     refusal(lambda: send(first, 0, 1, 1001))
     assert ada.artifacts.parts(run.run_id, first) == ()
     send(first, 0, 100, 700)

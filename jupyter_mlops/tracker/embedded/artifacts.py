@@ -122,13 +122,15 @@ class EmbeddedArtifacts:
         with self._context.read() as connection:
             staged = staging.parts(connection, holder)
             before = staged.get(path, [])
-            staging.check_offset(before, path, offset)
             paths = [*staged, path]
             room = self._room(connection, run_id, paths)
+            staging.check_offset(before, path, offset)
             counted = staging.counted(connection, holder)
         # Of what is sent again, because its answer did not come, there is no more than before.
         again = sum(part.blob.size for part in before if staging.record(part).offset == offset)
         others = sum(map(staging.reached, staged.values())) - again
+        # What nothing bounds would be anybody's invention, counted with what there is.
+        declared = total if room.limited else 0
 
         def keep(upload: Upload, content: Blob) -> Part:
             with upload.transaction() as connection:
@@ -136,7 +138,7 @@ class EmbeddedArtifacts:
                 run = self._require_writable(connection, run_id)
                 staging.hold(connection, holder, run.experiment_id, now)
                 blobs = upload.keep(connection)
-                more = staging.add(connection, holder, path, offset, blobs[content.digest], now, declared=total)
+                more = staging.add(connection, holder, path, offset, blobs[content.digest], now, declared=declared)
                 added = usage.Charge([usage.Growth(run.experiment_id, run.owner, bytes=more)])
                 added.require_room(connection, artifacts.bytes_of(connection, run_id, paths))
                 return Part(path=path, offset=offset, size=content.size, digest=content.digest)

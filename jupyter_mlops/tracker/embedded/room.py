@@ -46,6 +46,11 @@ class Room:
         self._used = used
         self._held = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether the owner may have so many bytes and no more."""
+        return self._quota.bytes is not None
+
     def take(self, needed: int, file: int) -> None:
         """There are to be ``needed`` bytes more than count already, of a file that has ``file`` bytes then.
         ``TooLarge`` or ``QuotaExceeded`` when there is no room for them."""
