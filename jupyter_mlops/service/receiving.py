@@ -31,7 +31,6 @@ class ReceivingHandler(ApiHandler):
         self._gathered = bytearray()
         self._failure: Exception | None = None
         self._dropped = 0
-        self._closed = False
 
     def receive(self) -> Receiving[Any]:
         """Where the body of this request goes; called in the executor."""
@@ -63,8 +62,6 @@ class ReceivingHandler(ApiHandler):
                 self._receiving = await self.call(self._begin)
             except Exception as error:  # noqa: BLE001 - each becomes an answer
                 self.refuse(error)
-            if self._closed:
-                self._give_up()
 
     async def data_received(self, chunk: bytes) -> None:
         if self._receiving is None:
@@ -114,7 +111,6 @@ class ReceivingHandler(ApiHandler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self._closed = True
         self._give_up()
 
     def _give_up(self) -> None:

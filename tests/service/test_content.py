@@ -22,6 +22,7 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import Collected, NewRun
 from jupyter_mlops.store.objects import PIECE
+from jupyter_mlops.tracker.embedded.artifacts import EmbeddedArtifacts
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.service.inprocess import Running, running
 from tests.together import together
@@ -307,6 +308,24 @@ def test_what_is_on_its_way_takes_room_before_it_is_there(site: Site) -> None:
     site.put("b", bytes(3 * PIECE))
     with admin(site) as tracker:
         assert tracker.gc() == Collected()
+
+
+def test_who_goes_before_they_were_heard_takes_no_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with admin(site) as tracker:
+        tracker.quotas.set("ann", Quota(bytes=3 * PIECE))
+    receive, asked, gone = EmbeddedArtifacts.receive, threading.Event(), threading.Event()
+
+    def late(*arguments: Any) -> Any:
+        asked.set()
+        assert gone.wait(DEADLINE)
+        return receive(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddedArtifacts, "receive", late)
+        with site.start_put("a", 3 * PIECE):
+            assert asked.wait(DEADLINE)
+        gone.set()
+    until(lambda: site.ask(site.url("b"), "PUT", bytes(3 * PIECE))[0].status == 200, "that there is room again")
 
 
 def test_a_collection_during_an_upload_spares_it(site: Site) -> None:
