@@ -145,7 +145,7 @@ def _content(artifact: Schema, part_record: Schema) -> dict[str, Schema]:
     upload["requestBody"] = {"required": True, "content": octets}
     part_of = _plain("artifacts.put_part", "Bring bytes of a file of an upload, which a commit stores.", part_record)
     offset = _query("offset", {"type": "integer", "minimum": 0}, required=True)
-    total = _query("total", {"type": "integer", "minimum": 0, "description": "Bytes of all files of the upload."})
+    total = _query("total", {"type": "integer", "minimum": 0, "description": "Bytes of the whole file."})
     part_of["parameters"] = [*parameters(UPLOAD_CONTENT), path, offset, total]
     part_of["requestBody"] = upload["requestBody"]
     whole = _plain("models.archive", "All files of a version as a tar archive.", None)

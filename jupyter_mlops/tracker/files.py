@@ -41,8 +41,8 @@ class Artifacts(Protocol):
         (:func:`jupyter_mlops.core.ids.new_id`). Only who made it sees an upload; it is kept for a day after its last
         part.
 
-        ``total`` is how many bytes the upload will have, of all its files, where the caller knows: they count for a
-        quota from then on, and not only as they come, so that an upload that will find no room is refused at once.
+        ``total`` is how many bytes the file will have, where the caller knows: they count for a quota from then on, and
+        not only as they come, so that a file that will find no room is refused at once.
 
         The same part again is harmless. ``Conflict`` when the part does not follow what is there; the message says
         which byte is the next."""

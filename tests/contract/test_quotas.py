@@ -376,7 +376,7 @@ def test_what_an_upload_has_brought_takes_room_until_it_is_over(tracker: Tracker
     assert tracker.quotas.recount() == 0
 
 
-def test_an_upload_that_says_what_it_will_have_finds_room_for_all_of_it(tracker: Tracker, open_tracker: Opener) -> None:
+def test_a_file_that_is_said_to_be_large_finds_room_for_all_of_it(tracker: Tracker, open_tracker: Opener) -> None:
     ada = open_tracker(RED)
     run = begin(ada)
     first, second = new_id(), new_id()
@@ -409,6 +409,17 @@ def test_an_upload_that_says_what_it_will_have_finds_room_for_all_of_it(tracker:
     assert used(ada, "group:red").bytes == 701
     with pytest.raises(InvalidValue, match="total"):
         send(second, 0, 1, -1)
+
+
+def test_a_folder_may_take_the_room_of_what_it_replaces(tracker: Tracker, open_tracker: Opener, tmp_path: Path) -> None:
+    ada = open_tracker(RED)
+    run = begin(ada)
+    tracker.quotas.set("group:red", Quota(bytes=1000))
+    for size in (300, 400):
+        for name in ("MLmodel", "weights"):
+            (tmp_path / name).write_bytes(bytes(size))
+        ada.artifacts.put_folder(run.run_id, tmp_path, "model")
+        assert used(ada, "group:red").bytes == 2 * size
 
 
 def test_an_upload_may_take_the_room_of_what_it_replaces_once(tracker: Tracker, open_tracker: Opener) -> None:

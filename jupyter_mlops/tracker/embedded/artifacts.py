@@ -117,7 +117,7 @@ class EmbeddedArtifacts:
         if offset < 0:
             raise InvalidValue(f"offset: a part begins at byte 0 or later, not at {offset}")
         if not 0 <= total <= LARGEST_INT:
-            raise InvalidValue(f"total: an upload has 0 to {LARGEST_INT} bytes, not {total}")
+            raise InvalidValue(f"total: a file has 0 to {LARGEST_INT} bytes, not {total}")
         holder = self._holder(run_id, upload_id)
         with self._context.read() as connection:
             staged = staging.parts(connection, holder)
@@ -129,8 +129,11 @@ class EmbeddedArtifacts:
         # Of what is sent again, because its answer did not come, there is no more than before.
         again = sum(part.blob.size for part in before if staging.record(part).offset == offset)
         others = sum(map(staging.reached, staged.values())) - again
+        room.take(0, total)
+        declared = sum(staging.reached(file) for name, file in staged.items() if name != path) + total
+
         # What nothing bounds would be anybody's invention, counted with what there is.
-        declared = total if room.limited else 0
+        bounded = declared if room.limited else 0
 
         def keep(upload: Upload, content: Blob) -> Part:
             with upload.transaction() as connection:
@@ -138,12 +141,12 @@ class EmbeddedArtifacts:
                 run = self._require_writable(connection, run_id)
                 staging.hold(connection, holder, run.experiment_id, now)
                 blobs = upload.keep(connection)
-                more = staging.add(connection, holder, path, offset, blobs[content.digest], now, declared=declared)
+                more = staging.add(connection, holder, path, offset, blobs[content.digest], now, declared=bounded)
                 added = usage.Charge([usage.Growth(run.experiment_id, run.owner, bytes=more)])
                 added.require_room(connection, artifacts.bytes_of(connection, run_id, paths))
                 return Part(path=path, offset=offset, size=content.size, digest=content.digest)
 
-        return Receiving(self._context.blobs, keep, room, offset, lambda size: max(others + size, total) - counted)
+        return Receiving(self._context.blobs, keep, room, offset, lambda size: max(others + size, declared) - counted)
 
     def parts(self, run_id: str, upload_id: str) -> tuple[Part, ...]:
         holder = self._holder(run_id, upload_id)

@@ -72,19 +72,18 @@ class RemoteArtifacts(Noun):
             if position is not None and self._client.call(_WATERMARK, {"stream": position.stream}) >= position.number:
                 return self._applied(run_id, path)
             total = os.fstat(file.fileno()).st_size if isinstance(source, Path) else 0
-            with self._uploading(run_id, position, total=total) as upload:
-                upload.add(path, chain([first], parts))
+            with self._uploading(run_id, position) as upload:
+                upload.add(path, chain([first], parts), total)
                 return upload.commit()[0]
 
     @checked_call
     def put_folder(self, run_id: str, folder: Path, path: str = "") -> tuple[Artifact, ...]:
         prefix = f"{artifact_path(path)}/" if path else ""
         sources = {artifact_path(prefix + name): source for name, source in regular_files(folder)}
-        total = sum(source.lstat().st_size for source in sources.values())
-        with self._uploading(run_id, total=total) as upload:
+        with self._uploading(run_id) as upload:
             for name, source in sources.items():
                 with opened(source, follow=False) as file:
-                    upload.add(name, parts_of(file))
+                    upload.add(name, parts_of(file), os.fstat(file.fileno()).st_size)
             return upload.commit()
 
     @checked_call
@@ -132,8 +131,8 @@ class RemoteArtifacts(Noun):
             return Artifact(path=path)
 
     @contextmanager
-    def _uploading(self, run_id: str, position: StreamPosition | None = None, *, total: int) -> Iterator[Upload]:
-        upload = Upload(self._client, run_id, position, total)
+    def _uploading(self, run_id: str, position: StreamPosition | None = None) -> Iterator[Upload]:
+        upload = Upload(self._client, run_id, position)
         try:
             yield upload
         except QuotaExceeded:

@@ -50,15 +50,12 @@ class Upload:
     ----------
     position
         That of the commit. Whoever begins with the same one again, as after a ``kill -9``, goes on with what is there.
-    total
-        Bytes of all files; 0 where that is not known.
     """
 
-    def __init__(self, client: Client, run_id: str, position: StreamPosition | None = None, total: int = 0) -> None:
+    def __init__(self, client: Client, run_id: str, position: StreamPosition | None = None) -> None:
         self._client = client
         self._run_id = run_id
         self._position = position
-        self._total = total
         self._digests: dict[str, str] = {}
         self._size = 0
         self._there: dict[tuple[str, int], str] = {}
@@ -68,12 +65,12 @@ class Upload:
             known: Iterable[Part] = client.call(_PARTS, {"run_id": run_id, "upload_id": self._id})
             self._there = {(part.path, part.offset): part.digest for part in known}
 
-    def add(self, path: str, parts: Iterable[bytes]) -> None:
-        """Send a file, to be at ``path``."""
+    def add(self, path: str, parts: Iterable[bytes], total: int = 0) -> None:
+        """Send a file, to be at ``path``, of ``total`` bytes; 0 where that is not known."""
         whole, offset = hashlib.sha256(), 0
         for part in parts:
             if part or not offset:
-                self._send(path, offset, part)
+                self._send(path, offset, part, total)
             whole.update(part)
             offset += len(part)
         self._digests[path] = whole.hexdigest()
@@ -101,7 +98,7 @@ class Upload:
         """Drop what was sent."""
         self._client.call(_ABANDON, {"run_id": self._run_id, "upload_id": self._id})
 
-    def _send(self, path: str, offset: int, content: bytes) -> None:
+    def _send(self, path: str, offset: int, content: bytes, total: int) -> None:
         digest = hashlib.sha256(content).hexdigest()
         known = self._there.get((path, offset))
         if known == digest:
@@ -111,7 +108,7 @@ class Upload:
             self.drop()
             raise Unavailable(f"{path!r} was changed since its upload began; send it again")
         url = filled(UPLOAD_CONTENT, run_id=self._run_id, upload_id=self._id)
-        query = {"path": path, "offset": offset, "total": self._total}
+        query = {"path": path, "offset": offset, "total": total}
         _patiently(lambda: put_bytes(self._client, url, query, content, digest))
 
 
