@@ -175,7 +175,8 @@ def _mapping(text: str, where: str) -> dict[str, Json]:
 
 
 def _loader() -> Any:
-    """YAML without dates, as papermill's: ``day: 2024-01-31`` is a string."""
+    """YAML without dates, as papermill's: ``day: 2024-01-31`` is a string. A name that is given twice is an error,
+    where others take the last one."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -183,6 +184,18 @@ def _loader() -> Any:
             first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            # What `<<` brings may be given anew.
+            names: set[str] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                    continue
+                if key.value in names:
+                    told = f"{short(key.value)} is there twice"
+                    raise yaml.constructor.ConstructorError(None, None, told, key.start_mark)
+                names.add(key.value)
+            return super().construct_mapping(node, deep)
 
     return Loader
 

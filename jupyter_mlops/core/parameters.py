@@ -188,6 +188,9 @@ def _is_standard_json(value: Json) -> bool:
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
+_TEXT_TO_YAML = re.compile(r"([+-]?[0-9]+)[eE]([+-]?)([0-9]+)")
+"""Numbers to everybody else."""
+
 
 def _unknown_message(unknown: list[str], known: list[str]) -> str:
     hints = [
@@ -205,10 +208,14 @@ def _type_message(parameter: Declared, value: Json) -> str:
     usable = parameter.has_default and fits(parameter.default, type_) and parameter.default is not None
     right = parameter.default if usable else example(type_)
     how = "is declared as" if parameter.strict else "has a default of the kind"
-    return (
+    message = (
         f"parameter {parameter.name!r} {how} {parameter.type}, but the value given is {short(value)} "
         f"({type(value).__name__}); right would be, for example, {short(right)}"
     )
+    written = _TEXT_TO_YAML.fullmatch(value) if isinstance(value, str) and fits(1.5, type_) else None
+    if written is not None:
+        message += f". To YAML, {value} is a text, and {written[1]}.0e{written[2] or '+'}{written[3]} a number"
+    return message
 
 
 # --- reading the cell ------------------------------------------------------------------------------------------------

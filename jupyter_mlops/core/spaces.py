@@ -313,6 +313,15 @@ _RANGE = re.compile(rf"\s*({_NUMBER})\s*:\s*({_NUMBER})\s*(?::\s*({_NUMBER})\s*)
 _LOG = re.compile(rf"log\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*(\d{{1,9}})\s*\)", re.ASCII)
 _INTERVAL = re.compile(rf"\s*(uniform|loguniform|int)\(\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*\)\s*", re.ASCII)
 _CHOICE = re.compile(r"\s*choice\(([^()]*)\)\s*")
+_CALL = re.compile(r"(log|uniform|loguniform|int|choice)\(.*\)", re.DOTALL)
+_ALONE = "with no other value beside it"
+_FORMS = {
+    "log": "log(start,stop,n)",
+    "uniform": f"uniform(low,high) {_ALONE}",
+    "loguniform": f"loguniform(low,high) {_ALONE}",
+    "int": f"int(low,high,step) {_ALONE}",
+    "choice": f"choice(a,b) {_ALONE}",
+}
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _MOST_DRAWS = 100
 """For each point of a sample; nearly all points of a space take ten (coupon collector's problem)."""
@@ -372,6 +381,9 @@ def _item_values(item: str, parameter: Declared | None, what: str) -> Sequence[J
         return _log(float(found[1]), float(found[2]), int(found[3]), f"{what}, {item}")
     if item[0] in "[{" and not is_text:
         return (_structure(item, what),)
+    found = None if is_text else _CALL.fullmatch(item)
+    if found:
+        raise InvalidValue(f"{what}, {short(item)}: this is not {_FORMS[found[1]]}; a text is written in quotes")
     return (resolve_text(parameter, item),)
 
 

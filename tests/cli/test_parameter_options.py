@@ -76,6 +76,7 @@ def test_files_and_yaml_and_who_wins(tmp_path: Path) -> None:
         "depth": 3,
         "when": "2024-01-31",
     }
+    assert resolve("n.ipynb", "-y", "when: {<<: {b: 1}, b: 2}") == {"when": {"b": 2}}
     json_file = tmp_path / "parameters.json"
     json_file.write_text('{"depth": 4, "when": {"a": [1, null]}}')
     assert resolve("n.ipynb", "-f", str(json_file)) == {"depth": 4, "when": {"a": [1, None]}}
@@ -87,6 +88,9 @@ def test_files_and_yaml_and_who_wins(tmp_path: Path) -> None:
         (("-p", "lr=1", "-p", "lr", "2"), "'lr' is given 2 times with -p"),
         (("-y", "[1, 2]"), "-y must be a mapping of names to values"),
         (("-y", "{a: [}"), "-y is no YAML"),
+        (("-y", "{lr: 1, depth: 2, lr: 3}"), "-y is no YAML: 'lr' is there twice (line 1, column 19)"),
+        (("-y", "{a: {b: 1, b: 2}}"), "'b' is there twice"),
+        (("-y", "{!!str [a]: 1}"), "-y is no YAML"),
         (("-y", "{a: !!set {1}}"), "-y: parameter 'a': {1} (set) is no parameter value"),
     ],
 )

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,6 +156,11 @@ def test_type_error_says_what_is_wrong_and_what_is_right() -> None:
     assert caught.value.message == (
         "parameter 'depth' is declared as int, but the value given is '7' (str); right would be, for example, 7"
     )
+    for written, right in (("1e-3", "1.0e-3"), ("-2E5", "-2.0e+5")):
+        with pytest.raises(ParameterTypeError) as caught:
+            check(declared("lr = 0.1"), {"lr": written})
+        assert caught.value.message.endswith(f"To YAML, {written} is a text, and {right} a number")
+        assert yaml.safe_load(f"[{written}, {right}]") == [written, float(written)]
     with pytest.raises(ParameterTypeError, match="right would be, for example, 'a'"):
         check(parameters, {"kind": "c"})
     with pytest.raises(ParameterTypeError, match="'n' has a default of the kind int"):
