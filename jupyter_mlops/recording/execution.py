@@ -93,7 +93,7 @@ class Execution:
         for name in large:
             path = f"{LONG_PARAMETERS}/{name}.json"
             self.recorder.put(path, self._redactor.text(json.dumps(everything[name])).encode())
-            self.recorder.notice(f"the parameter {name!r} is long: it is recorded as the file {path}")
+            self.recorder.notice(f"the parameter {name!r} does not fit into the record: it is the file {path}")
         for index, cell in enumerate(source.cells):
             for finding in find_secrets(cell):
                 self.recorder.notice(

@@ -57,6 +57,8 @@ def read_source(path: Path | str) -> Source:
         There is no such file, or it is not a notebook.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise NotebookError(f"no notebook is called {str(path)!r}")
     try:
         str(path).encode()
     except UnicodeEncodeError:

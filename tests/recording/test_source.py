@@ -75,6 +75,8 @@ def test_places_without_a_notebook_are_refused(tmp_path: Path) -> None:
         read_source(tmp_path / "a.ipynb")
     with pytest.raises(NotebookError, match="is a folder"):
         read_source(tmp_path)
+    with pytest.raises(NotebookError, match=r"no notebook is called 'a\\x00b'"):
+        read_source("a\0b")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"kernelspec": None}, {"language_info": {}}])
