@@ -59,6 +59,7 @@ def document() -> bytes:
     paths[f"/{PRINCIPAL}"] = {"get": _plain("principal", "Who the caller is taken for.", by_type[_key(Principal)])}
     paths[f"/{PAGE}"] = {"get": _plain("page", "Where people see what is here.", by_type[_key(ServicePage | None)])}
     paths |= _content(by_type[_key(Artifact)], by_type[_key(Part)])
+    _close(paths, by_type[_key(Happening)], components)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -191,6 +192,30 @@ def _first_sentence(operation: Operation) -> str:
     text = " ".join((operation.function.__doc__ or "").split())
     plain = re.sub(r":\w+:`~?([^`]+)`|``([^`]+)``", lambda match: match[1] or match[2], text)
     return re.split(r"(?<=[.;])\s", plain, maxsplit=1)[0].rstrip(";") if plain else f"{operation.name} {operation.noun}"
+
+
+def _close(paths: dict[str, Schema], happening: Schema, components: Schema) -> None:
+    """What only requests have takes no unknown field. Answers may get further ones, which clients pass over."""
+    asked: set[str] = set()
+    told: set[str] = set()
+    _reach(happening, components, told)
+    for described in (operation for path in paths.values() for operation in path.values()):
+        _reach(described.get("requestBody"), components, asked)
+        _reach(described["responses"], components, told)
+    for name in asked - told:
+        if components[name].get("type") == "object":
+            components[name]["additionalProperties"] = False
+
+
+def _reach(schema: Any, components: Schema, found: set[str]) -> None:
+    """Add the names of the components that are in ``schema``, or in one of those."""
+    if isinstance(schema, dict):
+        name = str(schema.get("$ref", "")).removeprefix(_REF.format(name=""))
+        if name in components and name not in found:
+            found.add(name)
+            _reach(components[name], components, found)
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _reach(inner, components, found)
 
 
 def _allow_special_numbers(components: Schema) -> None:

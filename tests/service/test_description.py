@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,6 +107,13 @@ def test_answers_are_as_described(described: Described, known: Mapping[str, str]
         case.call_and_validate(described.url, headers=headers, checks=CHECKS)
 
     check()
+
+
+def test_what_only_requests_have_takes_no_unknown_field() -> None:
+    schemas = json.loads(document())["components"]["schemas"]
+    closed = {name for name, schema in schemas.items() if schema.get("additionalProperties") is False}
+    assert {"NewRun", "Batch", "Metric", "ModelPoint", "RunChange", "StreamPosition"} <= closed
+    assert not {"Run", "Tag", "Param", "Policy", "Problem", "Happening"} & closed
 
 
 def test_every_operation_is_described() -> None:
