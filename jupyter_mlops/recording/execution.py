@@ -58,8 +58,8 @@ class Execution:
         stop: Stop | None = None,
     ) -> None:
         """Create the run ``new``, with the parameters given and the defaults of the others; or begin it when it waits
-        as SCHEDULED. ``Conflict`` when it was begun before, ``MissingDependency`` when its files could not be stored
-        at its end."""
+        as SCHEDULED. ``Conflict`` when it was begun before, ``MissingDependency`` or ``InvalidValue`` when its files
+        could not be stored at its end."""
         assert new.run_id is not None
         tracker.artifacts.check_location()
         self.failure: BaseException | None = None

@@ -75,12 +75,35 @@ def open_location(location: str, namespace: str) -> Objects:
 
     Namespaces keep apart the stores that share a location, so that collecting one can never see another's objects.
     """
+    folder = _folder(location)
+    return RemoteObjects(location, namespace) if folder is None else FolderObjects(folder / namespace)
+
+
+def _folder(location: str) -> Path | None:
+    """The folder of this machine that a location is, or None."""
     scheme, separator, rest = location.partition("://")
     if not separator:
-        return FolderObjects(Path(location).expanduser().absolute() / namespace)
-    if scheme == "file":
-        return FolderObjects(Path(rest) / namespace)
-    return RemoteObjects(location, namespace)
+        return Path(location).expanduser().absolute()
+    return Path(rest) if scheme == "file" else None
+
+
+def require_usable(location: str) -> None:
+    """See that objects could be kept in ``location``, as far as that shows without trying.
+
+    Raises
+    ------
+    MissingDependency
+        The fsspec driver of its scheme is not installed.
+    InvalidValue
+        fsspec knows no such scheme, or the folder cannot be made or written to.
+    """
+    folder = _folder(location)
+    if folder is None:
+        require_driver(location)
+        return
+    present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not present.is_dir() or not os.access(present, os.W_OK):
+        raise InvalidValue(f"files cannot be stored in {folder}: {present} is no folder that can be written to")
 
 
 def require_driver(location: str) -> None:
@@ -93,8 +116,6 @@ def require_driver(location: str) -> None:
     InvalidValue
         fsspec knows no such scheme.
     """
-    if "://" not in location or location.startswith("file://"):
-        return
     import fsspec
 
     # URLs may be chained: simplecache::s3://bucket, zip://folder::s3://bucket/file.zip

@@ -26,7 +26,7 @@ class Artifacts(Protocol):
 
     def check_location(self) -> None:
         """See that this process could store files, as far as that shows without trying: ``MissingDependency`` says what
-        to install when the location's driver is not there."""
+        to install when the location's driver is not there, ``InvalidValue`` which folder cannot be written to."""
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         """Store a file under ``path``, replacing what was there."""

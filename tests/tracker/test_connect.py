@@ -98,7 +98,7 @@ def test_a_secret_in_the_place_of_files_is_not_kept(
         connect(url, artifacts=harmless).close()
 
 
-def test_a_driver_that_is_missing_is_named_before_anything_is_stored(
+def test_a_place_that_cannot_be_used_is_named_before_anything_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
@@ -109,6 +109,10 @@ def test_a_driver_that_is_missing_is_named_before_anything_is_stored(
             tracker.artifacts.check_location()
     with connect(url, artifacts="nonsense://bucket") as tracker, pytest.raises(InvalidValue, match="nonsense"):
         tracker.artifacts.check_location()
+    (tmp_path / "file").touch()
+    for place in (str(tmp_path / "file"), f"file://{tmp_path}/file/x"):
+        with connect(url, artifacts=place) as tracker, pytest.raises(InvalidValue, match="file is no folder"):
+            tracker.artifacts.check_location()
     for place in ("memory://bucket", str(tmp_path / "files"), f"file://{tmp_path}/files"):
         with connect(url, artifacts=place) as tracker:
             tracker.artifacts.check_location()

@@ -21,7 +21,7 @@ from jupyter_mlops.core.values import LARGEST_INT, artifact_path, short
 from jupyter_mlops.store import artifacts, events, staging, streams, usage
 from jupyter_mlops.store.artifacts import File
 from jupyter_mlops.store.blobs import Blob, Upload
-from jupyter_mlops.store.objects import require_driver
+from jupyter_mlops.store.objects import require_usable
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import save_file, save_folder
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
@@ -38,7 +38,7 @@ class EmbeddedArtifacts:
         self._context = context
 
     def check_location(self) -> None:
-        require_driver(self._context.store.artifacts_url)
+        require_usable(self._context.store.artifacts_url)
 
     def put(self, run_id: str, path: str, source: BinaryIO | Path, position: StreamPosition | None = None) -> Artifact:
         receiving = self.receive(run_id, path, position)
