@@ -203,6 +203,10 @@ def _write(file: gzip.GzipFile, document: Document) -> None:
 
 @contextmanager
 def _written(path: Path) -> Iterator[gzip.GzipFile]:
+    # It is replaced as a whole: of a link, what it leads to is, and a device or a pipe would be gone.
+    path = Path(os.path.realpath(path))
+    if os.path.lexists(path) and not path.is_file():
+        raise InvalidValue(f"{path} is no file; a dump is written to one of its own")
     part = path.with_name(f".{path.name}.{new_id()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

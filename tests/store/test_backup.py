@@ -230,3 +230,19 @@ def test_a_dump_that_is_stopped_leaves_what_was_there(dumped: Path, sqlite_url: 
     with closing(Database(sqlite_url)) as database, pytest.raises(KeyboardInterrupt):
         backup.dump(database, dumped, 2, stop)
     assert (dumped.read_bytes(), set(dumped.parent.iterdir())) == (before, others)
+
+
+def test_a_dump_goes_where_a_link_leads_and_never_in_the_place_of_what_is_no_file(
+    dumped: Path, sqlite_url: str, tmp_path: Path
+) -> None:
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(dumped)
+    os.mkfifo(pipe)
+    before = dumped.read_bytes()
+    with closing(Database(sqlite_url)) as database:
+        backup.dump(database, link, now=2)
+        with pytest.raises(InvalidValue, match="pipe is no file"):
+            backup.dump(database, pipe, now=2)
+    assert link.is_symlink()
+    assert dumped.read_bytes() != before
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
