@@ -21,12 +21,12 @@ from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellT
 from nbclient.util import ensure_async
 from nbformat import from_dict
 from nbformat.v4 import new_output
-from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.iorw import papermill_io, write_ipynb
 
 from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
 from jupyter_mlops.core.redaction import Withheld
+from jupyter_mlops.recording.asking import AskingClient
 from jupyter_mlops.recording.iopub import OutputChannel
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.output_limit import EACH, OutputLimit, size_of
@@ -208,18 +208,16 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         return Reason(kind=kind, message=plain(self._redactor.text(message)), cell=index, source=plain(source))
 
 
-class RecordingClient(PapermillNotebookClient):  # type: ignore[misc]
+class RecordingClient(AskingClient):
     """Executes the cells in a kernel that was started before, and hands what outputs log to the recorder."""
 
-    kc: Any
     km: Any
 
     def __init__(
         self, state: RecordingState, kernel: Kernel, recorder: Recorder, redactor: Redactor, cwd: Path, **options: Any
     ) -> None:
-        super().__init__(state, km=kernel.manager, **options)
+        super().__init__(state, recorder, km=kernel.manager, **options)
         self._kernel = kernel
-        self._recorder = recorder
         self._redactor = redactor
         self._cwd = cwd
         self._limit = OutputLimit()

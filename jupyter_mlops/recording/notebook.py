@@ -23,8 +23,9 @@ from jupyter_mlops.tracker.protocol import Tracker
 
 StartKernel = Callable[..., Kernel]
 """What takes the arguments of :class:`Kernel`."""
-_IOPUB_SECONDS = 60
-"""How long outputs may lag behind a cell's end; the client's own 4 s fail cells on a busy machine."""
+_IOPUB_SECONDS = 600
+"""How long outputs may lag behind a cell's end; the client's own 4 s fail cells on a busy machine. Of outputs that are
+lost the kernel is asked far sooner."""
 _quiet = logging.getLogger("jupyter_mlops.nbclient")
 """What the client would tell here, the run's reason tells better."""
 _quiet.addHandler(logging.NullHandler())

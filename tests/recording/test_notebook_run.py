@@ -271,6 +271,24 @@ def test_a_flood_of_text_is_cut(
     assert text.endswith("y\n")
 
 
+def test_a_lost_end_of_outputs_is_not_waited_for(
+    record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel drops what it publishes faster than it can be sent, the end of a cell among it."""
+    monkeypatch.setattr("jupyter_mlops.recording.asking._SILENCE_SECONDS", 0.1)
+    losing = (
+        "kernel = get_ipython().kernel\n"
+        "publish = kernel._publish_status\n"
+        "def lose(*_, **__): kernel._publish_status = publish\n"
+        "kernel._publish_status = lose\n"
+        "print('first')"
+    )
+    run = record(losing, "print('second')")
+    assert run.status is RunStatus.FINISHED
+    assert printed(executed(run)) == "first\nsecond\n"
+    assert "outputs of cell 1 may be missing" in next(tag.value for tag in run.tags if tag.key == "mlops.notice")
+
+
 SHOWING = "for n in range(20): display({'text/html': 'x' * 3000}, raw=True)"
 
 
