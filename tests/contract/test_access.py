@@ -144,6 +144,11 @@ MLMODEL = b"flavors: {python_function: {}}"
 
 def make(admin: Tracker, member: Tracker) -> Thing:
     """A thing of the group red, shared with bo to read and with the group crew to write; its model is restricted."""
+    return make_model(admin, member, make_runs(admin, member))
+
+
+def make_runs(admin: Tracker, member: Tracker) -> Thing:
+    """One without a model."""
     thing = Thing.unknown()
     experiment = admin.experiments.create(thing.experiment, owner="group:red", tags={"team": thing.experiment})
     admin.experiments.share(experiment.experiment_id, to_user="bo")
@@ -154,23 +159,31 @@ def make(admin: Tracker, member: Tracker) -> Thing:
     logged = admin.logged_models.create(experiment.experiment_id, name="model", run_id=run.run_id, tags={"a": "b"})
     admin.artifacts.put(run.run_id, "model/MLmodel", io.BytesIO(MLMODEL))
     child = admin.runs.create(NewRun(experiment_id=experiment.experiment_id, parent_run_id=run.run_id))
-    admin.models.register(thing.model, run.run_id, "model", tags={"a": "b"})
-    admin.models.set_alias(thing.model, "prod", 1)
-    request = admin.promotions.request(thing.model, 1)
-    everyone = dict.fromkeys(actor.principal.name for actor in ACTORS.values())
-    member.promotions.comment(request.request_id, " ".join(f"@{name}" for name in everyone))
-    admin.models.restrict(thing.model, True)
-    thing = msgspec.structs.replace(thing, request_id=request.request_id, job_id=request.checks[0].job_id)
-    hook = admin.webhooks.create("https://receiver.example/", model=thing.model)
-    token = admin.access_tokens.create(thing.run, owner="group:red")
     return msgspec.structs.replace(
         thing,
         experiment_id=experiment.experiment_id,
         run_id=run.run_id,
         child_id=child.run_id,
-        webhook=hook.webhook_id,
         logged_model=logged.model_id,
-        access_token=token.token_id,
+    )
+
+
+def make_model(admin: Tracker, member: Tracker, thing: Thing) -> Thing:
+    """The thing with a new model, and a new token."""
+    model = f"n{new_id()}"
+    admin.models.register(model, thing.run_id, "model", tags={"a": "b"})
+    admin.models.set_alias(model, "prod", 1)
+    request = admin.promotions.request(model, 1)
+    everyone = dict.fromkeys(actor.principal.name for actor in ACTORS.values())
+    member.promotions.comment(request.request_id, " ".join(f"@{name}" for name in everyone))
+    admin.models.restrict(model, True)
+    return msgspec.structs.replace(
+        thing,
+        model=model,
+        request_id=request.request_id,
+        job_id=request.checks[0].job_id,
+        webhook=admin.webhooks.create("https://receiver.example/", model=model).webhook_id,
+        access_token=admin.access_tokens.create(f"n{new_id()}", owner="group:red").token_id,
     )
 
 
@@ -532,14 +545,15 @@ def test_everyone_may_do_what_is_theirs_and_nothing_else(
     thing = make(tracker, maker)
     (tmp_path / "file").write_text("x")
     tracker.retention.set("group:red", Retention(days=30_000))
-    wrong, used = [], make(tracker, maker)
+    wrong: list[str] = []
+    used, with_used_model = make_runs(tracker, maker), make(tracker, maker)
     for method, tried in CASES.items():
         level = actor.on_models if tried.of_model else actor.level
         if method in FOR_WHO_OWNS_SOMETHING and not writes_something(actor.principal):
             continue
         # What is allowed may change it.
         allowed = level >= tried.needs and not tried.lists
-        target = used if allowed else thing
+        target = thing if not allowed else with_used_model if tried.of_model else used
         found = outcome(lambda tried=tried, target=target: tried.call(asking, target, tmp_path))
         if isinstance(asking, RemoteTracker) and actor.principal.widest < NEEDED_OF_TOKEN[method]:
             # A service asks first what the token is for, before it looks for anything.
@@ -554,7 +568,10 @@ def test_everyone_may_do_what_is_theirs_and_nothing_else(
         if found != expected:
             wrong.append(f"{method}: {found}, not {expected}")
         if allowed and tried.spoils:
-            used = make(tracker, maker)
+            if tried.of_model:
+                with_used_model = make_model(tracker, maker, with_used_model)
+            else:
+                used = make_runs(tracker, maker)
     assert wrong == []
     assert tracker.runs.get(thing.run_id).name == thing.run
     assert tracker.experiments.get(thing.experiment_id).name == thing.experiment
