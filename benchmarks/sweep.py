@@ -26,6 +26,7 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.execution.dask.engine import DaskEngine
 from jupyter_mlops.execution.engine import NotebookTask, Remark
 from jupyter_mlops.execution.fork.engine import ForkEngine
+from jupyter_mlops.recording.fastimport import import_runner
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -201,6 +202,8 @@ def _forked(tracker: Tracker, notebook: Path, points: int) -> tuple[Timing, Timi
     tasks = _tasks(tracker, notebook, points)
     ready = began = time.perf_counter()
     cpu = _children()
+    # As the command does.
+    import_runner()
     for event in ForkEngine().run(tasks, jobs=PROCESSES):
         if isinstance(event, Remark):
             ready = time.perf_counter()

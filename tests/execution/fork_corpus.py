@@ -104,8 +104,9 @@ CORPUS: dict[str, list[Any]] = {
         "plt.figure(figsize=(2, 2)); plt.title(str(x)); plt.show()\nplt.gcf().number",
     ),
     "frames": cells(
-        "import pandas as pd\nframe = pd.DataFrame({'a': [1, 2], 'b': ['c', 'd']})\nframe",
-        "frame.a.sum()",
+        "from math import *\nimport pandas as pd\nframe = pd.DataFrame({'a': [1, 2], 'b': ['c', 'd']})\nframe",
+        "frame.a.sum() + floor(2.5)",
+        "frame.query('a < @x')",
         "frame.assign(x=x)",
     ),
     "logging": cells(

@@ -147,8 +147,9 @@ def test_the_next_point_begins_while_the_last_one_is_stored_unless_that_decides_
         ("raise ValueError('no data')", "cell 3 fails before the points part: ValueError: no data"),
         ("import os\nos._exit(3)", "has ended"),
         ("import reads", "cell 3 fails before the points part: AttributeError"),
+        ("from binds import *", "cell 3 gives 'x' a value"),
     ],
-    ids=["thread", "socket", "database", "file", "process", "task", "error", "exit", "hidden"],
+    ids=["thread", "socket", "database", "file", "process", "task", "error", "exit", "hidden", "all-names"],
 )
 def test_where_forking_is_not_safe_kernels_are_fresh(
     code: str, why: str, tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
@@ -156,6 +157,7 @@ def test_where_forking_is_not_safe_kernels_are_fresh(
     path = notebook(code, "print(x)", parameters="x = 0")
     # What the analysis of names cannot see: the parameter is not there when it should not be read.
     (path.parent / "reads.py").write_text("import __main__\nprint(__main__.x)")
+    (path.parent / "binds.py").write_text("x = 5")
     tasks = [task(path, swept=("x",), x=x) for x in (5,)]
     outcome = Outcome(ForkEngine().run(tasks, jobs=1))
 

@@ -34,8 +34,10 @@ _LOGS = frozenset("jupyter_mlops mlflow".split())
 """Packages whose use belongs to one run."""
 _HARMLESS_LINE = re.compile(r"^%(?:matplotlib\s+inline|config\s+InlineBackend\.[^\n]*)\s*$", re.MULTILINE)
 _TIMED_CELL = re.compile(r"\A\s*%%time[ \t]*\n")
+_TIMED_STATEMENT = re.compile(r"^([ \t]*)%time[ \t]+(?![ \t-])", re.MULTILINE)
 _WORKED_OUT = ("listcomp", "setcomp", "dictcomp")
 _INPUT = re.compile(r"^_i\d+$")
+_LOOKED_UP = re.compile(r"@([^\W\d]\w*)")
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ class _State:
 
     def doubt(self, source: str) -> str | None:
         """Why a cell may depend on what is swept; None when it does not."""
-        source = _HARMLESS_LINE.sub("pass", _TIMED_CELL.sub("", source))
+        source = _TIMED_STATEMENT.sub(r"\1", _HARMLESS_LINE.sub("pass", _TIMED_CELL.sub("", source)))
         try:
             statements = ast.parse(source).body
         except (SyntaxError, ValueError, RecursionError):
@@ -104,8 +106,9 @@ class _State:
         return None
 
     def _statement(self, statement: ast.stmt) -> str | None:
+        harmless = set(_harmless_methods(statement))
         for node in ast.walk(statement):
-            why = _is_opaque(node)
+            why = None if node in harmless else _is_opaque(node)
             if why is not None:
                 return why
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
@@ -117,7 +120,7 @@ class _State:
         now = at_once if defines and not getattr(statement, "decorator_list", ()) else at_once | later
         seen = self._all_reached(now)
         # Before they are injected, parameters have the same defaults at all points; only code may read them later on.
-        if self.injected and (direct := self._swept & (now | bound)):
+        if self.injected and (direct := self._swept & (now | bound | _named_in_texts(statement))):
             return f"it has {_first(direct)!r}"
         if through := self._swept & (seen - (frozenset() if self.injected else at_once)):
             name = next(name for name in sorted(now) if self._swept & self._all_reached({name}))
@@ -131,8 +134,6 @@ class _State:
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> str | None:
         names = {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
-        if "*" in names:
-            return "it imports all names of a module"
         if self.injected and names & self._swept:
             return f"it has {_first(names & self._swept)!r}"
         self._modules |= names
@@ -142,6 +143,8 @@ class _State:
             else [alias.name for alias in statement.names]
         )
         if any(origin.partition(".")[0] in _LOGS for origin in origins):
+            if "*" in names:
+                return "its names log to one run"
             self._loggers |= names
         return None
 
@@ -173,6 +176,22 @@ def _is_opaque(node: ast.AST) -> str | None:
     if name in _OF_ONE_PROCESS:
         return f"{name!r} gives each process something of its own"
     return None
+
+
+def _harmless_methods(statement: ast.stmt) -> Iterator[ast.AST]:
+    """What is called like a way to any name and is none: ``model.eval()`` takes no code, and what ``re.compile`` or
+    ``model.compile`` gives would have to be executed, which is told by another name."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and node.attr == "compile":
+            yield node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords):
+            yield from [node.func] * (node.func.attr == "eval")
+
+
+def _named_in_texts(statement: ast.stmt) -> frozenset[str]:
+    """The names that pandas would look up, as in ``frame.query("age > @least")``."""
+    texts = (node.value for node in ast.walk(statement) if isinstance(node, ast.Constant))
+    return frozenset(name for text in texts if isinstance(text, str) for name in _LOOKED_UP.findall(text))
 
 
 def _names(statement: ast.stmt) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:

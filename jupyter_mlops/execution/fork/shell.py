@@ -201,6 +201,7 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         own, self.session = self.session, memo
         self.init_io()
         self.session = own
+        super().configure_tornado_logger()
         self.init_signal()
         self.kernel = TemplateKernel.instance(
             parent=self,
@@ -222,6 +223,9 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         sys.stdout.flush()
         sys.stderr.flush()
         memo.taken()
+
+    def configure_tornado_logger(self) -> None:
+        """Nothing: it was done once for all children."""
 
     def go_on(self, connection_file: str) -> None:
         """Open the channels that the connection file names, in a process that was forked."""
@@ -257,6 +261,7 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     def leave(self) -> None:
         """Do not close at the end what nobody needs any more: the channels, as who has asked for the end listens no
         more, and the history, which is in memory."""
-        self.shell.history_manager.end_session = lambda: None
+        self._history = history = self.shell.history_manager
+        history.end_session = history.close = lambda: None
         atexit.unregister(self.close)
         atexit.unregister(self.iopub_thread.stop)
