@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from jupyter_mlops.core.errors import InvalidValue, NotFound, QuotaExceeded
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.engine import STOPS_SECONDS, NotebookTask, Remark, Stops, TaskEvent, no_stops
-from jupyter_mlops.execution.worker import StopTask, decode, encode, record_failure
+from jupyter_mlops.execution.worker import Preparation, StopTask, decode, encode, record_failure
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -128,6 +128,11 @@ class Workers:
         _end(self._workers)
         self._selector.close()
 
+    def prepare(self, count: int, coming: Preparation) -> None:
+        """Start ``count`` more, which make ready for tasks that are to come."""
+        for _ in range(count):
+            self.add().prepare(coming)
+
     def add(self) -> WorkerProcess:
         """Start one more."""
         worker = WorkerProcess(self._environment, self._fork)
@@ -217,6 +222,9 @@ class WorkerProcess:
             )
         finally:
             os.close(write)
+
+    def prepare(self, coming: Preparation) -> None:
+        self._write(encode(coming))
 
     def start(self, task: NotebookTask) -> None:
         self.task, self.executes, self._stopping = task, True, False

@@ -2,9 +2,9 @@
 
 ``python -m jupyter_mlops.execution.worker FD [FOLDER]`` reads tasks from standard input, one JSON document a line, and
 writes :class:`TaskEvent` documents to the file descriptor FD. Where a template listens in FOLDER, kernels are forked
-off it. The parent sends a task only while none is in progress, and a :class:`StopTask` to have that one end early; it
-closes standard input to end the worker, which cancels a task in progress. So a parent that dies, however it dies, ends
-its workers too.
+off it. The parent sends a task only while none is in progress, and a :class:`StopTask` to have that one end early;
+before the first one it may send a :class:`Preparation`. It closes standard input to end the worker, which cancels a
+task in progress. So a parent that dies, however it dies, ends its workers too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import MLOpsError, NotFound
 from jupyter_mlops.core.records import (
     Batch,
     NewRun,
@@ -55,18 +55,27 @@ def decode(line: bytes, kind: type[S]) -> S:
     return msgspec.convert(json.loads(line), kind)
 
 
+class Preparation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the tasks to come have in common, as they do, so that a worker has it ready by then."""
+
+    tracking_url: str
+    artifacts_url: str | None
+    notebook: str
+    kernel_name: str | None
+
+
 class Trackers:
     """One open tracker for each store that tasks name."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str | None], Tracker] = {}
 
-    def get(self, task: NotebookTask) -> Tracker:
+    def get(self, named: NotebookTask | Preparation) -> Tracker:
         from jupyter_mlops.tracker.connect import connect
 
-        key = (task.tracking_url, task.artifacts_url)
+        key = (named.tracking_url, named.artifacts_url)
         if key not in self._open:
-            self._open[key] = connect(task.tracking_url, artifacts=task.artifacts_url)
+            self._open[key] = connect(named.tracking_url, artifacts=named.artifacts_url)
         return self._open[key]
 
     def close(self) -> None:
@@ -107,6 +116,23 @@ def perform(
     emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
 
 
+def prepare(coming: Preparation, trackers: Trackers) -> None:
+    """Do beforehand what is done once for many tasks. What goes wrong with it, each of them tells."""
+    import nbformat.v4
+
+    from jupyter_mlops.recording import execution, notebook  # noqa: F401
+    from jupyter_mlops.recording.kernel import kernel_spec
+    from jupyter_mlops.recording.source import executable, read_source
+
+    # Of the check of a cell the first one has the code made.
+    nbformat.v4.new_code_cell()
+    with contextlib.suppress(MLOpsError):
+        source = read_source(coming.notebook)
+        executable(source, {}, kernel=coming.kernel_name)
+        kernel_spec(coming.kernel_name or source.kernel)
+        trackers.get(coming).artifacts.check_location()
+
+
 def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:
     """End the record of a task FAILED for ``reason``, and begin it where that had not happened."""
     try:
@@ -139,7 +165,7 @@ def find_template(folder: Path) -> Template | None:
 def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | None = None) -> None:
     """Do the tasks of ``lines`` in order until they end; their end cancels the task in progress. The folder ``fork`` is
     where a template may be found by the time of the first task."""
-    tasks: queue.SimpleQueue[tuple[NotebookTask, Stop] | None] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[tuple[NotebookTask, Stop] | Preparation | None] = queue.SimpleQueue()
 
     def read() -> None:
         latest: tuple[str, Stop] | None = None
@@ -149,6 +175,9 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | No
                 asked = msgspec.convert(document, StopTask)
                 if latest is not None and latest[0] == asked.run_id:
                     latest[1].request(asked.reason)
+                continue
+            if "run_id" not in document:
+                tasks.put(msgspec.convert(document, Preparation))
                 continue
             task, stop = msgspec.convert(document, NotebookTask), Stop()
             latest = task.run_id, stop
@@ -164,13 +193,12 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | No
 
     threading.Thread(target=read, name="tasks", daemon=True).start()
     trackers = Trackers()
-    if fork is not None:
-        from jupyter_mlops.execution.fork.kernel import warm
-
-        # While the template executes what comes first.
-        warm()
     template = None
-    for task, stop in iter(tasks.get, None):
+    while (work := tasks.get()) is not None:
+        if isinstance(work, Preparation):
+            prepare(work, trackers)
+            continue
+        task, stop = work
         if fork is not None and template is None:
             template = find_template(fork)
         perform(task, trackers, emit, stop=stop, template=template)

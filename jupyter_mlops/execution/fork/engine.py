@@ -21,6 +21,7 @@ from jupyter_mlops.execution.engine import NotebookTask, Remark, Stops, TaskEven
 from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, default_jobs, environment
+from jupyter_mlops.execution.worker import Preparation
 from jupyter_mlops.recording.environment import PROBE, modules_probe
 from jupyter_mlops.recording.source import read_source
 
@@ -70,9 +71,8 @@ def _run(
             try:
                 prefix = find_prefix(first)
                 process.start(first, prefix, variables)
-                # They import what they need while the cells execute.
-                for _ in range(jobs + spare):
-                    workers.add()
+                # While the cells execute.
+                workers.prepare(jobs + spare, _preparation(first))
                 process.await_ready()
                 yield Remark(text=prefix.told())
             except Unfit as why:
@@ -81,6 +81,15 @@ def _run(
             yield from workers.run(chain([first], tasks), jobs, stops)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _preparation(task: NotebookTask) -> Preparation:
+    return Preparation(
+        tracking_url=task.tracking_url,
+        artifacts_url=task.artifacts_url,
+        notebook=task.notebook,
+        kernel_name=task.kernel_name,
+    )
 
 
 def find_prefix(task: NotebookTask) -> Prefix:

@@ -275,9 +275,3 @@ def _injection(task: NotebookTask) -> tuple[str, str]:
 
     swept = {name: value for name, value in task.parameters.items() if name in task.swept}
     return PythonTranslator.codify(swept), PythonTranslator.codify(task.parameters).rstrip("\n")
-
-
-def warm() -> None:
-    """Import what recording a run needs."""
-    from jupyter_mlops.recording import execution, source  # noqa: F401
-    from jupyter_mlops.tracker import connect, embedded  # noqa: F401

@@ -110,6 +110,7 @@ async def _execute(app: Any, work: dict[str, Any], control: int, status: int) ->
     """Execute the prefix; the messages that each cell gave, by its index. ``Unsafe`` when a cell fails."""
     namespace = app.kernel.shell.user_ns
     messages: dict[str, Any] = {}
+    is_injected = False
     for index, source, may_fail in work["cells"]:
         if select.select([control], [], [], 0)[0]:
             # Nobody waits for it any more.
@@ -121,9 +122,12 @@ async def _execute(app: Any, work: dict[str, Any], control: int, status: int) ->
             raise Unsafe(f"cell {index + 1} fails before the points part: {reply['ename']}: {reply['evalue']}")
         if app.kernel.shell.exit_now:
             raise Unsafe(f"cell {index + 1} ends the notebook")
+        if is_injected and (bound := [name for name in work["swept"] if name in namespace]):
+            raise Unsafe(f"cell {index + 1} gives {bound[0]!r} a value")
         if app.kernel.eventloop is not None:
             raise Unsafe(f"cell {index + 1} starts the event loop of a user interface")
         if index == work["injected"]:
+            is_injected = True
             for name in work["swept"]:
                 # What reads it now, though the code does not say so, shall not find the default.
                 namespace.pop(name, None)
