@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import MLOpsError, NotFound
+from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.records import (
     Batch,
     NewRun,
@@ -64,6 +64,13 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kernel_name: str | None
 
 
+class StopTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to end a task in progress; of no effect when it has ended."""
+
+    run_id: str
+    reason: Reason
+
+
 class Trackers:
     """One open tracker for each store that tasks name."""
 
@@ -81,13 +88,6 @@ class Trackers:
     def close(self) -> None:
         for tracker in self._open.values():
             tracker.close()
-
-
-class StopTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request to end a task in progress; of no effect when it has ended."""
-
-    run_id: str
-    reason: Reason
 
 
 def perform(
@@ -126,7 +126,7 @@ def prepare(coming: Preparation, trackers: Trackers) -> None:
 
     # Of the check of a cell the first one has the code made.
     nbformat.v4.new_code_cell()
-    with contextlib.suppress(MLOpsError):
+    with contextlib.suppress(Exception):
         source = read_source(coming.notebook)
         executable(source, {}, kernel=coming.kernel_name)
         kernel_spec(coming.kernel_name or source.kernel)

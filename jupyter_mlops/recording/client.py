@@ -36,8 +36,8 @@ from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.shellchannel import RequestChannel
 
 _WAITING_MESSAGES = 50_000
-"""How many messages of outputs may wait to be received while one is processed; beyond, they are lost. ZeroMQ's own
-1,000 a display that is updated in a loop exceeds at once."""
+"""How many messages of outputs may come until they are received; beyond, they are lost. ZeroMQ's own 1,000 a display
+that is updated in a loop exceeds at once."""
 _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 0.01, 0.32
