@@ -195,10 +195,24 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a symbol gets a question mark, not a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    code: str | int | None
     try:
         root.main(prog_name="jupyter mlops", complete_var=COMPLETE_VARIABLE)
+    except SystemExit as ended:
+        code = ended.code
     except OSError as error:
         # The help, which is no command, finds no room.
-        failure = Failure(_told(error))
-        failure.show()
-        sys.exit(failure.exit_code)
+        code = _shown(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Else Python tries it once more at its end, and tells that in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or _shown(error)
+    sys.exit(code)
+
+
+def _shown(error: OSError) -> int:
+    failure = Failure(_told(error))
+    failure.show()
+    return failure.exit_code
