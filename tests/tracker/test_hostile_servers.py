@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,21 @@ def answer(
     status: str, body: bytes = b"", kind: str = "text/html", length: int | str | None = None, more: str = ""
 ) -> bytes:
     size = len(body) if length is None else length
-    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n{more}\r\n".encode() + body
+    # Else a client may send its next request before it hears of the end.
+    fields = f"Content-Type: {kind}\r\nContent-Length: {size}\r\nConnection: close\r\n"
+    return f"HTTP/1.1 {status}\r\n{fields}{more}\r\n".encode() + body
+
+
+def request_of(connection: socket.socket) -> bytes:
+    """All of a request, which may come in pieces: what is not read would reset the connection when it is closed."""
+    asked = b""
+    while more := connection.recv(1 << 16):
+        asked += more
+        head, end, body = asked.partition(b"\r\n\r\n")
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        if end and len(body) >= int(length[1] if length else 0):
+            break
+    return asked
 
 
 @contextmanager
@@ -42,7 +57,7 @@ def answering(content: bytes) -> Iterator[tuple[str, list[bytes]]]:
                     return
                 with connection:
                     connection.settimeout(10)
-                    asked.append(connection.recv(1 << 16))
+                    asked.append(request_of(connection))
                     connection.sendall(content)
 
         thread = threading.Thread(target=serve)
