@@ -195,7 +195,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a symbol gets a question mark, not a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    code: str | int | None
+    code: str | int | None = None
     try:
         root.main(prog_name="jupyter mlops", complete_var=COMPLETE_VARIABLE)
     except SystemExit as ended:
@@ -208,7 +208,9 @@ def main() -> NoReturn:
     except OSError as error:
         # Else Python tries it once more at its end, and tells that in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = code or _shown(error)
+        # Whoever reads no more has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            code = code or _shown(error)
     sys.exit(code)
 
 

@@ -182,10 +182,11 @@ def _harmless_methods(statement: ast.stmt) -> Iterator[ast.AST]:
     """What is called like a way to any name and is none: ``model.eval()`` takes no code, and what ``re.compile`` or
     ``model.compile`` gives would have to be executed, which is told by another name."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute) and node.attr == "compile":
+        called = node.func if isinstance(node, ast.Call) and not (node.args or node.keywords) else None
+        if isinstance(called, ast.Attribute) and called.attr == "eval":
+            yield called
+        elif isinstance(node, ast.Attribute) and node.attr == "compile":
             yield node
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords):
-            yield from [node.func] * (node.func.attr == "eval")
 
 
 def _named_in_texts(statement: ast.stmt) -> frozenset[str]:
