@@ -133,8 +133,9 @@ class TestLive:
             with store.database.read() as connection:
                 return int(connection.execute(sa.select(schema.run.c.heartbeat)).scalar_one())
 
-        before = heard()
         session.log_metrics(run.run_id, metric(0))
+        session.flush()
+        before = heard()
         until(lambda: heard() > before, "a heartbeat")
         assert ["metric points" in str(warning.message) for warning in recwarn] == [True]
 
