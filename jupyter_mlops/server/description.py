@@ -15,9 +15,9 @@ from jupyter_mlops.tracker import wire
 _REF = "#/components/schemas/{name}"
 
 
-@functools.cache
-def document() -> bytes:
-    """The description, as JSON. Paths are relative to where it is."""
+@functools.lru_cache(maxsize=2)
+def document(url: str = ".") -> bytes:
+    """The description, as JSON, of the requests at ``url``, as :func:`jupyter_mlops.service.description.document`."""
     types = [kind for endpoint in ENDPOINTS for kind in (endpoint.request, endpoint.answer)]
     schemas, components = msgspec.json.schema_components([*types, wire.Problem], ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=False))
@@ -29,7 +29,7 @@ def document() -> bytes:
         {
             "openapi": "3.1.0",
             "info": {"title": "jupyter-mlops in a Jupyter server", "version": __version__},
-            "servers": [{"url": "./"}],
+            "servers": [{"url": url}],
             "security": [{"token": []}],
             "paths": paths,
             "components": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -41,7 +42,8 @@ class OwnDescriptionHandler(ApiHandler):
 
     async def get(self) -> None:
         self.set_header("Content-Type", wire.JSON)
-        await self.finish(await self.call(description.document))
+        here = self.request.path.rpartition("/")[0]
+        await self.finish(await self.call(partial(description.document, here)))
 
 
 def routes(service: Service, desk: Desk, base: str) -> list[Route]:

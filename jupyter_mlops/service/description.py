@@ -42,9 +42,10 @@ _ERRORS = {
 Schema = dict[str, Any]
 
 
-@functools.cache
-def document() -> bytes:
-    """The description, as JSON. Paths are relative to where it is."""
+@functools.lru_cache(maxsize=2)
+def document(url: str = ".") -> bytes:
+    """The description, as JSON, of the API at ``url``: a path from the host's root on, since few programs know what a
+    relative one is relative to. By default, the API is where the description is."""
     # What happens is told by the WebSocket, for which OpenAPI has no words: it is among the schemas only.
     types: list[Any] = [Principal, ServicePage | None, Artifact, Part, wire.Problem, Happening]
     for operation in OPERATIONS:
@@ -64,7 +65,7 @@ def document() -> bytes:
         {
             "openapi": "3.1.0",
             "info": {"title": "jupyter-mlops", "version": __version__},
-            "servers": [{"url": "./"}],
+            "servers": [{"url": url}],
             "security": [{"token": []}],
             "paths": paths,
             "components": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 
 from jupyter_mlops.core.access import Scope
@@ -60,4 +61,5 @@ class DescriptionHandler(ApiHandler):
     async def get(self) -> None:
         self.set_header("Content-Type", wire.JSON)
         self.set_header("Cache-Control", "public, max-age=3600")
-        await self.finish(await self.call(description.document))
+        here = self.request.path.rpartition("/")[0]
+        await self.finish(await self.call(partial(description.document, here)))

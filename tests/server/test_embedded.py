@@ -25,6 +25,12 @@ def tracker(server: JupyterServer) -> Iterator[RemoteTracker]:
         yield opened
 
 
+@pytest.mark.parametrize("part", ["api", "server"])
+def test_a_description_says_where_its_requests_are(server: JupyterServer, part: str) -> None:
+    description = server.ask("GET", f"mlops/{part}/v1/openapi.json").json
+    assert description["servers"] == [{"url": f"/user/ada/mlops/{part}/v1"}]
+
+
 def test_a_remote_tracker_works_with_the_servers_token(tracker: RemoteTracker, tmp_path: Path) -> None:
     experiment = tracker.experiments.ensure("mounted")
     run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
