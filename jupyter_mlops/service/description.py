@@ -12,6 +12,7 @@ from jupyter_mlops._version import __version__
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.pages import ServicePage
 from jupyter_mlops.core.records import Artifact, Happening, Part
+from jupyter_mlops.service.bounds import bound
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.operations import (
     MODEL_ARCHIVE,
@@ -60,6 +61,7 @@ def document(url: str = ".") -> bytes:
     paths[f"/{PRINCIPAL}"] = {"get": _plain("principal", "Who the caller is taken for.", by_type[_key(Principal)])}
     paths[f"/{PAGE}"] = {"get": _plain("page", "Where people see what is here.", by_type[_key(ServicePage | None)])}
     paths |= _content(by_type[_key(Artifact)], by_type[_key(Part)])
+    _bind(paths, components)
     _close(paths, by_type[_key(Happening)], components)
     return msgspec.json.encode(
         {
@@ -206,6 +208,24 @@ def _close(paths: dict[str, Schema], happening: Schema, components: Schema) -> N
     for name in asked - told:
         if components[name].get("type") == "object":
             components[name]["additionalProperties"] = False
+
+
+def _bind(paths: dict[str, Schema], components: Schema) -> None:
+    """Say what parameters and fields keep to."""
+    for described in (operation for path in paths.values() for operation in path.values()):
+        id = described["operationId"]
+        for parameter in described.get("parameters", ()):
+            parameter["schema"] = bound(f"{id}.{parameter['name']}", parameter["schema"])
+        body = described.get("requestBody", {}).get("content", {}).get(wire.JSON, {}).get("schema", {})
+        _bind_fields(id, body)
+    for name, component in components.items():
+        _bind_fields(name, component)
+
+
+def _bind_fields(name: str, schema: Schema) -> None:
+    fields = schema.get("properties", {})
+    for field, found in fields.items():
+        fields[field] = bound(f"{name}.{field}", found)
 
 
 def _reach(schema: Any, components: Schema, found: set[str]) -> None:
