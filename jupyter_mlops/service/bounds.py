@@ -44,13 +44,13 @@ def _text(longest: int, shortest: int = 0) -> Schema:
 
 def _name(longest: int) -> Schema:
     """One line that is not blank."""
-    return {**_text(longest, 1), "allOf": [{"pattern": r"\S"}, {"pattern": f"^[^{_CONTROL}]*$"}]}
+    return {**_text(longest, 1), "pattern": rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"}
 
 
 def _parts(longest: int, without: str = "") -> Schema:
     """Parts between slashes, as of a path."""
     part = _PART.format(_CONTROL + without)
-    return {**_text(longest, 1), "allOf": [{"pattern": r"\S"}, {"pattern": f"^{part}(?:/{part})*$"}]}
+    return {**_text(longest, 1), "pattern": f"^{part}(?:/{part})*$"}
 
 
 def _from(smallest: int, largest: int = LARGEST_INT) -> Schema:

@@ -1812,7 +1812,7 @@ export interface components {
             /** @default null */
             last_used?: number | null;
             name: string;
-            owner: string & (unknown & unknown);
+            owner: string;
             scope: string;
             /** @default null */
             secret?: string | null;
@@ -1963,7 +1963,7 @@ export interface components {
             ended?: number;
             /** @default  */
             log?: string;
-            name: string & (unknown & unknown);
+            name: string;
             /** @default  */
             reported_by?: string;
             /** @default false */
@@ -2126,7 +2126,7 @@ export interface components {
             /** @default active */
             lifecycle?: components["schemas"]["Lifecycle"];
             name: string;
-            owner: string & (unknown & unknown);
+            owner: string;
             /** @default 0 */
             runs?: number;
             /** @default [] */
@@ -2141,7 +2141,7 @@ export interface components {
             end_time: number;
             experiment_id: string;
             name: string;
-            owner: string & (unknown & unknown);
+            owner: string;
             run_id: string;
             why: string;
         };
@@ -2176,7 +2176,7 @@ export interface components {
             models?: number;
             /** @default [] */
             new_names?: components["schemas"]["NewName"][];
-            owner: string & (unknown & unknown);
+            owner: string;
             /** @default 0 */
             policies?: number;
             /** @default 0 */
@@ -2203,7 +2203,7 @@ export interface components {
             experiment_id?: string | null;
             kind: string;
             number: number;
-            owner: string & (unknown & unknown);
+            owner: string;
             /** @default null */
             run?: components["schemas"]["Run"] | null;
             target: string;
@@ -2286,7 +2286,7 @@ export interface components {
          * @description One point of a metric's history. ``value`` may be NaN or infinite; ``step`` is a signed 64-bit integer.
          */
         Metric: {
-            key: string & (unknown & unknown);
+            key: string;
             /** @default 0 */
             step?: number;
             timestamp: number;
@@ -2524,7 +2524,7 @@ export interface components {
          * @description A parameter: its typed value, and the string that MLflow knows it by. Immutable once logged (by the string).
          */
         Param: {
-            key: string & (unknown & unknown);
+            key: string;
             /** @default false */
             redacted?: boolean;
             text: string;
@@ -2591,7 +2591,7 @@ export interface components {
             /** @default null */
             number?: number | null;
             /** @default null */
-            owner?: (string & (unknown & unknown)) | null;
+            owner?: string | null;
             policy: components["schemas"]["Policy"] | null;
             /** @default  */
             reason?: string;
@@ -2757,7 +2757,7 @@ export interface components {
         QuotaRule: {
             at: number;
             quota: components["schemas"]["Quota"];
-            subject: string & (unknown & unknown);
+            subject: string;
             user: string;
         };
         /**
@@ -2790,7 +2790,7 @@ export interface components {
             /** @default null */
             latest_version?: number | null;
             name: string;
-            owner: string & (unknown & unknown);
+            owner: string;
             /** @default false */
             restricted?: boolean;
             /** @default [] */
@@ -2820,7 +2820,7 @@ export interface components {
         RetentionRule: {
             at: number;
             retention: components["schemas"]["Retention"];
-            subject: string & (unknown & unknown);
+            subject: string;
             user: string;
         };
         /** Review */
@@ -2993,7 +2993,7 @@ export interface components {
          *         hundred nanoseconds a point where a :class:`Metric` takes a microsecond.
          */
         Series: {
-            key: string & (unknown & unknown);
+            key: string;
             steps: string;
             timestamps: string;
             values: string;
@@ -3027,10 +3027,10 @@ export interface components {
          * @description An owner's quota, and how much of it is used.
          */
         Standing: {
-            owner: string & (unknown & unknown);
+            owner: string;
             quota: components["schemas"]["Quota"];
             /** @default null */
-            subject?: (string & (unknown & unknown)) | null;
+            subject?: string | null;
             usage: components["schemas"]["Usage"];
             /** @default [] */
             warnings?: string[];
@@ -3049,7 +3049,7 @@ export interface components {
          * @description A mutable label; setting the same key again replaces the value.
          */
         Tag: {
-            key: string & (unknown & unknown);
+            key: string;
             value: string;
         };
         /**
@@ -3109,7 +3109,7 @@ export interface components {
             events?: string[];
             /** @default null */
             model?: string | null;
-            owner: string & (unknown & unknown);
+            owner: string;
             /** @default null */
             secret?: string | null;
             /** @default json */
@@ -3261,9 +3261,9 @@ export interface operations {
                 "application/json": {
                     /** @default 90 */
                     days?: number;
-                    name: string & (unknown & unknown);
+                    name: string;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                     /** @default write */
                     scope?: string;
                 };
@@ -3669,9 +3669,9 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    name: string & (unknown & unknown);
+                    name: string;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                     /** @default null */
                     tags?: {
                         [key: string]: string;
@@ -3772,7 +3772,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    owner: string & (unknown & unknown);
+                    owner: string;
                 };
             };
         };
@@ -3807,7 +3807,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    name: string & (unknown & unknown);
+                    name: string;
                 };
             };
         };
@@ -3911,9 +3911,9 @@ export interface operations {
                     /** @default false */
                     to_everyone?: boolean;
                     /** @default null */
-                    to_group?: (string & (unknown & unknown)) | null;
+                    to_group?: string | null;
                     /** @default null */
-                    to_user?: (string & (unknown & unknown)) | null;
+                    to_user?: string | null;
                 };
             };
         };
@@ -3940,8 +3940,8 @@ export interface operations {
         parameters: {
             query?: {
                 to_everyone?: boolean;
-                to_group?: (string & (unknown & unknown)) | null;
-                to_user?: (string & (unknown & unknown)) | null;
+                to_group?: string | null;
+                to_user?: string | null;
             };
             header?: never;
             path: {
@@ -3972,7 +3972,7 @@ export interface operations {
     "experiments.delete_tag": {
         parameters: {
             query: {
-                key: string & (unknown & unknown);
+                key: string;
             };
             header?: never;
             path: {
@@ -4047,9 +4047,9 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    name: string & (unknown & unknown);
+                    name: string;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                 };
             };
         };
@@ -4077,7 +4077,7 @@ export interface operations {
     "experiments.find": {
         parameters: {
             query: {
-                name: string & (unknown & unknown);
+                name: string;
             };
             header?: never;
             path?: never;
@@ -4159,7 +4159,7 @@ export interface operations {
                     /** @default  */
                     model_type?: string;
                     /** @default null */
-                    name?: (string & (unknown & unknown)) | null;
+                    name?: string | null;
                     /** @default  */
                     origin?: string;
                     /** @default [] */
@@ -4329,7 +4329,7 @@ export interface operations {
     "logged_models.delete_tag": {
         parameters: {
             query: {
-                key: string & (unknown & unknown);
+                key: string;
             };
             header?: never;
             path: {
@@ -4406,9 +4406,9 @@ export interface operations {
                 "application/json": {
                     /** @default  */
                     description?: string;
-                    name: string & (unknown & unknown);
+                    name: string;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                     /** @default null */
                     tags?: {
                         [key: string]: string;
@@ -4512,7 +4512,7 @@ export interface operations {
                     /** @default null */
                     description?: string | null;
                     /** @default null */
-                    new_name?: (string & (unknown & unknown)) | null;
+                    new_name?: string | null;
                 };
             };
         };
@@ -4582,7 +4582,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    alias: string & (unknown & unknown);
+                    alias: string;
                     /** @default  */
                     reason?: string;
                     version: number;
@@ -4726,7 +4726,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    owner: string & (unknown & unknown);
+                    owner: string;
                 };
             };
         };
@@ -4766,8 +4766,8 @@ export interface operations {
                     /** @default null */
                     logged_model_id?: string | null;
                     /** @default null */
-                    run_id?: (string & (unknown & unknown)) | null;
-                    source: string & (unknown & unknown);
+                    run_id?: string | null;
+                    source: string;
                     /** @default null */
                     tags?: {
                         [key: string]: string;
@@ -5197,7 +5197,7 @@ export interface operations {
             query: {
                 consumer?: string;
                 digest?: string;
-                path: string & (unknown & unknown);
+                path: string;
                 start?: number;
                 stop?: number;
             };
@@ -5250,7 +5250,7 @@ export interface operations {
     "models.stat": {
         parameters: {
             query: {
-                path: string & (unknown & unknown);
+                path: string;
             };
             header?: never;
             path: {
@@ -5354,8 +5354,8 @@ export interface operations {
                 "application/json": {
                     /** @default false */
                     dry_run?: boolean;
-                    owner: string & (unknown & unknown);
-                    to: string & (unknown & unknown);
+                    owner: string;
+                    to: string;
                 };
             };
         };
@@ -5392,8 +5392,8 @@ export interface operations {
                 "application/json": {
                     /** @default false */
                     dry_run?: boolean;
-                    owner: string & (unknown & unknown);
-                    to: string & (unknown & unknown);
+                    owner: string;
+                    to: string;
                 };
             };
         };
@@ -5422,7 +5422,7 @@ export interface operations {
         parameters: {
             query?: {
                 model?: string | null;
-                owner?: (string & (unknown & unknown)) | null;
+                owner?: string | null;
             };
             header?: never;
             path?: never;
@@ -5463,7 +5463,7 @@ export interface operations {
                     /** @default null */
                     model?: string | null;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                     policy: components["schemas"]["Policy"] | null;
                     /** @default  */
                     reason?: string;
@@ -5495,7 +5495,7 @@ export interface operations {
         parameters: {
             query?: {
                 model?: string | null;
-                owner?: (string & (unknown & unknown)) | null;
+                owner?: string | null;
             };
             header?: never;
             path?: never;
@@ -5563,7 +5563,7 @@ export interface operations {
             content: {
                 "application/json": {
                     /** @default production */
-                    alias?: string & (unknown & unknown);
+                    alias?: string;
                     model: string;
                     /** @default  */
                     reason?: string;
@@ -5957,7 +5957,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    alias: string & (unknown & unknown);
+                    alias: string;
                     model: string;
                     reason: string;
                     version: number | null;
@@ -6090,7 +6090,7 @@ export interface operations {
         parameters: {
             query?: {
                 everyone?: boolean;
-                owner?: (string & (unknown & unknown)) | null;
+                owner?: string | null;
             };
             header?: never;
             path?: never;
@@ -6129,7 +6129,7 @@ export interface operations {
             content: {
                 "application/json": {
                     quota: components["schemas"]["Quota"] | null;
-                    subject: string & (unknown & unknown);
+                    subject: string;
                 };
             };
         };
@@ -6254,7 +6254,7 @@ export interface operations {
             content: {
                 "application/json": {
                     retention: components["schemas"]["Retention"] | null;
-                    subject: string & (unknown & unknown);
+                    subject: string;
                 };
             };
         };
@@ -6316,7 +6316,7 @@ export interface operations {
     "retention.preview": {
         parameters: {
             query?: {
-                owner?: (string & (unknown & unknown)) | null;
+                owner?: string | null;
                 page_token?: string | null;
             };
             header?: never;
@@ -6517,7 +6517,7 @@ export interface operations {
     "artifacts.delete": {
         parameters: {
             query: {
-                path: string & (unknown & unknown);
+                path: string;
             };
             header?: never;
             path: {
@@ -6648,7 +6648,7 @@ export interface operations {
         parameters: {
             query: {
                 digest?: string;
-                path: string & (unknown & unknown);
+                path: string;
                 start?: number;
                 stop?: number;
             };
@@ -6700,7 +6700,7 @@ export interface operations {
     "artifacts.put": {
         parameters: {
             query: {
-                path: string & (unknown & unknown);
+                path: string;
             };
             header?: never;
             path: {
@@ -6737,7 +6737,7 @@ export interface operations {
     "artifacts.stat": {
         parameters: {
             query: {
-                path: string & (unknown & unknown);
+                path: string;
             };
             header?: never;
             path: {
@@ -7012,7 +7012,7 @@ export interface operations {
     "runs.delete_tag": {
         parameters: {
             query: {
-                key: string & (unknown & unknown);
+                key: string;
             };
             header?: never;
             path: {
@@ -7148,7 +7148,7 @@ export interface operations {
         parameters: {
             query: {
                 offset: number;
-                path: string & (unknown & unknown);
+                path: string;
                 total?: number;
             };
             header?: never;
@@ -7217,7 +7217,7 @@ export interface operations {
         parameters: {
             query: {
                 experiment_id?: string | null;
-                text: string & (unknown & unknown);
+                text: string;
             };
             header?: never;
             path?: never;
@@ -7729,7 +7729,7 @@ export interface operations {
                     /** @default null */
                     model?: string | null;
                     /** @default null */
-                    owner?: (string & (unknown & unknown)) | null;
+                    owner?: string | null;
                     /** @default json */
                     template?: components["schemas"]["Template"];
                     url: string;
