@@ -272,3 +272,16 @@ def test_the_systems_out_of_memory_kills_are_counted(tmp_path: Path) -> None:
     (proc / "self" / "cgroup").write_text("0::/user.slice\n")
     (cgroups / "user.slice" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
     assert oom_kills(proc, cgroups) == 2
+
+
+def test_a_notebook_that_removes_its_folder_and_dies_ends_its_run(record: Callable[..., Run]) -> None:
+    run = record(
+        "import os, shutil\n"
+        "import jupyter_mlops as mlops\n"
+        "shutil.rmtree(os.path.dirname(os.environ['MLOPS_RUN_DIR']))\n"
+        "os._exit(3)"
+    )
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.kind is ReasonKind.KERNEL_DIED
+    assert "exit code 3" in run.reason.message
