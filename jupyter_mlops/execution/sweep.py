@@ -31,6 +31,7 @@ from jupyter_mlops.core.spaces import Point
 from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.course import Course
 from jupyter_mlops.execution.engine import Engine, NotebookTask, Remark, TaskEvent
+from jupyter_mlops.execution.patience import patiently
 from jupyter_mlops.execution.plan import (
     BEST_TAG,
     POINT_TAG,
@@ -286,7 +287,7 @@ class Sweep:
                 self.standing.underway[event.run_id] = event.progress
             return None
         self.standing.underway.pop(event.run_id, None)
-        child = self.tracker.runs.get(event.run_id)
+        child = patiently(lambda: self.tracker.runs.get(event.run_id))
         course.tell(child)
         if not self._count(child):
             point = _point(child)
@@ -320,13 +321,13 @@ class Sweep:
 
     def _end(self, status: RunStatus, reason: Reason | None = None) -> Run:
         if self.standing.best is not None:
-            best = Tag(BEST_TAG, self.standing.best.run_id)
-            self.tracker.runs.log(self.run.run_id, Batch(tags=(best,)))
+            best = Batch(tags=(Tag(BEST_TAG, self.standing.best.run_id),))
+            patiently(lambda: self.tracker.runs.log(self.run.run_id, best))
         self._change(RunChange(status=status, reason=reason, progress=self._progress()))
         return self.run
 
     def _change(self, change: RunChange) -> None:
-        self.run = self.tracker.runs.change(self.run.run_id, change)
+        self.run = patiently(lambda: self.tracker.runs.change(self.run.run_id, change))
 
 
 def _refuse_driven(run: Run) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -17,6 +19,8 @@ from jupyter_mlops.execution.sweep import Sweep
 from jupyter_mlops.recording.heartbeat import beating
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.conftest import LONGEST_COMMAND, Command
+from tests.service.inprocess import running
 from tests.waiting import processes_with, until
 
 WORK = "import jupyter_mlops as mlops\nmlops.log_metric('score', x * 10 + y)"
@@ -284,3 +288,45 @@ mlops.log_metric("m", depth)
     path = notebook(code, parameters="depth = 1")
     output = mlops("sweep", str(path), "--grid", "depth=1,2", "--name", "grown", "--metric", "m")
     assert "jupyter mlops models register grown-2 NAME --alias production" in output
+
+
+MEETS = """
+import time
+from pathlib import Path
+import jupyter_mlops as mlops
+mlops.log_metric("auc", x / 10)
+Path(f"begun-{x}").touch()
+while not Path(f"go-{x}").exists():
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "fork"])
+def test_a_sweep_goes_on_while_the_service_is_restarted(
+    mlops: Command,
+    notebook: Callable[..., Path],
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+) -> None:
+    """A point ends while it is away, and the next one is to begin."""
+    path = notebook(MEETS, parameters="x = 0")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada"))
+        sweep = mlops.start("sweep", str(path), "-g", "x=1,2", "-m", "auc", "-j", "1", "--engine", engine, "--json")
+        until((path.parent / "begun-1").exists, "the beginning of the first point")
+        port = urlsplit(service.url).port or 0
+    (path.parent / "go-1").touch()
+    (path.parent / "go-2").touch()
+    until(lambda: not processes_with(f"MLOPS_RUN_DIR={tmp_path}"), "the end of the first kernel")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, port):
+        output, errors = sweep.communicate(timeout=LONGEST_COMMAND)
+    assert sweep.returncode == 0, errors
+    found = json.loads(output)
+    metrics = [{metric["key"]: metric["value"] for metric in run["metrics"]} for run in found["runs"]]
+    assert [run["status"] for run in found["runs"]] == ["FINISHED"] * 2
+    assert [logged["auc"] for logged in metrics] == [0.1, 0.2]
+    assert found["sweep"]["status"] == "FINISHED"
