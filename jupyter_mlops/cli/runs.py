@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jupyter_mlops.cli.options import (
     assignments,
     find_deleted,
     find_experiment,
+    given_text,
     json_option,
     limit_option,
     paged,
@@ -171,7 +171,10 @@ def notebook(
     document = notebookprint.fetch(tracker, found, source=source)
     if output is not None:
         output.write_bytes(document)
-        click.echo(printable(str(output)))
+        if as_json:
+            emit_json({"run_id": found.run_id, "local_path": str(output)})
+        else:
+            click.echo(printable(str(output)))
         return
     parsed = notebookprint.parsed(document, found.name)
     if other is None:
@@ -292,7 +295,7 @@ def note_(connection: Connection, *, run: str, text: str | None, as_json: bool) 
             click.echo(printable(notes, lines=True))
         return
     if text == "-":
-        text = sys.stdin.read().rstrip("\n")
+        text = given_text(text).rstrip("\n")
     tracker.runs.log(found.run_id, Batch(tags=(Tag(NOTES, text),)))
     _report(connection, [found], "Noted on {name}.", as_json)
 
