@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -301,6 +304,28 @@ while not Path(f"go-{x}").exists():
 """
 
 
+@contextmanager
+def slamming(port: int) -> Iterator[list[object]]:
+    """Close every connection to the port at once; gives who came."""
+    came: list[object] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            came.append(self.client_address)
+
+    class Slamming(socketserver.TCPServer):
+        allow_reuse_address = True
+
+    with Slamming(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield came
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "fork"])
 def test_a_sweep_goes_on_while_the_service_is_restarted(
@@ -319,9 +344,12 @@ def test_a_sweep_goes_on_while_the_service_is_restarted(
         sweep = mlops.start("sweep", str(path), "-g", "x=1,2", "-m", "auc", "-j", "1", "--engine", engine, "--json")
         until((path.parent / "begun-1").exists, "the beginning of the first point")
         port = urlsplit(service.url).port or 0
-    (path.parent / "go-1").touch()
-    (path.parent / "go-2").touch()
-    until(lambda: not processes_with(f"MLOPS_RUN_DIR={tmp_path}"), "the end of the first kernel")
+    with slamming(port) as slammed:
+        (path.parent / "go-1").touch()
+        (path.parent / "go-2").touch()
+        until(lambda: not processes_with(f"MLOPS_RUN_DIR={tmp_path}"), "the end of the first kernel")
+        before = len(slammed)
+        until(lambda: len(slammed) > before + 4, "the service being asked again and again")
     with running(sqlite_url, tmp_path / "artifacts", tmp_path, port):
         output, errors = sweep.communicate(timeout=LONGEST_COMMAND)
     assert sweep.returncode == 0, errors
