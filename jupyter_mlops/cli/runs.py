@@ -20,11 +20,11 @@ from jupyter_mlops.cli.options import (
     paged,
 )
 from jupyter_mlops.cli.outcome import reference
-from jupyter_mlops.cli.runpage import NOTES
 from jupyter_mlops.cli.terminal import console, emit_json, json_text, note
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Run, RunChange, Tag, View
+from jupyter_mlops.recording.entities import NOTES_TAG
 
 FIRST_STEP = "No runs yet. Record a notebook with: jupyter mlops run NOTEBOOK.ipynb"
 
@@ -288,7 +288,7 @@ def note_(connection: Connection, *, run: str, text: str | None, as_json: bool) 
     tracker = connection.tracker
     found = tracker.runs.resolve(run)
     if text is None:
-        notes = next((tag.value for tag in found.tags if tag.key == NOTES), "")
+        notes = next((tag.value for tag in found.tags if tag.key == NOTES_TAG), "")
         if as_json:
             emit_json({"run_id": found.run_id, "notes": notes})
         else:
@@ -296,7 +296,7 @@ def note_(connection: Connection, *, run: str, text: str | None, as_json: bool) 
         return
     if text == "-":
         text = given_text(text).rstrip("\n")
-    tracker.runs.log(found.run_id, Batch(tags=(Tag(NOTES, text),)))
+    tracker.runs.log(found.run_id, Batch(tags=(Tag(NOTES_TAG, text),)))
     _report(connection, [found], "Noted on {name}.", as_json)
 
 

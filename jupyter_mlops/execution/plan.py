@@ -137,9 +137,9 @@ def record_sweep(
     try:
         tracker.artifacts.put(run.run_id, SOURCE, notebook)
         tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
-    except MLOpsError as error:
+    except (MLOpsError, OSError) as error:
         # Nobody can go on with it.
-        reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"it could not be recorded: {error.message}"))
+        reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"it could not be recorded: {error}"))
         with suppress(MLOpsError):
             tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
         raise

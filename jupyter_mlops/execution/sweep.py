@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.formats import now, number, printable
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
@@ -49,6 +49,8 @@ from jupyter_mlops.tracker.process import is_alive, this_runner
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
+
+T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,8 @@ class Sweep:
 
     def __init__(self, tracker: Tracker, run: Run, plan: SweepPlan, secrets: Mapping[str, Json], claim: Claim) -> None:
         self._claim = claim
+        self._waits = True
+        """For a store that is away."""
         self.tracker = tracker
         self.run = run
         self.plan = plan
@@ -225,11 +229,11 @@ class Sweep:
                     on_remark(course.cut_short)
         except KeyboardInterrupt:
             reason = why_cancelled(place.cancel_note, "interrupted")
-            self._end(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
+            self._end_now(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
             raise
         except BaseException as error:
             message = reason_text(f"{type(error).__name__}: {error}")
-            self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
+            self._end_now(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
             raise
         if not self.standing.failed:
             return self._end(RunStatus.FINISHED)
@@ -322,12 +326,21 @@ class Sweep:
     def _end(self, status: RunStatus, reason: Reason | None = None) -> Run:
         if self.standing.best is not None:
             best = Batch(tags=(Tag(BEST_TAG, self.standing.best.run_id),))
-            patiently(lambda: self.tracker.runs.log(self.run.run_id, best))
+            self._call(lambda: self.tracker.runs.log(self.run.run_id, best))
         self._change(RunChange(status=status, reason=reason, progress=self._progress()))
         return self.run
 
+    def _end_now(self, status: RunStatus, reason: Reason) -> None:
+        """End the record without waiting for a store that is away: it hears of that from the next to recover."""
+        self._waits = False
+        with suppress(Unavailable):
+            self._end(status, reason)
+
+    def _call(self, call: Callable[[], T]) -> T:
+        return patiently(call) if self._waits else call()
+
     def _change(self, change: RunChange) -> None:
-        self.run = patiently(lambda: self.tracker.runs.change(self.run.run_id, change))
+        self.run = self._call(lambda: self.tracker.runs.change(self.run.run_id, change))
 
 
 def _refuse_driven(run: Run) -> None:

@@ -41,6 +41,7 @@ from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
 from jupyter_mlops.execution.patience import PATIENCE_SECONDS, patiently
 from jupyter_mlops.recording.cancellation import Stop
+from jupyter_mlops.tracker.process import is_alive
 
 if TYPE_CHECKING:
     from jupyter_mlops.execution.fork.kernel import Template
@@ -133,7 +134,7 @@ def _end_badly(tracker: Tracker, task: NotebookTask, reason: Reason, *, again: b
         run = tracker.runs.get(task.run_id)
     except NotFound:
         return None if again else record_failure(tracker, task, reason)
-    if run.runner is not None and run.runner.pid == os.getpid():
+    if run.runner is not None and run.runner.pid == os.getpid() and is_alive(run.runner):
         return close(tracker, run, reason)
     return record_failure(tracker, task, reason)
 

@@ -358,3 +358,24 @@ def test_a_sweep_goes_on_while_the_service_is_restarted(
     assert [run["status"] for run in found["runs"]] == ["FINISHED"] * 2
     assert [logged["auc"] for logged in metrics] == [0.1, 0.2]
     assert found["sweep"]["status"] == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_sweep_is_interrupted_at_once_also_while_the_service_is_away(
+    mlops: Command, notebook: Callable[..., Path], tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = notebook(MEETS, parameters="x = 0")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada"))
+        sweep = mlops.start("sweep", str(path), "-g", "x=1,2", "-j", "1", "--engine", "local", "--name", "cut")
+        until((path.parent / "begun-1").exists, "the beginning of the first point")
+        port = urlsplit(service.url).port or 0
+    sweep.send_signal(signal.SIGINT)
+    _, errors = sweep.communicate(timeout=LONGEST_COMMAND)
+    assert sweep.returncode == 130, errors
+    assert "--resume cut" in errors
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, port):
+        runs = {run["name"]: run["status"] for run in mlops.json("runs", "list")}
+    assert set(runs) == {"cut", "cut-1"}
+    assert set(runs.values()) <= {"FAILED", "KILLED"}
