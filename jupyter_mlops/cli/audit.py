@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import json_option, limit_option
+from jupyter_mlops.cli.options import given_text, json_option, limit_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
 
@@ -108,11 +108,7 @@ def verify(ctx: click.Context, *, file: Path | None, as_json: bool) -> None:
     can also make up all seals anew.
     """
     connection: Connection = ctx.obj
-    if file is None:
-        published = ""
-    else:
-        published = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    verdict = connection.tracker.audit_verify(published)
+    verdict = connection.tracker.audit_verify("" if file is None else given_text(file))
     if as_json:
         emit_json(verdict)
     else:

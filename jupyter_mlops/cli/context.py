@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_mlops.cli.terminal import note
-from jupyter_mlops.core.errors import QuotaExceeded, StorageFull, Unavailable
+from jupyter_mlops.core.errors import PermissionDenied, QuotaExceeded, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from jupyter_mlops.store.database import Database
@@ -33,7 +33,7 @@ class Connection:
             try:
                 for run in recover(self._tracker):
                     note(f"{run.name} ({run.run_id[:12]}) lost the process that ran it; it is {run.status.value} now.")
-            except (QuotaExceeded, StorageFull, Unavailable) as error:
+            except (PermissionDenied, QuotaExceeded, StorageFull, Unavailable) as error:
                 # What is asked for may need no writing.
                 note(f"What other processes left could not be stored: {error.message}")
         return self._tracker

@@ -20,7 +20,7 @@ from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.recording.recorder import RunFolder
-from jupyter_mlops.recording.repeat import parameters_again, place
+from jupyter_mlops.recording.repeat import is_folder, parameters_again, place
 from jupyter_mlops.recording.source import read_source
 from jupyter_mlops.tracker.evidence import NOTEBOOK
 
@@ -96,10 +96,12 @@ def repetition(
         declared = read_source(notebook).declared
         parameters = parameters_again(tracker, old, declared, given.resolve(declared))
         kernel, cwd = place(tracker, old)
-        beside = original.parent if original.is_absolute() and original.parent.is_dir() else Path.cwd()
+        beside = original.parent if original.is_absolute() and is_folder(original.parent) else Path.cwd()
         yield {
             "kernel_name": how.kernel or kernel,
             "experiment": how.experiment or tracker.experiments.get(old.experiment_id).name,
+            # Another owner may have one of that name.
+            "experiment_id": None if how.experiment else old.experiment_id,
             "notebook": str(notebook),
             "source": old.source,
             "parameters": parameters,
@@ -124,9 +126,10 @@ def _record(connection: Connection, how: How, *, experiment: str, as_json: bool,
         raise click.exceptions.Exit(exit_code(run))
 
 
-def execute(connection: Connection, how: How, *, experiment: str, **task: Any) -> Run:
+def execute(connection: Connection, how: How, *, experiment: str, experiment_id: str | None = None, **task: Any) -> Run:
     """Run a task, showing its progress, and give its record, whatever its status. ``task`` has the fields of a
-    :class:`~jupyter_mlops.recording.task.NotebookTask` that ``how`` does not give."""
+    :class:`~jupyter_mlops.recording.task.NotebookTask` that ``how`` does not give. Without an ``experiment_id``, the
+    experiment is made when there is none of that name."""
     from jupyter_mlops.recording.fastimport import import_papermill, skip_format_checks, uncollected
 
     skip_format_checks()
@@ -148,5 +151,5 @@ def execute(connection: Connection, how: How, *, experiment: str, **task: Any) -
         with uncollected():
             import_papermill()
             tracker = connection.tracker
-        experiment_id = tracker.experiments.ensure(experiment).experiment_id
+        experiment_id = experiment_id or tracker.experiments.ensure(experiment).experiment_id
         return launch.record(tracker, experiment_id=experiment_id, on_progress=on_progress)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import ModelName, json_option
+from jupyter_mlops.cli.options import ModelName, given_text, json_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
 
@@ -66,8 +63,7 @@ def card(connection: Connection, *, model: str, source: str | None, as_json: boo
     registry = connection.tracker.models
     version = registry.resolve(name, reference or "latest")
     if source is not None:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        found = registry.set_card(version.model, version.version, text)
+        found = registry.set_card(version.model, version.version, given_text(source))
     else:
         found = registry.card(version.model, version.version)
     if as_json:

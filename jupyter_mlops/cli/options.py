@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -113,6 +115,16 @@ def confirm(question: str, yes: bool) -> None:
         agreed = False
     if not agreed:
         raise click.ClickException("not confirmed, so nothing was done; --yes goes ahead without asking")
+
+
+def given_text(source: Path | str) -> str:
+    """The text of a file, or with ``-`` that of standard input; ``InvalidValue`` when that is not in UTF-8."""
+    name = "standard input" if str(source) == "-" else str(source)
+    content = sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
+    except UnicodeDecodeError as error:
+        raise InvalidValue(f"{name} is no text in UTF-8: {error.reason} at {error.start}") from error
 
 
 def find_experiment(tracker: Tracker, text: str) -> Experiment:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from jupyter_mlops.cli.options import given_text
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.parameters import Declared, resolve_text
 from jupyter_mlops.core.records import Json
@@ -56,7 +57,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         by_name = {parameter.name: parameter for parameter in declared or ()}
         values: dict[str, Json] = {}
         for path in self.files:
-            values.update(_mapping(_read(path), f"the parameters file {path}"))
+            values.update(_mapping(given_text(path), f"the parameters file {path}"))
         for text in self.yaml:
             values.update(_mapping(text, "-y"))
         for name, text in _once(self.typed, "-p"):
@@ -143,15 +144,6 @@ def _once(pairs: Sequence[tuple[str, str]], option: str) -> Sequence[tuple[str, 
         if names.count(name) > 1:
             raise InvalidValue(f"the parameter {name!r} is given {names.count(name)} times with {option}; give it once")
     return pairs
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidValue(
-            f"the parameters file {path} is no text in UTF-8: {error.reason} at {error.start}"
-        ) from error
 
 
 def _mapping(text: str, where: str) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jupyter_mlops.cli.context import Connection
-from jupyter_mlops.cli.options import ModelName, json_option
+from jupyter_mlops.cli.options import ModelName, given_text, json_option
 from jupyter_mlops.cli.terminal import emit_json, note
 from jupyter_mlops.core.formats import printable
 
@@ -65,7 +65,7 @@ def set_(
 
     if (file is None) != remove:
         raise click.UsageError("Give either --file or --remove.")
-    given = None if file is None else read_policy(file.read_text(encoding="utf-8"))
+    given = None if file is None else read_policy(given_text(file))
     owner = _owner(name, group)
     connection.tracker.policies.set(given, model=name, owner=owner, reason=reason)
     found = connection.tracker.policies.get(model=name, owner=owner)
@@ -82,7 +82,7 @@ def check(*, file: Path, as_json: bool) -> None:
     """Say what is wrong with a policy in FILE, line by line; nothing is stored."""
     from jupyter_mlops.tracker.policyfile import policy_yaml, read_policy, unknown_checks
 
-    found = read_policy(file.read_text(encoding="utf-8"))
+    found = read_policy(given_text(file))
     for name in unknown_checks(found):
         note(f"The check {name!r} does not come with jupyter-mlops: the worker needs it installed.")
     if as_json:

@@ -87,7 +87,9 @@ def report(
         raise click.UsageError("Give --passed, --failed or --error.")
     tracker = connection.tracker
     request_id = resolved(tracker, request)
-    text = "" if log is None else printable(log.read_text(errors="replace"), lines=True)[-LONGEST_LOG:]
+    text = (
+        "" if log is None else printable(log.read_text(encoding="utf-8", errors="replace"), lines=True)[-LONGEST_LOG:]
+    )
     at = now()
     result = CheckResult(name=name, verdict=Verdict(verdict), summary=summary, log=text, started=at, ended=at)
     tracker.checks.self_report(request_id, result)

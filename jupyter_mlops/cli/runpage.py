@@ -16,6 +16,7 @@ from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
+from jupyter_mlops.recording.entities import NOTES_TAG
 from jupyter_mlops.tracker.undelivered import Refused, refused_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from jupyter_mlops.tracker.protocol import Tracker
 
-NOTES = "mlflow.note.content"
-"""The tag that holds a run's notes."""
 CURVE = 24
 """Cells of a metric's curve."""
 SLOWEST = 3
@@ -287,7 +286,7 @@ def _artifacts(page: RunPage, width: int) -> list[RenderableType]:
 
 
 def _notes(page: RunPage, _width: int) -> list[RenderableType]:
-    return [_words(tag.value) for tag in page.run.tags if tag.key == NOTES and tag.value]
+    return [_words(tag.value) for tag in page.run.tags if tag.key == NOTES_TAG and tag.value]
 
 
 def _comments(page: RunPage, _width: int) -> list[RenderableType]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -15,16 +14,17 @@ from jupyter_mlops.cli.options import (
     assignments,
     find_deleted,
     find_experiment,
+    given_text,
     json_option,
     limit_option,
     paged,
 )
 from jupyter_mlops.cli.outcome import reference
-from jupyter_mlops.cli.runpage import NOTES
 from jupyter_mlops.cli.terminal import console, emit_json, json_text, note
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Run, RunChange, Tag, View
+from jupyter_mlops.recording.entities import NOTES_TAG
 
 FIRST_STEP = "No runs yet. Record a notebook with: jupyter mlops run NOTEBOOK.ipynb"
 
@@ -171,7 +171,10 @@ def notebook(
     document = notebookprint.fetch(tracker, found, source=source)
     if output is not None:
         output.write_bytes(document)
-        click.echo(printable(str(output)))
+        if as_json:
+            emit_json({"run_id": found.run_id, "local_path": str(output)})
+        else:
+            click.echo(printable(str(output)))
         return
     parsed = notebookprint.parsed(document, found.name)
     if other is None:
@@ -285,15 +288,15 @@ def note_(connection: Connection, *, run: str, text: str | None, as_json: bool) 
     tracker = connection.tracker
     found = tracker.runs.resolve(run)
     if text is None:
-        notes = next((tag.value for tag in found.tags if tag.key == NOTES), "")
+        notes = next((tag.value for tag in found.tags if tag.key == NOTES_TAG), "")
         if as_json:
             emit_json({"run_id": found.run_id, "notes": notes})
         else:
             click.echo(printable(notes, lines=True))
         return
     if text == "-":
-        text = sys.stdin.read().rstrip("\n")
-    tracker.runs.log(found.run_id, Batch(tags=(Tag(NOTES, text),)))
+        text = given_text(text).rstrip("\n")
+    tracker.runs.log(found.run_id, Batch(tags=(Tag(NOTES_TAG, text),)))
     _report(connection, [found], "Noted on {name}.", as_json)
 
 

@@ -162,7 +162,11 @@ def sweep(
         plan, secrets = asked.plan(source, given.resolve(source.declared))
         if explain:
             fixed = {**plan.fixed, **secrets}
-            click.echo(prefix.explain(notebook, fixed=fixed, swept=plan.swept, kernel_name=how.kernel))
+            told = prefix.explain(notebook, fixed=fixed, swept=plan.swept, kernel_name=how.kernel)
+            if as_json:
+                emit_json({"explanation": told})
+            else:
+                click.echo(told)
             return
         experiment = connection.tracker.experiments.ensure(how.experiment_for(notebook))
         going = Sweep.begin(connection.tracker, experiment.experiment_id, plan, secrets=secrets, name=how.name)

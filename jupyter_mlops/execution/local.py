@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from jupyter_mlops.core.errors import InvalidValue, NotFound, QuotaExceeded
+from jupyter_mlops.core.errors import InvalidValue, MLOpsError, NotFound, QuotaExceeded
 from jupyter_mlops.core.records import Reason, ReasonKind, Run
 from jupyter_mlops.execution.engine import STOPS_SECONDS, NotebookTask, Remark, Stops, TaskEvent, no_stops
+from jupyter_mlops.execution.patience import patiently
 from jupyter_mlops.execution.worker import Preparation, StopTask, decode, encode, record_failure
+from jupyter_mlops.tracker.process import how_ended
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
@@ -169,7 +171,7 @@ class Workers:
                 self._selector.unregister(worker.events)
                 self._workers.remove(worker)
                 if worker.task is not None:
-                    yield _lost(worker.task, worker.epitaph())
+                    yield patiently(partial(_lost, worker.task, worker.epitaph()))
                 worker.close()
 
     def _busy(self) -> int:
@@ -260,8 +262,7 @@ class WorkerProcess:
 
     def epitaph(self) -> str:
         """How the process ended, with the last lines it wrote to standard error. Waits for its end."""
-        status = self.process.wait()
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        how = how_ended(self.process.wait())
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").splitlines()[-STDERR_LINES:]
         return "\n".join([f"The worker process {how}.", *lines])
@@ -284,13 +285,19 @@ def _end(workers: set[WorkerProcess]) -> None:
     for worker in workers:
         worker.cancel()
     deadline = time.monotonic() + CANCEL_SECONDS
+    killed = []
     for worker in workers:
         try:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             worker.process.kill()
-            if worker.task is not None:
+            killed.append(worker)
+    for worker in killed:
+        if worker.task is not None:
+            # A store that is away, for which they may have waited, hears of it from the next to recover.
+            with contextlib.suppress(MLOpsError):
                 _lost(worker.task, worker.epitaph())
+    for worker in workers:
         worker.close()
 
 

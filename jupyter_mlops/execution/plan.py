@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_mlops.core.errors import InvalidValue, MissingDependency
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
 from jupyter_mlops.core.parameters import Declared, check
-from jupyter_mlops.core.records import Batch, Json, NewRun, ReasonKind, Run, RunKind, RunStatus, Tag
+from jupyter_mlops.core.records import Batch, Json, NewRun, Reason, ReasonKind, Run, RunChange, RunKind, RunStatus, Tag
 from jupyter_mlops.core.redaction import redact_params
+from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.core.spaces import MOST_POINTS, Axis
 from jupyter_mlops.core.values import param, short
 from jupyter_mlops.tracker.process import this_runner
@@ -131,16 +133,32 @@ def record_sweep(
             ),
         )
     )
-    tracker.artifacts.put(run.run_id, SOURCE, notebook)
     document = json.dumps(msgspec.to_builtins(plan), indent=1).encode()
-    tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
+    try:
+        tracker.artifacts.put(run.run_id, SOURCE, notebook)
+        tracker.artifacts.put(run.run_id, PLAN, BytesIO(document))
+    except (MLOpsError, OSError) as error:
+        # Nobody can go on with it.
+        reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"it could not be recorded: {error}"))
+        with suppress(MLOpsError):
+            tracker.runs.change(run.run_id, RunChange(status=RunStatus.FAILED, reason=reason))
+        raise
     return run
 
 
-def load_plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepPlan:
-    """The plan of a recorded sweep; ``InvalidValue`` when ``secrets`` are not those that it names."""
+def read_plan(tracker: Tracker, run: Run) -> SweepPlan:
+    """The plan of a recorded sweep; ``InvalidValue`` when what stands in its place is none."""
     document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
-    plan = msgspec.convert(json.loads(document), SweepPlan)
+    try:
+        # Python's own codec, since msgspec's has no NaN.
+        return msgspec.convert(json.loads(document), SweepPlan)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise InvalidValue(f"the file {PLAN} of {run.name} is no plan of a sweep: {short(str(error), 200)}") from error
+
+
+def load_plan(tracker: Tracker, run: Run, secrets: Mapping[str, Json]) -> SweepPlan:
+    """The plan of a recorded sweep; ``InvalidValue`` when there is none, or ``secrets`` are not those that it names."""
+    plan = read_plan(tracker, run)
     lacking = [name for name in plan.secrets if name not in secrets]
     if lacking:
         raise InvalidValue(

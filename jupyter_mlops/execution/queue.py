@@ -33,7 +33,7 @@ from jupyter_mlops.execution.jobs import End, Job, JobFolder
 from jupyter_mlops.recording.cancellation import leave_note, read_note
 from jupyter_mlops.recording.lost import close
 from jupyter_mlops.tracker.location import make_private
-from jupyter_mlops.tracker.process import is_alive, this_runner
+from jupyter_mlops.tracker.process import how_ended, is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 
 MOST_WAITING = 1000
@@ -128,15 +128,17 @@ class Queue:
         jobs.publish(folder)
         return self.get(job.run_id)
 
-    def again(self, run_id: str, job: Job, secrets: Mapping[str, Json]) -> Standing:
-        """Let a job that ended take its turn once more."""
+    def again(self, run_id: str, job: Job, secrets: Mapping[str, Json], *, reopen: Callable[[], object]) -> Standing:
+        """Let a job that ended take its turn once more. ``reopen`` has its record wait; it is called once that is sure,
+        and before anybody may begin the job."""
         folder = self._find(run_id)
         with self._turn():
             if not folder.has_ended:
                 raise Conflict(f"{job.name} has not ended yet")
-            self._secrets[run_id] = dict(secrets)
             folder.claim(self._me)
             folder.save(job)
+            reopen()
+            self._secrets[run_id] = dict(secrets)
             folder.reset()
         return self.get(run_id)
 
@@ -331,9 +333,7 @@ class Queue:
     def _epitaph(self, folder: JobFolder) -> str:
         process = self._processes.get(folder.run_id)
         code = None if process is None else process.poll()
-        how = "was killed or crashed"
-        if code is not None:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+        how = "was killed or crashed" if code is None else how_ended(code)
         try:
             lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         except OSError:

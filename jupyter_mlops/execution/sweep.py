@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound
+from jupyter_mlops.core.errors import Conflict, InvalidValue, NotFound, Unavailable
 from jupyter_mlops.core.formats import now, number, printable
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import (
@@ -31,6 +31,7 @@ from jupyter_mlops.core.spaces import Point
 from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.course import Course
 from jupyter_mlops.execution.engine import Engine, NotebookTask, Remark, TaskEvent
+from jupyter_mlops.execution.patience import patiently
 from jupyter_mlops.execution.plan import (
     BEST_TAG,
     POINT_TAG,
@@ -48,6 +49,8 @@ from jupyter_mlops.tracker.process import is_alive, this_runner
 
 if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
+
+T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +109,8 @@ class Sweep:
 
     def __init__(self, tracker: Tracker, run: Run, plan: SweepPlan, secrets: Mapping[str, Json], claim: Claim) -> None:
         self._claim = claim
+        self._waits = True
+        """For a store that is away."""
         self.tracker = tracker
         self.run = run
         self.plan = plan
@@ -224,11 +229,11 @@ class Sweep:
                     on_remark(course.cut_short)
         except KeyboardInterrupt:
             reason = why_cancelled(place.cancel_note, "interrupted")
-            self._end(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
+            self._end_now(RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED, reason)
             raise
         except BaseException as error:
             message = reason_text(f"{type(error).__name__}: {error}")
-            self._end(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
+            self._end_now(RunStatus.FAILED, Reason(kind=ReasonKind.ERROR, message=message))
             raise
         if not self.standing.failed:
             return self._end(RunStatus.FINISHED)
@@ -286,7 +291,7 @@ class Sweep:
                 self.standing.underway[event.run_id] = event.progress
             return None
         self.standing.underway.pop(event.run_id, None)
-        child = self.tracker.runs.get(event.run_id)
+        child = patiently(lambda: self.tracker.runs.get(event.run_id))
         course.tell(child)
         if not self._count(child):
             point = _point(child)
@@ -320,13 +325,22 @@ class Sweep:
 
     def _end(self, status: RunStatus, reason: Reason | None = None) -> Run:
         if self.standing.best is not None:
-            best = Tag(BEST_TAG, self.standing.best.run_id)
-            self.tracker.runs.log(self.run.run_id, Batch(tags=(best,)))
+            best = Batch(tags=(Tag(BEST_TAG, self.standing.best.run_id),))
+            self._call(lambda: self.tracker.runs.log(self.run.run_id, best))
         self._change(RunChange(status=status, reason=reason, progress=self._progress()))
         return self.run
 
+    def _end_now(self, status: RunStatus, reason: Reason) -> None:
+        """End the record without waiting for a store that is away: it hears of that from the next to recover."""
+        self._waits = False
+        with suppress(Unavailable):
+            self._end(status, reason)
+
+    def _call(self, call: Callable[[], T]) -> T:
+        return patiently(call) if self._waits else call()
+
     def _change(self, change: RunChange) -> None:
-        self.run = self.tracker.runs.change(self.run.run_id, change)
+        self.run = self._call(lambda: self.tracker.runs.change(self.run.run_id, change))
 
 
 def _refuse_driven(run: Run) -> None:

@@ -11,6 +11,7 @@ from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.formats import duration, number
 from jupyter_mlops.core.records import MetricPoint, MetricSummary, Reason, ReasonKind, Run
 from jupyter_mlops.core.rules import Bound, Idle, NotFinite, Pruner, Rule, broken
+from jupyter_mlops.execution.patience import patiently
 
 if TYPE_CHECKING:
     from jupyter_mlops.execution.study import Study
@@ -47,7 +48,7 @@ class Watch:
         self._signs.pop(run.run_id, None)
         self._found.pop(run.run_id, None)
         if self._prunes:
-            self._report(run)
+            patiently(lambda: self._report(run))
 
     def __call__(self) -> Mapping[str, Reason]:
         began = time.monotonic()

@@ -16,13 +16,15 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from jupyter_mlops.core.errors import NotFound
+from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.records import (
     Batch,
     NewRun,
@@ -37,7 +39,9 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
+from jupyter_mlops.execution.patience import PATIENCE_SECONDS, patiently
 from jupyter_mlops.recording.cancellation import Stop
+from jupyter_mlops.tracker.process import is_alive
 
 if TYPE_CHECKING:
     from jupyter_mlops.execution.fork.kernel import Template
@@ -106,14 +110,33 @@ def perform(
     def on_progress(progress: Progress) -> None:
         emit(TaskEvent(run_id=task.run_id, status=RunStatus.RUNNING, progress=progress))
 
-    tracker = trackers.get(task)
-    try:
-        start = Kernel if template is None else template.starter(task)
-        run = record_notebook(tracker, task, on_progress=on_progress, stop=stop, start=start)
-    except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
-        reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"{type(error).__name__}: {error}"))
-        run = record_failure(tracker, task, reason)
+    tracker = patiently(lambda: trackers.get(task))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    run: Run | None = None
+    while run is None:
+        try:
+            start = Kernel if template is None else template.starter(task)
+            run = record_notebook(tracker, task, on_progress=on_progress, stop=stop, start=start)
+        except Exception as error:  # noqa: BLE001 - one task's failure must not end the worker; the record tells it
+            reason = Reason(kind=ReasonKind.ERROR, message=reason_text(f"{type(error).__name__}: {error}"))
+            # Before it had begun, a store that was away says nothing of the task.
+            again = isinstance(error, Unavailable) and time.monotonic() < deadline
+            run = patiently(partial(_end_badly, tracker, task, reason, again=again))
     emit(TaskEvent(run_id=task.run_id, status=run.status, progress=run.progress, reason=run.reason))
+
+
+def _end_badly(tracker: Tracker, task: NotebookTask, reason: Reason, *, again: bool) -> Run | None:
+    """End the record of a task that this process did and that failed for ``reason``, unless what the run keeps on this
+    machine tells another end; None where there is no record yet, and the task is to be done ``again``."""
+    from jupyter_mlops.recording.lost import close
+
+    try:
+        run = tracker.runs.get(task.run_id)
+    except NotFound:
+        return None if again else record_failure(tracker, task, reason)
+    if run.runner is not None and run.runner.pid == os.getpid() and is_alive(run.runner):
+        return close(tracker, run, reason)
+    return record_failure(tracker, task, reason)
 
 
 def prepare(coming: Preparation, trackers: Trackers) -> None:
@@ -158,7 +181,7 @@ def find_template(folder: Path) -> Template | None:
 
     try:
         return Template(folder) if Template.listens(folder) else None
-    except OSError:  # it ended in between; each point gets a kernel of its own
+    except (OSError, ValueError):  # it ended in between, or before it had told; each point gets a kernel of its own
         return None
 
 
@@ -170,6 +193,9 @@ def serve(lines: Iterable[bytes], write: Callable[[bytes], Any], fork: Path | No
     def read() -> None:
         latest: tuple[str, Stop] | None = None
         for line in lines:
+            if not line.endswith(b"\n"):
+                # The parent was killed in the middle of it.
+                break
             document = json.loads(line)
             if "reason" in document:
                 asked = msgspec.convert(document, StopTask)

@@ -56,11 +56,15 @@ class Outputs:
         )
 
     def error(self, error: BaseException, traceback: str) -> None:
+        try:
+            text = str(error)
+        except Exception:  # noqa: BLE001 - it is the user's class
+            text = ""
         self.items.append(
             {
                 "output_type": "error",
                 "ename": type(error).__name__,
-                "evalue": str(error),
+                "evalue": text,
                 "traceback": traceback.split("\n"),
             }
         )

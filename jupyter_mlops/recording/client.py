@@ -309,6 +309,10 @@ class RecordingClient(AskingClient):
             self.set_widgets_metadata()
         return self.nb
 
+    def set_widgets_metadata(self) -> None:
+        super().set_widgets_metadata()
+        self._redactor.widgets(self.nb)
+
     async def _async_ask(self, expression: str) -> Json | None:
         request = self.kc.execute("", silent=True, user_expressions={"answer": expression})
         deadline = time.monotonic() + _ANSWER_SECONDS
@@ -435,14 +439,15 @@ class RecordingClient(AskingClient):
         if not places:
             return
         content = msg["content"]
-        shown = {"output_type": "display_data", "data": from_dict(content["data"])}
+        data, metadata = from_dict(content["data"]), from_dict(content["metadata"])
+        shown = {"output_type": "display_data", "data": data, "metadata": metadata}
         self._redactor.output(shown)
         for cell, outputs in places.items():
             kept = self.nb.cells[cell].outputs
             for output in outputs:
                 # What was shown there may have been left out.
                 if output < len(kept) and "data" in kept[output]:
-                    self._replace(kept[output], shown["data"], from_dict(content["metadata"]), cell)
+                    self._replace(kept[output], shown["data"], shown["metadata"], cell)
 
     def _replace(self, shared: Any, data: Any, metadata: Any, cell_index: int) -> None:
         before = size_of(shared)

@@ -154,9 +154,12 @@ def from_file(path: str | Path, *, name: str | None = None, digest: str | None =
         raise InvalidValue(f"from_file: cannot read {short(text, 200)}: {error.strerror}") from error
     if not exists:
         raise InvalidValue(f"from_file: there is no file or folder {short(text, 200)} (from {Path.cwd()})")
+    is_folder = file.is_dir()
+    if not is_folder and not file.is_file():
+        raise InvalidValue(f"from_file: {short(text, 200)} is a pipe or a device; give a file or a folder")
     return Dataset(
         name=name or file.resolve().name or DEFAULT_NAME,
-        digest=digest or (_folder_digest(file) if file.is_dir() else _file_digest(file)),
+        digest=digest or (_folder_digest(file) if is_folder else _file_digest(file)),
         source_type="local",
         source=str(file.absolute()),
     )

@@ -265,7 +265,12 @@ class Delivery:
         if now - self._beaten_at >= HEARTBEAT_SECONDS:
             self._beaten_at = now
             for run_id in list(self._beating):
-                self.tracker.runs.heartbeat(run_id)
+                try:
+                    self.tracker.runs.heartbeat(run_id)
+                except MLOpsError as error:
+                    # Of one that somebody deleted, the others know nothing.
+                    if not is_refusal(error):
+                        raise
 
 
 _deliveries: weakref.WeakSet[Delivery] = weakref.WeakSet()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jupyter_mlops.recording.session import Session
 
 NOTES_TAG = "mlflow.note.content"
+"""Holds a run's notes, in Markdown."""
 
 
 class RunInfo(msgspec.Struct, frozen=True):

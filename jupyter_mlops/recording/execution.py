@@ -125,13 +125,19 @@ class Execution:
             The run fails when any cell shows an error, also one that did not end the execution.
         """
         self._capture = Capture(self.recorder, self._redactor, self._cwd)
-        self._state = RecordingState(
-            notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
-        )
-        self._state.replayed = self._kernel.replayed.keys()
-        self._client = RecordingClient(
-            self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
-        )
+        try:
+            self._state = RecordingState(
+                notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
+            )
+            self._state.replayed = self._kernel.replayed.keys()
+            self._client = RecordingClient(
+                self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
+            )
+        except Exception as failure:  # options that papermill passes on as it was given them
+            self._kernel.kill()
+            self._kernel.end()
+            self.recorder.finish(RunChange(status=RunStatus.FAILED, reason=self._told(failure)))
+            raise
         with cancelled_by_signals(self._signalled), self._stop.heard_by(self._cancel):
             try:
                 self.recorder.start(self._kernel.pid)
@@ -181,11 +187,16 @@ class Execution:
         if isinstance(self.failure, DeadKernelError):
             if self._kernel.is_alive():
                 return Reason(kind=ReasonKind.KERNEL_DIED, message=str(self.failure))
-            return _amended(known, self._kernel.why_it_died())
+            died = self._kernel.why_it_died()
+            if died.traceback is not None:
+                died = msgspec.structs.replace(died, traceback=plain(self._redactor.text(died.traceback)))
+            return _amended(known, died)
         if known is None and self.failure is not None:
-            message = self._redactor.text(f"{type(self.failure).__name__}: {self.failure}")
-            return Reason(kind=ReasonKind.ERROR, message=plain(message))
+            return self._told(self.failure)
         return known
+
+    def _told(self, failure: BaseException) -> Reason:
+        return Reason(kind=ReasonKind.ERROR, message=plain(self._redactor.text(f"{type(failure).__name__}: {failure}")))
 
     def _complete(self, reason: Reason | None, output: Path | None) -> None:
         """Ask the kernel to end, and meanwhile record what the execution left."""

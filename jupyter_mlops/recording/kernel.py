@@ -210,10 +210,13 @@ class Kernel:
         return Reason(kind=ReasonKind.KERNEL_DIED, message=f"the kernel died{_how(code)}", traceback=self.last_words())
 
     def last_words(self) -> str | None:
-        """The end of what the kernel's process wrote outside of cells."""
-        with self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
-            return file.read().decode("utf-8", "replace").strip() or None
+        """The end of what the kernel's process wrote outside of cells; None also where the notebook removed that."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
+                return file.read().decode("utf-8", "replace").strip() or None
+        except OSError:
+            return None
 
 
 def connection_folder(run_id: str) -> Path:

@@ -26,6 +26,7 @@ from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunC
 from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
+from jupyter_mlops.recording.variables import STRICT
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.location import HOME, home, make_private
 from jupyter_mlops.tracker.losses import LossCounter, read_losses
@@ -333,9 +334,10 @@ class Recorder:
             self._warn(Unavailable(f"{error.filename or self.folder.spool}: {error.strerror}"))
 
     def _warn(self, error: MLOpsError) -> None:
-        """Tracking never breaks what it tracks: a failure is said once (and raised in strict mode)."""
+        """Tracking never breaks what it tracks: a failure is said once (and raised in strict mode, but not where nobody
+        would hear of it and the run of nothing more)."""
         self._full = self._full or isinstance(error, StorageFull)
-        if os.environ.get("MLOPS_STRICT") == "1":
+        if os.environ.get(STRICT) == "1" and threading.current_thread() is not self._thread:
             raise error
         if not self._warned:
             self._warned = True

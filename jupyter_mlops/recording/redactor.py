@@ -49,6 +49,13 @@ class Redactor:
             for mime, value in output.get("data", {}).items():
                 if not mime.startswith(("image/png", "image/jpeg", "application/pdf")):
                     output["data"][mime] = self._json(value)
+            if output.get("metadata"):
+                output["metadata"] = self._json(output["metadata"])
+
+    def widgets(self, notebook: Any) -> None:
+        """Redact, in place, what the notebook keeps of its widgets: their values, and outputs that are shown in one."""
+        if "widgets" in notebook.metadata:
+            notebook.metadata["widgets"] = self._json(notebook.metadata["widgets"])
 
     def logged(self, logged: Logged) -> Logged:
         """What an output logs, without secrets; files are the notebook's own affair."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -35,19 +35,20 @@ def parameters_again(
     Raises
     ------
     InvalidValue
-        A secret, whose value was not recorded, is not given.
+        A secret, whose value was not recorded, is not given, or the notebook wrote something else in its place.
     """
     # A notebook may log further params of its own; only what its parameters cell declares can be given.
     known = None if declared is None else {parameter.name: parameter for parameter in declared}
     recorded = [param for param in run.params if (known is None or param.key in known) and param.key not in given]
     values = {param.key: _value(param, None if known is None else known[param.key]) for param in recorded}
     secrets = [param.key for param in recorded if param.redacted]
-    for name, text in _long_parameters(tracker, run.run_id, {*given, *values}).items():
-        if known is not None and name not in known:
-            continue
-        if REDACTED in text:
-            secrets.append(name)
-        values[name] = json.loads(text)
+    for file in tracker.artifacts.list(run.run_id, LONG_PARAMETERS):
+        path = PurePosixPath(file.path)
+        # The notebook may have stored files of its own in that folder.
+        is_recorded = path.suffix == ".json" and (known is None or path.stem in known) and not file.is_folder
+        if is_recorded and path.stem not in given and path.stem not in values:
+            text, values[path.stem] = _long_value(tracker, run, file.path)
+            secrets += [path.stem] if REDACTED in text else []
     if secrets:
         raise InvalidValue(
             f"{run.name} was given secrets, whose values are not recorded; give them again: "
@@ -64,7 +65,15 @@ def place(tracker: Tracker, run: Run) -> tuple[str | None, Path | None]:
     except (NotFound, msgspec.MsgspecError):  # none, or a file of the notebook's own under that name
         environment = _Environment()
     cwd = None if environment.cwd is None else Path(environment.cwd)
-    return environment.kernel.name, cwd if cwd is not None and cwd.is_dir() else None
+    return environment.kernel.name, cwd if cwd is not None and is_folder(cwd) else None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that can be reached. A record may come from another machine or user."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # another's, or no name that a folder can have
+        return False
 
 
 def _value(param: Param, parameter: Declared | None) -> Json:
@@ -74,11 +83,13 @@ def _value(param: Param, parameter: Declared | None) -> Json:
     return resolve_text(parameter, param.text)
 
 
-def _long_parameters(tracker: Tracker, run_id: str, known: Collection[str]) -> dict[str, str]:
-    """The JSON of the parameters that are recorded as files, but for those whose value is ``known``."""
-    files = {Path(file.path).stem: file.path for file in tracker.artifacts.list(run_id, LONG_PARAMETERS)}
-    return {
-        name: b"".join(tracker.artifacts.open(run_id, path)).decode()
-        for name, path in files.items()
-        if name not in known
-    }
+def _long_value(tracker: Tracker, run: Run, path: str) -> tuple[str, Json]:
+    """The value that a file of a run holds, as JSON and as what that means."""
+    try:
+        text = b"".join(tracker.artifacts.open(run.run_id, path)).decode()
+        return text, json.loads(text)
+    except ValueError as error:
+        raise InvalidValue(
+            f"the file {path} of {run.name} holds no parameter's value any more ({error}); give that again: "
+            f"-p {PurePosixPath(path).stem} VALUE"
+        ) from error

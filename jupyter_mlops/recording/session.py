@@ -89,7 +89,6 @@ class Session:
         self._open: dict[str, ActiveRun] = {}
         self._watches: dict[str, Watch] = {}
         self._params: dict[str, dict[str, str]] = {}
-        self._previous_sigterm: Any = None
         self._lock = threading.Lock()
         self.last: ActiveRun | None = None
         """The run that was active last."""

@@ -103,7 +103,8 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     Raises
     ------
     NotebookError
-        Papermill cannot write such parameters in the notebook's language, or the notebook is nested too deeply.
+        Papermill cannot write such parameters in the notebook's language; or the notebook lacks what its format
+        demands, or is nested too deeply.
     """
     import nbformat.v4
     from papermill.exceptions import PapermillException
@@ -111,15 +112,21 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     from papermill.parameterize import parameterize_notebook
 
     content = _without_outputs(source.content)
-    notebook = nbformat.v4.reads(_checked(content)) if len(content) <= _LONGEST_REMEMBERED else _of_papermill(content)
-    if parameters:
-        try:
+    try:
+        short = len(content) <= _LONGEST_REMEMBERED
+        notebook = nbformat.v4.reads(_checked(content)) if short else _of_papermill(content)
+        if parameters:
             notebook = parameterize_notebook(
                 notebook, dict(parameters), kernel_name=kernel or source.kernel, language=source.language
             )
-        except (PapermillException, NotImplementedError) as error:
-            raise NotebookError(f"{source.path}: parameters cannot be passed to this notebook: {error}") from error
-    return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
+        return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
+    except (PapermillException, NotImplementedError) as error:
+        raise NotebookError(f"{source.path}: parameters cannot be passed to this notebook: {error}") from error
+    except (nbformat.ValidationError, AssertionError, AttributeError, KeyError, TypeError) as error:
+        # Both take for granted what the format demands of a notebook and its cells.
+        raise NotebookError(
+            f"{source.path!r} is not a notebook of format 4: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
 @functools.lru_cache(maxsize=1)

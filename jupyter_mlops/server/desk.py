@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -251,4 +252,10 @@ def _part(log: Path, start: int) -> JobLog:
             content = file.read(LARGEST_PART)
     except FileNotFoundError:
         return JobLog(text="", start=0, end=0)
-    return JobLog(text=content.decode("utf-8", "replace"), start=start, end=start + len(content))
+    # A character that the part ends within belongs to the next one, unless that is all there is.
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(content)
+    left, _ = decoder.getstate()
+    if not text:
+        text, left = decoder.decode(b"", final=True), b""
+    return JobLog(text=text, start=start, end=start + len(content) - len(left))

@@ -75,11 +75,11 @@ class Documents:
     def path_of(self, file: str) -> str | None:
         """The path, as the contents manager knows it, of a file of this machine; None when it shows no such file."""
         root = getattr(self._serverapp.contents_manager, "root_dir", None)
-        if root is None or not Path(file).is_file():
+        if root is None:
             return None
         try:
-            return Path(file).relative_to(root).as_posix()
-        except ValueError:
+            return Path(file).relative_to(root).as_posix() if Path(file).is_file() else None
+        except (OSError, ValueError):  # it is elsewhere, another user's, or no name that a file can have
             return None
 
     async def _saved(self, path: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import InvalidValue, NotFound
 from jupyter_mlops.core.records import Json, Run, RunKind
-from jupyter_mlops.execution.plan import PLAN, SweepPlan
+from jupyter_mlops.execution.plan import SweepPlan, read_plan
 from jupyter_mlops.recording.entities import NOTES_TAG
 from jupyter_mlops.recording.repeat import place
 from jupyter_mlops.server.operations import Intent
@@ -28,7 +27,7 @@ def intent_of(tracker: Tracker, run: Run, path_of: Callable[[str], str | None]) 
     Raises
     ------
     InvalidValue
-        It is no run of a notebook.
+        It is no run of a notebook, or a sweep without its plan.
     NotFound
         Its notebook is not among the server's files.
     """
@@ -41,8 +40,7 @@ def intent_of(tracker: Tracker, run: Run, path_of: Callable[[str], str | None]) 
     notes = {tag.key: tag.value for tag in run.tags if tag.key == NOTES_TAG}
     intent = Intent(path=path, experiment=experiment.name, owner=experiment.owner, tags=notes)
     if run.kind is RunKind.SWEEP:
-        document = b"".join(tracker.artifacts.open(run.run_id, PLAN))
-        return _swept(intent, msgspec.convert(json.loads(document), SweepPlan))
+        return _swept(intent, read_plan(tracker, run))
     parameters: Mapping[str, Json] = {param.key: param.value for param in run.params if not param.redacted}
     kernel, _ = place(tracker, run)
     return msgspec.structs.replace(intent, parameters=parameters, kernel=kernel)

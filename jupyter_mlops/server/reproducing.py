@@ -10,7 +10,7 @@ from jupyter_mlops.core.records import Json, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import Reproduction, comparable_metrics
 from jupyter_mlops.core.run_fields import RERUN_TAG
 from jupyter_mlops.recording.kernel import kernel_spec
-from jupyter_mlops.recording.repeat import parameters_again, place
+from jupyter_mlops.recording.repeat import is_folder, parameters_again, place
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.tracker.evidence import NOTEBOOK, reproduction
@@ -40,7 +40,7 @@ def repetition(
     source = parse_source(content, name)
     kernel, cwd = place(tracker, old)
     kernel_spec(kernel or source.kernel)
-    if cwd is None and original.is_absolute() and original.parent.is_dir():
+    if cwd is None and original.is_absolute() and is_folder(original.parent):
         cwd = original.parent
     task = NotebookTask(
         run_id="",

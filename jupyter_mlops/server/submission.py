@@ -159,8 +159,8 @@ class Submitter:
         if job.task is None:
             if standing.status is RunStatus.FINISHED:
                 raise Conflict(f"{job.name} has a finished run of each of its points")
-            tracker.runs.change(run_id, RunChange(status=RunStatus.SCHEDULED))
-            return self._queue.again(run_id, job, given)
+            waits = RunChange(status=RunStatus.SCHEDULED)
+            return self._queue.again(run_id, job, given, reopen=lambda: tracker.runs.change(run_id, waits))
         task = msgspec.structs.replace(
             job.task,
             parameters={**job.task.parameters, **given},

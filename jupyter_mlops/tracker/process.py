@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from functools import cache
@@ -65,6 +66,16 @@ def this_runner(kernel_pid: int | None = None) -> Runner:
         kernel_pid=kernel_pid,
         kernel_started=None if kernel_pid is None else start_time(kernel_pid),
     )
+
+
+def how_ended(code: int) -> str:
+    """How a process ended, by its exit code as :mod:`subprocess` has it, after its name: ``exited with status 1``."""
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal, most of which have no name
+        return f"was killed by signal {-code}"
 
 
 def is_alive(runner: Runner) -> bool | None:

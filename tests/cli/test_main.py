@@ -12,13 +12,20 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 import psutil
 import pytest
 from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 from made_up_team import Mlops, Team, document, notebook
 
 from jupyter_mlops.cli.main import COMPLETE_VARIABLE, SCRIPT, failures, root
 from jupyter_mlops.core import errors
+from jupyter_mlops.core.access import Principal
+from jupyter_mlops.core.records import NewRun
+from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.process import this_runner
+from tests.service.inprocess import running
 
 PROGRAM = (sys.executable, "-m", "jupyter_mlops")
 
@@ -252,3 +259,45 @@ def test_a_minimal_installation_says_what_the_command_line_lacks() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: the command line needs the package 'click', which ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("policy", "check", "latin1.txt"),
+        ("audit", "verify", "latin1.txt"),
+        ("audit", "verify", "-"),
+        ("models", "card", "churn", "--set", "latin1.txt"),
+        ("models", "card", "churn", "--set", "-"),
+        ("runs", "note", "best", "-"),
+    ],
+)
+def test_a_text_that_is_not_in_utf_8_is_one_line(mlops: Mlops, team: Team, words: tuple[str, ...]) -> None:
+    content = "größer".encode("latin-1")
+    Path("latin1.txt").write_bytes(content)
+    run = next(iter(team.runs.values()))
+    if words[0] == "models":
+        (folder := Path("model")).mkdir()
+        (folder / "MLmodel").write_text("flavors: {python_function: {}}\n")
+        team.tracker.artifacts.put_folder(run.run_id, folder, "model")
+        team.tracker.models.register("churn", run.run_id, "model")
+    result = CliRunner().invoke(root, [run.run_id if word == "best" else word for word in words], input=content)
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    name = "standard input" if words[-1] == "-" else "latin1.txt"
+    assert f"{name} is no text in UTF-8" in result.output
+
+
+def test_lost_runs_are_no_hindrance_for_who_may_only_read(
+    mlops: Mlops, tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = msgspec.structs.replace(this_runner(), pid=2**22, started=0.0)
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        with connect(sqlite_url, principal=Principal("ada")) as tracker:
+            experiment = tracker.experiments.ensure("shared").experiment_id
+            run = tracker.runs.create(NewRun(experiment_id=experiment, runner=gone))
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada", scope="read"))
+        assert run.name in mlops("runs", "list").output
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada"))
+        assert "lost the process" in mlops("runs", "list").output

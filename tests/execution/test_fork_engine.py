@@ -429,5 +429,6 @@ def test_points_have_the_cores_that_are_theirs(
 def test_explain_says_where_points_part(mlops: Command, notebook: Callable[..., Path]) -> None:
     path = notebook("import math", "print(x)", parameters="x = 0")
     said = mlops("sweep", str(path), "--grid", "x=1,2", "--explain")
+    assert mlops.json("sweep", str(path), "--grid", "x=1,2", "--explain") == {"explanation": said.rstrip("\n")}
     assert said == "3 cells are executed once, points part at cell 4: line 1: it has 'x'\n"
     assert mlops.json("runs", "list") == []

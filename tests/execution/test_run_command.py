@@ -14,6 +14,7 @@ import pytest
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import ReasonKind, RunStatus
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.service.inprocess import running
 from tests.waiting import processes_with, until
 
 pytestmark = pytest.mark.slow
@@ -245,3 +246,41 @@ def test_a_store_named_relative_to_the_shell_is_the_kernels_too(
     mlops("--url", "sqlite:///here.db", "run", str(path))
     assert {"here.db", "files", "home"} <= {entry.name for entry in mlops.cwd.iterdir()}
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_rerun_is_recorded_where_the_run_is_also_when_another_owner_has_such_an_experiment(
+    mlops: Any, notebook: Callable[..., Path], tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada", "growth"))
+        first = mlops.json("run", str(notebook(LOG, parameters=PARAMETERS)), "--experiment", "growth/churn")
+        again = mlops.json("rerun", first["name"])
+        assert again["experiment_id"] == first["experiment_id"]
+        assert [each["owner"] for each in mlops.json("experiments", "list")] == ["group:growth"]
+        elsewhere = mlops.json("rerun", first["name"], "--experiment", "churn")
+        assert elsewhere["experiment_id"] != first["experiment_id"]
+
+
+def test_rerun_takes_no_file_of_the_notebook_for_a_parameter(mlops: Any, notebook: Callable[..., Path]) -> None:
+    cells = (
+        "import jupyter_mlops as mlops",
+        "open('weights.npz', 'wb').write(bytes(range(256)))",
+        "mlops.log_artifact('weights.npz', 'parameters')",
+        "mlops.log_text('no JSON', 'parameters/notes.json')",
+        "mlops.log_text('1', 'parameters/deep/depth.json')",
+    )
+    first = mlops.json("run", str(notebook(*cells, parameters="depth = 3")), "-p", "depth=4")
+    again = mlops.json("rerun", first["name"])
+    assert {param["key"]: param["value"] for param in again["params"]} == {"depth": 4}
+
+
+def test_rerun_asks_for_a_long_value_that_the_notebook_wrote_over(
+    mlops: Any, notebook: Callable[..., Path], tmp_path: Path
+) -> None:
+    cells = ("import jupyter_mlops as mlops\nmlops.log_text('no JSON', 'parameters/text.json')",)
+    path = notebook(*cells, parameters="text = 'short'")
+    (tmp_path / "given.json").write_text(json.dumps({"text": "x" * 7000}))
+    first = mlops.json("run", str(path), "-f", str(tmp_path / "given.json"))
+    mlops("rerun", first["name"], status=2)
+    assert "-p text VALUE" in mlops.errors

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -17,6 +22,8 @@ from jupyter_mlops.execution.sweep import Sweep
 from jupyter_mlops.recording.heartbeat import beating
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
+from tests.execution.conftest import LONGEST_COMMAND, Command
+from tests.service.inprocess import running
 from tests.waiting import processes_with, until
 
 WORK = "import jupyter_mlops as mlops\nmlops.log_metric('score', x * 10 + y)"
@@ -284,3 +291,91 @@ mlops.log_metric("m", depth)
     path = notebook(code, parameters="depth = 1")
     output = mlops("sweep", str(path), "--grid", "depth=1,2", "--name", "grown", "--metric", "m")
     assert "jupyter mlops models register grown-2 NAME --alias production" in output
+
+
+MEETS = """
+import time
+from pathlib import Path
+import jupyter_mlops as mlops
+mlops.log_metric("auc", x / 10)
+Path(f"begun-{x}").touch()
+while not Path(f"go-{x}").exists():
+    time.sleep(0.02)
+"""
+
+
+@contextmanager
+def slamming(port: int) -> Iterator[list[object]]:
+    """Close every connection to the port at once; gives who came."""
+    came: list[object] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            came.append(self.client_address)
+
+    class Slamming(socketserver.TCPServer):
+        allow_reuse_address = True
+
+    with Slamming(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield came
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "fork"])
+def test_a_sweep_goes_on_while_the_service_is_restarted(
+    mlops: Command,
+    notebook: Callable[..., Path],
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+) -> None:
+    """A point ends while it is away, and the next one is to begin."""
+    path = notebook(MEETS, parameters="x = 0")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada"))
+        sweep = mlops.start("sweep", str(path), "-g", "x=1,2", "-m", "auc", "-j", "1", "--engine", engine, "--json")
+        until((path.parent / "begun-1").exists, "the beginning of the first point")
+        port = urlsplit(service.url).port or 0
+    with slamming(port) as slammed:
+        (path.parent / "go-1").touch()
+        (path.parent / "go-2").touch()
+        until(lambda: not processes_with(f"MLOPS_RUN_DIR={tmp_path}"), "the end of the first kernel")
+        before = len(slammed)
+        until(lambda: len(slammed) > before + 4, "the service being asked again and again")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, port):
+        output, errors = sweep.communicate(timeout=LONGEST_COMMAND)
+    assert sweep.returncode == 0, errors
+    found = json.loads(output)
+    metrics = [{metric["key"]: metric["value"] for metric in run["metrics"]} for run in found["runs"]]
+    assert [run["status"] for run in found["runs"]] == ["FINISHED"] * 2
+    assert [logged["auc"] for logged in metrics] == [0.1, 0.2]
+    assert found["sweep"]["status"] == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_sweep_is_interrupted_at_once_also_while_the_service_is_away(
+    mlops: Command, notebook: Callable[..., Path], tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = notebook(MEETS, parameters="x = 0")
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
+        monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada"))
+        sweep = mlops.start("sweep", str(path), "-g", "x=1,2", "-j", "1", "--engine", "local", "--name", "cut")
+        until((path.parent / "begun-1").exists, "the beginning of the first point")
+        port = urlsplit(service.url).port or 0
+    sweep.send_signal(signal.SIGINT)
+    _, errors = sweep.communicate(timeout=LONGEST_COMMAND)
+    assert sweep.returncode == 130, errors
+    assert "--resume cut" in errors
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, port):
+        runs = {run["name"]: run["status"] for run in mlops.json("runs", "list")}
+    assert set(runs) == {"cut", "cut-1"}
+    assert set(runs.values()) <= {"FAILED", "KILLED"}

@@ -13,7 +13,9 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 import jupyter_mlops as mlops
-from jupyter_mlops.core.errors import InvalidValue, NotebookError, ParameterTypeError
+from jupyter_mlops.core.errors import InvalidValue, NotebookError, ParameterTypeError, QuotaExceeded
+from jupyter_mlops.core.quotas import Quota
+from jupyter_mlops.core.records import RunStatus
 from jupyter_mlops.recording.session import Session, using
 
 np = pytest.importorskip("numpy")
@@ -117,3 +119,13 @@ def test_the_magic_sweeps_and_shows_the_best_first(
         assert "draw points with a sample or search with optimize" in str(refused.error_in_exec)
     finally:
         InteractiveShell.clear_instance()
+
+
+def test_a_sweep_that_finds_no_room_leaves_no_open_run(notebook: Callable[..., Path], session: Session) -> None:
+    session.reader().quotas.set("*", Quota(bytes=1))
+    with pytest.raises(QuotaExceeded):
+        mlops.sweep(notebook(SCORE, parameters=PARAMETERS), {"x": [1.0, 2.0]}, name="full")
+    (run,) = session.reader().runs.search().items
+    assert (run.name, run.status) == ("full", RunStatus.FAILED)
+    assert run.reason is not None
+    assert "it could not be recorded" in run.reason.message

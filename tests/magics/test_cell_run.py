@@ -149,6 +149,18 @@ class TestErrors:
         assert [(o.output_type, o.get("ename")) for o in outputs] == [("stream", None), ("error", "ZeroDivisionError")]
         assert session.active is None
 
+    def test_an_exception_that_cannot_tell_what_it_is_ends_the_run_too(self, run_cell: Any, session: Session) -> None:
+        run_cell("class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError('no words')")
+        with capture_output():
+            run_cell("%%mlops run\nraise Odd()", fails=True)
+        run = recorded(session)
+        assert run.status is RunStatus.FAILED
+        assert run.reason is not None
+        assert "Odd" in run.reason.message
+        (output,) = notebook(session, run).cells[-1].outputs
+        assert (output.ename, output.evalue) == ("Odd", "")
+        assert session.active is None
+
     def test_an_interrupt_kills_the_run(self, run_cell: Any, session: Session) -> None:
         with capture_output():
             run_cell("%%mlops run\nraise KeyboardInterrupt", fails=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -573,3 +574,10 @@ class TestInputs:
 def test_every_name_is_described() -> None:
     page = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text(encoding="utf-8")
     assert [name for name in mlops.__all__ if name not in page and name != "__version__"] == []
+
+
+def test_a_pipe_is_no_data_set(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in tmp_path / "pipe", Path("/dev/zero"):
+        with pytest.raises(InvalidValue, match="is a pipe or a device"):
+            mlops.data.from_file(path)

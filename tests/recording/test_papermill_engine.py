@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from traitlets import TraitError
 
 from jupyter_mlops.core.errors import ParameterTypeError
 from jupyter_mlops.core.records import ReasonKind, Run, RunStatus
@@ -229,3 +230,17 @@ def test_a_secret_printed_a_character_at_a_time_is_in_no_file(
     assert "swordfish1" not in "".join(record.getMessage() for record in caplog.records)
     assert printed(json.loads((tmp_path / "out.ipynb").read_text())) == "[redacted]sword"
     assert only_run(tracker, "spelled").status is RunStatus.FINISHED
+
+
+def test_an_option_that_makes_no_sense_leaves_no_kernel_and_no_open_run(
+    papermill: Callable[..., Any], tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_EXPERIMENT", "nonsense")
+    source = write_notebook(tmp_path / "work.ipynb", "1")
+    with pytest.raises(TraitError, match="iopub_timeout"):
+        papermill(source, tmp_path / "out.ipynb", iopub_timeout="soon")
+    run = only_run(tracker, "nonsense")
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert "iopub_timeout" in run.reason.message
+    assert processes_with(run.run_id) == []

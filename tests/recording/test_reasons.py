@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jupyter_mlops.core.errors import Unavailable
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
-from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunChange, RunStatus
+from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunChange, RunStatus, Tag
 from jupyter_mlops.recording import recorder as recording
 from jupyter_mlops.recording.kernel import kill_orphan, oom_kills
 from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.store import schema
+from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.process import start_time
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.notebook_files import files_with, printed, write_notebook
+from tests.ports import free_ports
 from tests.waiting import until
 
 RUNNER = """
@@ -272,3 +277,34 @@ def test_the_systems_out_of_memory_kills_are_counted(tmp_path: Path) -> None:
     (proc / "self" / "cgroup").write_text("0::/user.slice\n")
     (cgroups / "user.slice" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
     assert oom_kills(proc, cgroups) == 2
+
+
+def test_a_notebook_that_removes_its_folder_and_dies_ends_its_run(record: Callable[..., Run]) -> None:
+    run = record(
+        "import os, shutil\n"
+        "import jupyter_mlops as mlops\n"
+        "shutil.rmtree(os.path.dirname(os.environ['MLOPS_RUN_DIR']))\n"
+        "os._exit(3)"
+    )
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.kind is ReasonKind.KERNEL_DIED
+    assert "exit code 3" in run.reason.message
+
+
+def test_a_store_that_is_away_ends_no_recording_also_where_failures_are_raised(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLOPS_STRICT", "1")
+    monkeypatch.setattr(recording, "_TICK_SECONDS", 0.02)
+    run_id = new_id()
+    with connect(f"http://127.0.0.1:{free_ports(1)[0]}") as away, RunFolder(run_id) as folder:
+        recorder = Recorder(away, run_id, folder)
+        recorder.log(tags=[Tag("a", "b")])
+        recorder.start(None)
+        try:
+            until(lambda: f"recording run {run_id}" in caplog.text, "the warning")
+            assert [thread.name for thread in threading.enumerate()].count("mlops-recorder") == 1
+        finally:
+            with pytest.raises(Unavailable):
+                recorder.finish(RunChange(status=RunStatus.FINISHED))

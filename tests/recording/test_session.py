@@ -80,6 +80,19 @@ def runs(store: Tracker) -> list[Run]:
 
 
 class TestLive:
+    def test_a_run_that_was_deleted_keeps_no_other_from_being_heard_of(
+        self, begin: Callable[..., Session], store: Tracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(delivery, "HEARTBEAT_SECONDS", 0.02)
+        session = begin()
+        outer = session.start_run()
+        inner = [session.start_run(nested=True) for _ in range(8)]
+        session.flush()
+        store.runs.delete(inner[0].run_id)
+        heard = store.runs.get(outer.run_id).heartbeat
+        session.log_metrics(outer.run_id, metric(0))
+        until(lambda: store.runs.get(outer.run_id).heartbeat != heard, "a heartbeat of the run that is there")
+
     def test_files_that_cannot_be_stored_are_told_of_at_the_start(
         self, begin: Callable[..., Session], place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

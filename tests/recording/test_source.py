@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlops.core.errors import NotebookError
-from jupyter_mlops.recording.source import executable, read_source
+from jupyter_mlops.recording.source import executable, parse_source, read_source
 from tests.notebook_files import write_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -85,3 +85,36 @@ def test_missing_metadata_mean_python(tmp_path: Path, metadata: dict[str, Any]) 
     (tmp_path / "a.ipynb").write_text(json.dumps(document))
     source = read_source(tmp_path / "a.ipynb")
     assert (source.kernel, source.language, source.declared) == ("python3", "python", ())
+
+
+CELL: dict[str, Any] = {
+    "cell_type": "code",
+    "id": "a",
+    "metadata": {"tags": ["parameters"]},
+    "source": "x = 1",
+    "outputs": [],
+    "execution_count": None,
+}
+NOTEBOOK: dict[str, Any] = {"cells": [CELL], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**NOTEBOOK, "cells": [CELL, {**CELL, "id": "b", "metadata": {"tags": None}}]},
+        {**NOTEBOOK, "cells": [{**CELL, "metadata": None}]},
+        {**NOTEBOOK, "cells": [{key: value for key, value in CELL.items() if key != "metadata"}]},
+        {**NOTEBOOK, "cells": [{key: value for key, value in CELL.items() if key != "outputs"}]},
+        {**NOTEBOOK, "cells": [{**CELL, "cell_type": 5}]},
+        {**NOTEBOOK, "cells": [CELL, {"cell_type": "markdown", "metadata": {}, "source": "", "attachments": None}]},
+        {**NOTEBOOK, "metadata": None},
+        {**NOTEBOOK, "metadata": {"papermill": None}},
+        {**NOTEBOOK, "nbformat_minor": "5"},
+        {key: value for key, value in NOTEBOOK.items() if key != "nbformat_minor"},
+    ],
+    ids=str,
+)
+def test_what_lacks_what_the_format_demands_is_told_as_that(document: dict[str, Any]) -> None:
+    source = parse_source(json.dumps(document).encode(), "odd.ipynb")
+    with pytest.raises(NotebookError, match=r"'odd\.ipynb' is not a notebook of format 4"):
+        executable(source, {"x": 2})

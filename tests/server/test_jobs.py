@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jupyter_mlops.core.errors import Conflict, Unavailable
 from jupyter_mlops.core.quotas import Quota
-from jupyter_mlops.core.records import NewRun
-from jupyter_mlops.server.operations import ENDPOINTS
+from jupyter_mlops.core.records import NewRun, RunKind, RunStatus
+from jupyter_mlops.execution.queue import Queue
+from jupyter_mlops.server.documents import Document
+from jupyter_mlops.server.operations import ENDPOINTS, NewSweepJob
+from jupyter_mlops.server.submission import Submitter
+from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.notebook_files import printed, write_notebook
 from tests.server.jupyter import TOKEN, JupyterServer
@@ -374,3 +382,77 @@ def test_each_endpoint_is_described_and_refuses_strangers(server: JupyterServer)
         url = f"mlops/server/v1{path.replace('{run_id}', '0' * 32)}"
         assert server.ask(method.upper(), url, token=None).status in (401, 403), path
         assert server.ask("DELETE", url).status == 405, path
+
+
+def test_records_of_other_machines_and_users_are_no_error_of_the_server(
+    server: JupyterServer, tracker: RemoteTracker
+) -> None:
+    """A source and a folder that no file system has, and a plan that is none."""
+    experiment = tracker.experiments.ensure("strange").experiment_id
+    path = write_notebook(server.work / "strange.ipynb", "pass")
+    far = NewRun(experiment_id=experiment, kind=RunKind.NOTEBOOK, source=f"/{'x' * 300}/work.ipynb")
+    answer = server.ask("GET", f"mlops/server/v1/runs/{tracker.runs.create(far).run_id}/intent")
+    assert (answer.status, "is not among the files" in answer.json["message"]) == (404, True)
+    here = NewRun(experiment_id=experiment, kind=RunKind.NOTEBOOK, source=str(path))
+    run_id = tracker.runs.create(here).run_id
+    environment = {"cwd": f"/{'x' * 300}", "kernel": {"name": "python3"}}
+    tracker.artifacts.put(run_id, "environment/environment.json", BytesIO(json.dumps(environment).encode()))
+    answer = server.ask("GET", f"mlops/server/v1/runs/{run_id}/intent")
+    assert (answer.status, answer.json["kernel"]) == (200, "python3")
+    sweep = tracker.runs.create(NewRun(experiment_id=experiment, kind=RunKind.SWEEP, source=str(path)))
+    for nonsense in (b"no JSON", b"{}", b"\xff", b"[" * 10_000):
+        tracker.artifacts.put(sweep.run_id, "sweep.json", BytesIO(nonsense))
+        answer = server.ask("GET", f"mlops/server/v1/runs/{sweep.run_id}/intent")
+        assert (answer.status, "no plan" in answer.json["message"]) == (400, True), nonsense
+
+
+def test_a_log_in_parts_has_whole_characters(server: JupyterServer) -> None:
+    write_notebook(server.work / "log.ipynb", "pass")
+    run_id = submit(server, "log.ipynb")["run_id"]
+    assert ended(server, run_id)["status"] == "FINISHED"
+    (log,) = server.home.glob(f"jobs/*/{run_id}/worker.log")
+    text = "ü€😀" * 60_000
+    # No character begins at the end of a part.
+    log.write_bytes(b"x" + text.encode())
+
+    def part(start: int) -> Any:
+        return server.ask("GET", f"mlops/server/v1/jobs/{run_id}/log?start={start}").json
+
+    found, start = "", 0
+    while True:
+        one = part(start)
+        if one["end"] == start:
+            break
+        found, start = found + one["text"], one["end"]
+    assert found == f"x{text}"
+    log.write_bytes(b"\xe2\x82")
+    # It may be that nothing more is written.
+    assert part(0) == {"text": "\N{REPLACEMENT CHARACTER}", "start": 0, "end": 2}
+
+
+def test_a_sweep_that_cannot_be_queued_again_stays_as_it_ended(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    content = write_notebook(tmp_path / "work.ipynb", "pass", parameters="x = 1").read_bytes()
+    document = Document(path="work.ipynb", content=content, source="", cwd=str(tmp_path), is_shared=False)
+    queue = Queue(tmp_path / "jobs", limit=1, environment=lambda: dict(os.environ))
+    submitter = Submitter(queue, sqlite_url, 1)
+    with connect(sqlite_url) as tracker:
+        asked = NewSweepJob(path="work.ipynb", grid=("x=1,2",))
+        run_id = submitter.sweep(tracker, document, asked, None).job.run_id
+        queue.cancel(run_id, "ada")
+        queue.step(tracker)
+        assert tracker.runs.get(run_id).status is RunStatus.KILLED
+        # Its files cannot be written.
+        in_the_way = tmp_path / "jobs" / run_id / "server.json"
+        in_the_way.unlink()
+        in_the_way.mkdir()
+        with pytest.raises(Unavailable):
+            submitter.retry(tracker, run_id, {}, None)
+        assert tracker.runs.get(run_id).status is RunStatus.KILLED
+        in_the_way.rmdir()
+        assert submitter.retry(tracker, run_id, {}, None).status is RunStatus.SCHEDULED
+        assert tracker.runs.get(run_id).status is RunStatus.SCHEDULED
+        with pytest.raises(Conflict):
+            submitter.retry(tracker, run_id, {}, None)

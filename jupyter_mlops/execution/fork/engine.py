@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -111,6 +112,7 @@ class TemplateProcess:
         self._folder = folder
         self._equal = equal
         self._process: subprocess.Popen[bytes] | None = None
+        self._news: IO[bytes] | None = None
         self._is_ready = False
         self._log = (folder / "log").open("w+b")
 
@@ -121,7 +123,7 @@ class TemplateProcess:
         """Begin to execute the prefix of a task; ``variables`` is the environment that the points are to have."""
         self._seconds = task.execution_timeout
         reading, writing = os.pipe()
-        self._status = reading
+        self._news = open(reading, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor, kept open
         try:
             self._process = subprocess.Popen(
                 [*prefix.command, str(self._folder), str(writing), *prefix.options],
@@ -154,20 +156,20 @@ class TemplateProcess:
 
     def await_ready(self) -> None:
         """Wait until children can be forked; ``Unfit`` when they cannot, with the reason."""
-        with open(self._status, "rb", buffering=0) as news:  # noqa: PTH123 - a descriptor
-            while True:
-                # Each cell has the time that it has in a run.
-                if not select.select([news], [], [], self._seconds)[0]:
-                    raise Unfit("a cell before the points part takes longer than its time")
-                line = news.readline()
-                if not line:
-                    raise Unfit(f"the process that executes the first cells has ended{self._last_words()}")
-                told = json.loads(line)
-                if "unsafe" in told:
-                    raise Unfit(told["unsafe"])
-                if "ready" in told:
-                    self._is_ready = True
-                    return
+        assert self._news is not None
+        while True:
+            # Each cell has the time that it has in a run.
+            if not select.select([self._news], [], [], self._seconds)[0]:
+                raise Unfit("a cell before the points part takes longer than its time")
+            line = self._news.readline()
+            if not line:
+                raise Unfit(f"the process that executes the first cells has ended{self._last_words()}")
+            told = json.loads(line)
+            if "unsafe" in told:
+                raise Unfit(told["unsafe"])
+            if "ready" in told:
+                self._is_ready = True
+                return
 
     def _last_words(self) -> str:
         self._log.seek(0)
@@ -178,6 +180,8 @@ class TemplateProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
         self._log.close()
+        if self._news is not None:
+            self._news.close()
 
     def end(self) -> None:
         """End it, and with it all that was forked off it."""

@@ -172,8 +172,8 @@ class Server:
                 elif key.fileobj == self._woken:
                     os.read(self._woken, 4096)
                     self._reap()
-                else:
-                    # Whoever asked for the child is gone; its end is noticed by its signal.
+                elif self._living.get(key.data) is key.fileobj:
+                    # Whoever asked for the child is gone; its end is noticed by its signal, perhaps was just before.
                     self._selector.unregister(key.fileobj)
                     _kill_group(key.data)
 
@@ -189,7 +189,12 @@ class Server:
             _say(connection, self._executed)
             connection.close()
             return None
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            # Too many processes, or too little memory: whoever asked starts a kernel by itself, and the others go on.
+            connection.close()
+            return None
         if pid == 0:
             self._leave()
             return {**asked, "connection": connection}
