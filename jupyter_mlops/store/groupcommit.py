@@ -172,7 +172,10 @@ class GroupCommit(Generic[C]):
                 return
             if isinstance(error, Unavailable):
                 for call in calls:
-                    call.finish(Unavailable(error.message))
+                    # An error of its own for each thread that raises it.
+                    of_call = Unavailable(error.message)
+                    of_call.public = error.public
+                    call.finish(of_call)
                 return
             if len(calls) == 1:
                 calls[0].finish(error)
