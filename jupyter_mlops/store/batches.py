@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import ModelMetric
-from jupyter_mlops.core.records import Input, Lifecycle, RunStatus
+from jupyter_mlops.core.records import Dataset, Input, Lifecycle, RunStatus
 from jupyter_mlops.core.redaction import shown
 from jupyter_mlops.store import (
     events,
@@ -87,7 +87,7 @@ _INSERT_RUN = sa.insert(schema.run)
 _PARAM_TEXTS = sa.select(_param.run_id, _param.key, _param.text).where(
     among(_param.run_id, "run_ids"), among(_param.key, "keys")
 )
-_DATASET_IDS = sa.select(_dataset.id, _dataset.name, _dataset.digest).where(among(_dataset.digest, "digests"))
+_DATASETS = sa.select(_dataset.id, *runs.DATASET_COLUMNS).where(among(_dataset.digest, "digests"))
 
 
 def _upserts(insert: Any) -> dict[str, Any]:
@@ -96,7 +96,8 @@ def _upserts(insert: Any) -> dict[str, Any]:
         "param": insert(schema.param).on_conflict_do_nothing(),
         "dataset": insert(schema.dataset).on_conflict_do_nothing(),
         "input": run_input.on_conflict_do_update(
-            index_elements=["run_id", "dataset_id", "context"], set_={"tags_json": run_input.excluded.tags_json}
+            index_elements=["run_id", "dataset_id", "context"],
+            set_={name: run_input.excluded[name] for name in ("tags_json", "told_json")},
         ),
     }
 
@@ -381,16 +382,17 @@ def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> 
             for (name, digest), dataset in sorted(datasets.items())
         ],
     )
-    found = connection.execute(_DATASET_IDS, {"digests": list({digest for _, digest in datasets})})
-    ids = {(name, digest): dataset_id for dataset_id, name, digest in found}
+    found = connection.execute(_DATASETS, {"digests": list({digest for _, digest in datasets})})
+    stored = {(row[1], row[2]): (row[0], Dataset(*row[1:])) for row in found}
     rows = {}
     for run_id, item in inputs:
-        dataset_id = ids[item.dataset.name, item.dataset.digest]
+        dataset_id, first = stored[item.dataset.name, item.dataset.digest]
         rows[run_id, dataset_id, item.context] = {
             "run_id": run_id,
             "dataset_id": dataset_id,
             "context": item.context,
             "tags_json": msgspec.json.encode(item.tags).decode(),
+            "told_json": None if item.dataset == first else msgspec.json.encode(item.dataset).decode(),
         }
     connection.execute(upsert["input"], [row for _, row in sorted(rows.items())])
 
