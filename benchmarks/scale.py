@@ -227,6 +227,7 @@ def _copied(database: Database, other: str, file: Path) -> Iterator[Figure]:
 _BACK = (
     *("DROP TABLE usage", "DROP TABLE owner_rule", "DROP TABLE access_token", "DROP INDEX ix_model_owner"),
     *(f"ALTER TABLE upload DROP COLUMN {name}" for name in ("experiment_id", "bytes", "declared")),
+    *(f"ALTER TABLE {table} DROP COLUMN told_json" for table in ("run_input", "version_input")),
     "UPDATE mlops_schema SET version_num = '0006'",
 )
 """What makes a store one of schema 0006."""

@@ -1,7 +1,8 @@
 """Every error a user can meet, one class each.
 
 A class decides its HTTP status and its MLflow ``error_code``; nothing else in the project does. Messages say what is
-wrong, where, and what would be right, and never carry a secret: they are shown to users as they are.
+wrong, where, and what would be right, and never carry a secret: they are shown to users as they are, except for
+those whose ``public`` says what others are shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class MLOpsError(Exception):
     error_code: str = "INTERNAL_ERROR"
     request_id: str = ""
     """Of the request that a service answered so: finds it in the service's log."""
+    public: str = ""
+    """What a service's callers are told instead of the message, where that says what only concerns whoever runs it."""
 
     @property
     def message(self) -> str:

@@ -56,6 +56,10 @@ __all__ = [
 
 LONGEST_FILTER = 500_000
 MOST_COMPARISONS = 100
+MOST_KEYS = 50
+"""To order by; a database joins a table for each, and SQLite at most 64."""
+LONGEST_PATTERN = 10_000
+"""Characters; SQLite takes patterns of 50,000 bytes."""
 LONGEST_LIST = 10_000
 
 
@@ -76,7 +80,8 @@ class Operator(str, Enum):
     IS_NOT_NULL = "IS NOT NULL"
 
 
-_TEXT_OPERATORS = (Operator.EQ, Operator.NE, Operator.LIKE, Operator.ILIKE, Operator.IN, Operator.NOT_IN)
+_PATTERN_OPERATORS = (Operator.LIKE, Operator.ILIKE)
+_TEXT_OPERATORS = (Operator.EQ, Operator.NE, *_PATTERN_OPERATORS, Operator.IN, Operator.NOT_IN)
 _NUMBER_OPERATORS = (Operator.EQ, Operator.NE, Operator.GT, Operator.GE, Operator.LT, Operator.LE)
 _LIST_OPERATORS = (Operator.IN, Operator.NOT_IN)
 _NULL_OPERATORS = (Operator.IS_NULL, Operator.IS_NOT_NULL)
@@ -142,6 +147,8 @@ def parse_order_by(clauses: Sequence[str], entity: Entity) -> tuple[OrderKey, ..
     """
     if isinstance(clauses, str):
         raise FilterError(f"order_by is a list of clauses, such as [{_short(clauses)}], not a string")
+    if len(clauses) > MOST_KEYS:
+        raise FilterError(f"order_by: {len(clauses)} clauses are too many; at most {MOST_KEYS} are accepted")
     keys: dict[Field, OrderKey] = {}
     for clause in clauses:
         key = _Parser(clause, entity, "order_by").order_key()
@@ -262,6 +269,8 @@ class _Parser:
         value_at = self.at
         value: Value = self.list_of_strings() if operator in _LIST_OPERATORS else self.value()
         value = self.typed(field, operator, operator_at, value, value_at)
+        if operator in _PATTERN_OPERATORS and len(str(value)) > LONGEST_PATTERN:
+            raise self.error(f"a pattern has at most {LONGEST_PATTERN} characters", value_at)
         return Comparison(field, operator, value)
 
     def field(self) -> Field:
@@ -299,7 +308,7 @@ class _Parser:
             if symbols[0] not in ("=", "!=", ">", ">=", "<", "<="):
                 raise self.error(f"{symbols[0]!r} is not an operator; there are =, !=, >, >=, <, <=", start)
             return Operator(symbols[0])
-        for operator in (Operator.LIKE, Operator.ILIKE, Operator.IN):
+        for operator in (*_PATTERN_OPERATORS, Operator.IN):
             if self.keyword(operator.value):
                 return operator
         if self.keyword("NOT"):
@@ -422,7 +431,7 @@ class _Parser:
         if operator not in _TEXT_OPERATORS:
             hint = "; a number without quotes compares by value" if field.kind is FieldKind.PARAM else ""
             raise self.error(f"{operator.value} cannot compare strings{hint}", operator_at)
-        if attribute is not None and attribute.choices and operator not in (Operator.LIKE, Operator.ILIKE):
+        if attribute is not None and attribute.choices and operator not in _PATTERN_OPERATORS:
             for item in value if isinstance(value, tuple) else (value,):
                 if item not in attribute.choices:
                     known = ", ".join(map(repr, attribute.choices))

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -102,11 +103,15 @@ def kept_cookie_secret(path: Path) -> bytes:
     if given:
         return _from_hex(given, COOKIE_SECRET)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Under a name that no other process has, on whatever machine: one that was killed here has left a link to the file
+    # under its own, and what is written there would be written to the file.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    fresh = Path(name)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(descriptor)
         # Of two processes that start at once, one makes the file and both read it.
         path.hardlink_to(fresh)
     except FileExistsError:

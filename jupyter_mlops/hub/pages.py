@@ -147,7 +147,7 @@ class PageHandler(ApiHandler):
             self.redirect(self.get_login_url())
         elif isinstance(error, MLOpsError) and not self._headers_written:
             self.set_status(error.http_status)
-            content = _content("This page cannot be shown", escape(error.message))
+            content = _content("This page cannot be shown", escape(error.public or error.message))
             self.finish(_PAGE.format(loading="", told="", content=content, version=escape(__version__)))
         else:
             super().refuse(error)

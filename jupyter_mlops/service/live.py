@@ -149,13 +149,15 @@ class EventsHandler(ApiHandler, WebSocketHandler):
         self._unsent -= 1
 
     async def _recheck(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            try:
+        try:
+            while True:
+                await asyncio.sleep(RECHECK_SECONDS)
                 principal = await self.service.identity.principal(self, fresh=True)
                 if principal.widest < Scope.READ:
-                    break
+                    return
                 self.principal = principal
-            except MLOpsError:
-                break
-        self.close(NO_LONGER_ALLOWED, "log in again")
+        except MLOpsError:
+            return
+        finally:
+            # Whatever went wrong: who it is is not known any more.
+            self.close(NO_LONGER_ALLOWED, "log in again")

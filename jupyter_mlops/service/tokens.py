@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -123,6 +124,12 @@ def _write(path: Path, grants: Grants) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        if path.exists():
+            # Whoever was let read the file, such as the service's own user, still reads it.
+            before = path.stat()
+            with suppress(PermissionError):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         file.write(msgspec.json.format(msgspec.json.encode(grants), indent=1) + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -17,11 +17,7 @@ from sqlalchemy.engine import Connection
 from jupyter_mlops.core.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.logged_model import ModelMetric
-from jupyter_mlops.core.records import (
-    Input,
-    Lifecycle,
-    RunStatus,
-)
+from jupyter_mlops.core.records import Dataset, Input, Lifecycle, RunStatus
 from jupyter_mlops.core.redaction import shown
 from jupyter_mlops.store import (
     events,
@@ -41,6 +37,7 @@ from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.metrics import Summary
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.rows import fetch
+from jupyter_mlops.store.runchange import CHANGE
 from jupyter_mlops.store.upsert import Upsert
 from jupyter_mlops.store.writes import Part
 
@@ -90,54 +87,7 @@ _INSERT_RUN = sa.insert(schema.run)
 _PARAM_TEXTS = sa.select(_param.run_id, _param.key, _param.text).where(
     among(_param.run_id, "run_ids"), among(_param.key, "keys")
 )
-_DATASET_IDS = sa.select(_dataset.id, _dataset.name, _dataset.digest).where(among(_dataset.digest, "digests"))
-_ENDED = [status.value for status in RunStatus if status.ended]
-_UNSUCCESSFUL = [RunStatus.FAILED.value, RunStatus.KILLED.value]
-
-
-def _given(name: str, column: sa.Column[Any]) -> Any:
-    return sa.func.coalesce(sa.bindparam(f"new_{name}", type_=column.type), column)
-
-
-def _one_of(column: sa.ColumnElement[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
-    """``IN`` for a statement of many rows, which cannot have one."""
-    return sa.or_(*(column == value for value in values))
-
-
-def _change_statement() -> sa.Update:
-    status = sa.bindparam("new_status", type_=sa.Text)
-    end = sa.bindparam("new_end_time", type_=sa.BigInteger)
-    reason = sa.bindparam("new_reason", type_=sa.Text)
-    now = sa.bindparam("now", type_=sa.BigInteger)
-    return (
-        sa.update(schema.run)
-        .where(_run.id == sa.bindparam("run_id"))
-        .values(
-            name=_given("name", _run.name),
-            status=_given("status", _run.status),
-            # What ended before keeps its time when the same end is told again.
-            end_time=sa.case(
-                (end.is_not(None), end),
-                (status.is_(None), _run.end_time),
-                (sa.not_(_one_of(status, _ENDED)), None),
-                (_one_of(_run.status, _ENDED), sa.func.coalesce(_run.end_time, now)),
-                else_=now,
-            ),
-            reason_json=sa.case(
-                (reason.is_not(None), reason),
-                (sa.or_(status.is_(None), _one_of(status, _UNSUCCESSFUL)), _run.reason_json),
-                else_=None,
-            ),
-            hidden_state=_given("hidden_state", _run.hidden_state),
-            progress_done=_given("progress_done", _run.progress_done),
-            progress_total=_given("progress_total", _run.progress_total),
-            progress_failed=_given("progress_failed", _run.progress_failed),
-            runner_json=_given("runner", _run.runner_json),
-        )
-    )
-
-
-_CHANGE = _change_statement()
+_DATASETS = sa.select(_dataset.id, *runs.DATASET_COLUMNS).where(among(_dataset.digest, "digests"))
 
 
 def _upserts(insert: Any) -> dict[str, Any]:
@@ -146,7 +96,8 @@ def _upserts(insert: Any) -> dict[str, Any]:
         "param": insert(schema.param).on_conflict_do_nothing(),
         "dataset": insert(schema.dataset).on_conflict_do_nothing(),
         "input": run_input.on_conflict_do_update(
-            index_elements=["run_id", "dataset_id", "context"], set_={"tags_json": run_input.excluded.tags_json}
+            index_elements=["run_id", "dataset_id", "context"],
+            set_={name: run_input.excluded[name] for name in ("tags_json", "told_json")},
         ),
     }
 
@@ -177,9 +128,11 @@ class RunWriter:
         if not self._untold:
             return None
         first = min(self._told[run_id] for run_id in self._untold)
-        return max(0.0, (first + self._period - self._clock()) / 1000)
+        # No longer than a period, also where the clock was set back since.
+        return min(max(0, first + self._period - self._clock()), self._period) / 1000
 
-    def apply(self, connection: Connection, calls: Sequence[RunCall]) -> None:
+    def apply(self, connection: Connection, calls: Sequence[RunCall]) -> Callable[[], None]:
+        """Apply the calls. What it gives is to be called once they are durable: until then nothing counts as told."""
         now = self._clock()
         fresh = self._beyond_watermarks(connection, calls, now)
         creates = [call for call in fresh if isinstance(call, Create)]
@@ -195,7 +148,7 @@ class RunWriter:
         tags.write(connection, logs)
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
         _add_model_points(connection, [log for log in logs if log.model_points])
-        happened = self._happened(facts, created, logs, changes, now)
+        happened, note = self._happened(facts, created, logs, changes, now)
         charge = usage.Charge(_growths(created, logs, changes, facts))
         crowded, is_full = self._crowded(logs), self._are_many(len(happened))
         # Nothing that others may hold is waited for once it is counted; usually that can go along.
@@ -212,6 +165,7 @@ class RunWriter:
             writes.insert(connection, charge.addition(connection))
         if is_limited:
             charge.require_room(connection)
+        return note
 
     def _beyond_watermarks(self, connection: Connection, calls: Sequence[RunCall], now: int) -> list[RunCall]:
         """The calls that were not applied before; their streams are advanced."""
@@ -253,24 +207,26 @@ class RunWriter:
         logs: Sequence[Log],
         changes: Sequence[Change],
         now: int,
-    ) -> list[Event]:
-        """What to tell: creations and changes at once, logging at most once a run and period."""
+    ) -> tuple[list[Event], Callable[[], None]]:
+        """What to tell: creations and changes at once, logging at most once a run and period; and what notes that it
+        was told."""
         new = {call.run_id for call in created}
         at_once = {call.run_id for call in changes}
-        self._untold.update((call.run_id, facts[call.run_id]) for call in logs if call.run_id not in new)
-        self._untold.update((run_id, facts[run_id]) for run_id in at_once)
-        told = {
-            run_id: run
-            for run_id, run in self._untold.items()
-            if run_id in at_once or now - self._told.get(run_id, 0) >= self._period
-        }
+        untold = self._untold.copy()
+        untold.update((call.run_id, facts[call.run_id]) for call in logs if call.run_id not in new)
+        untold.update((run_id, facts[run_id]) for run_id in at_once)
+        # What was told in the future was told before the clock was set back.
+        resting = {run_id: at for run_id, at in self._told.items() if 0 <= now - at < self._period}
+        told = {run_id: run for run_id, run in untold.items() if run_id in at_once or run_id not in resting}
         due = [("run.created", run_id, facts[run_id]) for run_id in sorted(new)]
         due += [("run.changed", run_id, run) for run_id, run in told.items()]
-        for run_id in told:
-            del self._untold[run_id]
-        self._told = {run_id: at for run_id, at in self._told.items() if now - at < self._period}
-        self._told.update(dict.fromkeys(told, now))
-        return [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
+
+        def note() -> None:
+            self._untold = {run_id: run for run_id, run in untold.items() if run_id not in told}
+            self._told = resting | dict.fromkeys(told, now)
+
+        happened = [Event(kind, run.owner, run_id, now, experiment_id=run.experiment_id) for kind, run_id, run in due]
+        return happened, note
 
     def _are_many(self, events_added: int) -> bool:
         """Whether it is time to look for old events, with those that are added."""
@@ -426,16 +382,17 @@ def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> 
             for (name, digest), dataset in sorted(datasets.items())
         ],
     )
-    found = connection.execute(_DATASET_IDS, {"digests": list({digest for _, digest in datasets})})
-    ids = {(name, digest): dataset_id for dataset_id, name, digest in found}
+    found = connection.execute(_DATASETS, {"digests": list({digest for _, digest in datasets})})
+    stored = {(row[1], row[2]): (row[0], Dataset(*row[1:])) for row in found}
     rows = {}
     for run_id, item in inputs:
-        dataset_id = ids[item.dataset.name, item.dataset.digest]
+        dataset_id, first = stored[item.dataset.name, item.dataset.digest]
         rows[run_id, dataset_id, item.context] = {
             "run_id": run_id,
             "dataset_id": dataset_id,
             "context": item.context,
             "tags_json": msgspec.json.encode(item.tags).decode(),
+            "told_json": None if item.dataset == first else msgspec.json.encode(item.dataset).decode(),
         }
     connection.execute(upsert["input"], [row for _, row in sorted(rows.items())])
 
@@ -496,4 +453,4 @@ def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _F
             detail = {"from": old.name, "to": change.name}
             events.add_audit(connection, call.caller.user, "run.rename", call.run_id, now, detail)
     # Changes of one run keep their order: sorting is stable.
-    connection.execute(_CHANGE, sorted(rows, key=lambda row: str(row["run_id"])))
+    connection.execute(CHANGE, sorted(rows, key=lambda row: str(row["run_id"])))

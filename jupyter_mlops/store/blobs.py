@@ -294,6 +294,8 @@ class Upload:
             leases = connection.execute(schema.upload.delete().where(self._own_leases())).rowcount
         self._require_safe(leases, unleased=self._added.keys() - self._leased)
         now = self._store.clock()
+        # No lease is renewed from here on: that is a transaction, for which this one would have to end first.
+        self._renewed = now
         found = _insert_blobs(connection, self._added.values(), now, self._held)
         if gone := [self._held[digest] for digest in sorted(self._held.keys() - found.keys())]:
             found |= _insert_blobs(connection, [self.add_pieces([content]) for content in gone], now)

@@ -6,29 +6,53 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, MLOpsError, StorageFull, Unavailable
 
-Meaning = tuple[type[MLOpsError], str]
 
-# The database's URL, and what its driver says.
-_NO_ROOM: Meaning = (StorageFull, "{} has no room to write: {}; free some space and try again")
-_NO_ANSWER: Meaning = (Unavailable, "{} does not answer: {}")
-_NO_ACCESS: Meaning = (Unavailable, "{} cannot be used: {}; you must be able to read and write the file and its folder")
+class Meaning(NamedTuple):
+    """What an error of a driver is to us."""
+
+    kind: type[MLOpsError]
+    sentence: str
+    """Takes the database's URL, and what its driver says."""
+    public: str
+    """For others, whom the names of a host, of files and of tables do not concern; takes what the driver says."""
+
+
+_NO_ROOM = Meaning(
+    StorageFull,
+    "{} has no room to write: {}; free some space and try again",
+    "the store has no room to write; nothing half written is visible",
+)
+_NO_ANSWER = Meaning(Unavailable, "{} does not answer: {}", "the store does not answer; try again")
+_NO_ACCESS = Meaning(
+    Unavailable,
+    "{} cannot be used: {}; you must be able to read and write the file and its folder",
+    "the store cannot be used now",
+)
+_DAMAGED = "the store's database is damaged"
 
 _BY_CLASS: tuple[tuple[type[sa.exc.DBAPIError], Meaning], ...] = (
-    (sa.exc.DataError, (InvalidValue, "{} refuses a value: {}")),
-    (sa.exc.IntegrityError, (Conflict, "{}: someone else has changed the same thing meanwhile: {}")),
+    (sa.exc.DataError, Meaning(InvalidValue, "{} refuses a value: {}", "the store refuses a value: {}")),
+    (
+        sa.exc.IntegrityError,
+        Meaning(
+            Conflict,
+            "{}: someone else has changed the same thing meanwhile: {}",
+            "someone else has changed the same thing meanwhile; look again",
+        ),
+    ),
 )
 # SQLite has one class for what may pass and for mistakes in statements; its texts tell them apart.
 _SQLITE: tuple[tuple[re.Pattern[str], Meaning], ...] = (
     (re.compile("database or disk is full"), _NO_ROOM),
-    (re.compile("is not a database"), (InvalidValue, "{} is no SQLite database: {}")),
-    (re.compile("malformed"), (IntegrityError, "{} is damaged: {}; restore a copy of it")),
+    (re.compile("is not a database"), Meaning(InvalidValue, "{} is no SQLite database: {}", _DAMAGED)),
+    (re.compile("malformed"), Meaning(IntegrityError, "{} is damaged: {}; restore a copy of it", _DAMAGED)),
     (re.compile("unable to open|readonly|read-only"), _NO_ACCESS),
     (re.compile("locked|busy|disk I/O error|interrupted"), _NO_ANSWER),
 )
@@ -46,13 +70,16 @@ def translated(url: str) -> Iterator[None]:
         meaning = _meaning(error)
         if meaning is None:
             raise
-        kind, sentence = meaning
         told = " ".join(str(getattr(error, "orig", error)).split())
-        raise kind(sentence.format(url, told)) from error
+        raised = meaning.kind(meaning.sentence.format(url, told))
+        raised.public = meaning.public.format(told)
+        raise raised from error
     except UnicodeEncodeError as error:
         raise InvalidValue(f"a text cannot be stored: {error}") from error
     except sa.exc.TimeoutError as error:
-        raise Unavailable(f"{url}: all database connections are busy: {error}") from error
+        busy = Unavailable(f"{url}: all database connections are busy: {error}")
+        busy.public = "all connections to the store's database are busy; try again"
+        raise busy from error
 
 
 def driver_error(connection: Connection, sql: str, error: Exception) -> sa.exc.DBAPIError:

@@ -7,6 +7,7 @@ that a bad call only hurts itself; a lone call never waits for others.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -25,6 +26,10 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """By how many calls at most a transaction is counted."""
 MOST_PATIENCE_S = 0.001
 """How long a group waits at most for those that were answered just now."""
+REST_S = 1.0
+"""How long after a failure nothing is tried again that no caller waits for."""
+
+logger = logging.getLogger("jupyter_mlops")
 
 
 class Call:
@@ -58,13 +63,17 @@ class GroupCommit(Generic[C]):
     database
         Where to write.
     apply
-        Applies calls in one transaction, all or (by raising) none; it may be called again with some of them.
+        Applies calls in one transaction, all or (by raising) none; it may be called again with some of them. What it
+        gives is called once they are durable.
     due
         Seconds until ``apply`` wants to be called although no call came; None for never.
     """
 
     def __init__(
-        self, database: Database, apply: Callable[[Connection, Sequence[C]], None], due: Callable[[], float | None]
+        self,
+        database: Database,
+        apply: Callable[[Connection, Sequence[C]], Callable[[], None] | None],
+        due: Callable[[], float | None],
     ) -> None:
         self._database = database
         self._apply = apply
@@ -75,6 +84,7 @@ class GroupCommit(Generic[C]):
         self._closed = False
         self._answered = 0
         self._patience = 0.0
+        self._rests_until = 0.0
         self.committed = 0
         """Calls that were committed."""
         self.commits = 0
@@ -130,7 +140,7 @@ class GroupCommit(Generic[C]):
         # Who was answered just now will call again, soon enough to share a transaction with those that wait already.
         expected = self._queue.qsize() + self._answered if self._queue.qsize() else 0
         try:
-            call = self._queue.get(timeout=self._due())
+            call = self._queue.get(timeout=self._seconds_until_due())
         except queue.Empty:
             return [], False
         until = time.monotonic() + self._patience
@@ -147,14 +157,26 @@ class GroupCommit(Generic[C]):
                 return calls, False
         return calls, True
 
+    def _seconds_until_due(self) -> float | None:
+        due = self._due()
+        return None if due is None else max(due, self._rests_until - time.monotonic(), 0.0)
+
     def _commit(self, calls: list[C]) -> None:
         began = time.monotonic()
         try:
             self._attempt(calls)
-        except Unavailable as error:
-            for call in calls:
-                call.finish(Unavailable(error.message))
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers
+            if not calls:
+                logger.warning("what no caller waits for cannot be written, and is tried again: %s", error)
+                self._rests_until = time.monotonic() + REST_S
+                return
+            if isinstance(error, Unavailable):
+                for call in calls:
+                    # An error of its own for each thread that raises it.
+                    of_call = Unavailable(error.message)
+                    of_call.public = error.public
+                    call.finish(of_call)
+                return
             if len(calls) == 1:
                 calls[0].finish(error)
                 return
@@ -185,4 +207,6 @@ class GroupCommit(Generic[C]):
 
     def _once(self, calls: list[C]) -> None:
         with self._database.write() as connection:
-            self._apply(connection, calls)
+            note = self._apply(connection, calls)
+        if note is not None:
+            note()

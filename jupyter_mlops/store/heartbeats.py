@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ _REOPEN = (
     sa.update(schema.run)
     .where(among(_run.id, "run_ids"), _run.status == RunStatus.FAILED.value, _run.reason_json == _LOST)
     .values(status=RunStatus.RUNNING.value, end_time=None, reason_json=None)
-    .returning(_run.id)
+    .returning(_run.id, _run.experiment_id)
 )
 _END_SILENT = (
     sa.update(schema.run)
@@ -44,19 +44,23 @@ _OWNERS = sa.select(schema.experiment.c.id, schema.experiment.c.owner).where(amo
 def beat(connection: Connection, run_ids: Collection[str], now: int) -> None:
     """Note that the runners live; what :func:`end_silent` ended goes on."""
     connection.execute(_BEAT, [{"run_id": run_id, "now": now} for run_id in sorted(run_ids)])
-    for run_id in connection.execute(_REOPEN, {"run_ids": sorted(run_ids)}).scalars().all():
-        events.add_audit(connection, "heartbeat", "run.reopen", run_id, now)
+    reopened = connection.execute(_REOPEN, {"run_ids": sorted(run_ids)}).all()
+    _tell(connection, "run.reopen", [(row[0], row[1]) for row in reopened], now)
 
 
 def end_silent(connection: Connection, cutoff: int, now: int) -> list[str]:
     """End the open runs whose runner was last heard before ``cutoff``, then; gives their ids."""
-    ended = connection.execute(_END_SILENT, {"cutoff": cutoff}).all()
-    if not ended:
-        return []
-    rows = connection.execute(_OWNERS, {"ids": sorted({experiment_id for _, experiment_id in ended})})
-    owners = {row[0]: row[1] for row in rows}
-    for run_id, experiment_id in ended:
-        event = Event("run.changed", owners[experiment_id], run_id, now, experiment_id=experiment_id)
-        events.add_events(connection, event)
-        events.add_audit(connection, "heartbeat", "run.lost", run_id, now)
+    ended = [(row[0], row[1]) for row in connection.execute(_END_SILENT, {"cutoff": cutoff})]
+    _tell(connection, "run.lost", ended, now)
     return [run_id for run_id, _ in ended]
+
+
+def _tell(connection: Connection, action: str, changed: Sequence[tuple[str, str]], now: int) -> None:
+    """Tell who watches, and put on record, what became of runs, given with their experiments."""
+    if not changed:
+        return
+    rows = connection.execute(_OWNERS, {"ids": sorted({experiment_id for _, experiment_id in changed})})
+    owners = {row[0]: row[1] for row in rows}
+    told = [Event("run.changed", owners[each], run_id, now, experiment_id=each) for run_id, each in changed]
+    events.add_events(connection, *told)
+    events.add_audits(connection, "heartbeat", action, now, {run_id: None for run_id, _ in changed})

@@ -73,7 +73,7 @@ def _told(connection: Connection, run_ids: Sequence[str]) -> Iterable[str]:
     yield from connection.execute(models).scalars()
     repeated = sa.select(_tag.value).where(among(_tag.run_id, "runs", run_ids), _tag.key == RERUN_TAG)
     sources = (
-        sa.select(_dataset.source)
+        sa.select(sa.func.coalesce(_input.told_json, _dataset.source))
         .join(schema.run_input, _input.dataset_id == _dataset.id)
         .where(among(_input.run_id, "runs", run_ids))
     )

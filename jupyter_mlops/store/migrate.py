@@ -25,7 +25,7 @@ from jupyter_mlops.store import (  # noqa: F401 - their tables join the others
 )
 from jupyter_mlops.store.database import Database
 
-HEAD = "0009"
+HEAD = "0010"
 """The revision of :mod:`jupyter_mlops.store.schema`."""
 
 SCRIPTS = Path(__file__).with_name("migrations")

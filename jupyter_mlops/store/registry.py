@@ -202,10 +202,10 @@ def insert_version(
     ]
     if rows:
         connection.execute(schema.artifact.insert(), rows)
-    used = sa.select(sa.literal(version_id), _input.dataset_id, _input.context).where(_input.run_id == inputs_of)
-    if copy_of is not None:
-        used = sa.select(sa.literal(version_id), _used.dataset_id, _used.context).where(_used.version_id == copy_of)
-    connection.execute(schema.version_input.insert().from_select(["version_id", "dataset_id", "context"], used))
+    table, of = (_input, _input.run_id == inputs_of) if copy_of is None else (_used, _used.version_id == copy_of)
+    names = ("dataset_id", "context", "told_json")
+    used = sa.select(sa.literal(version_id), *(table[name] for name in names)).where(of)
+    connection.execute(schema.version_input.insert().from_select(["version_id", *names], used))
     return given
 
 

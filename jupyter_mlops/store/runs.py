@@ -74,7 +74,7 @@ _PARAMS = (
 _TAGS = (
     sa.select(_tag.run_id, _tag.key, _tag.value).where(among(_tag.run_id, "run_ids")).order_by(_tag.run_id, _tag.key)
 )
-_DATASET_COLUMNS = (
+DATASET_COLUMNS = (
     _dataset.name,
     _dataset.digest,
     _dataset.source_type,
@@ -84,7 +84,7 @@ _DATASET_COLUMNS = (
     _dataset.rows,
 )
 _INPUTS = (
-    sa.select(_input.run_id, *_DATASET_COLUMNS, _input.context, _input.tags_json)
+    sa.select(_input.run_id, *DATASET_COLUMNS, _input.told_json, _input.context, _input.tags_json)
     .join(schema.dataset, _dataset.id == _input.dataset_id)
     .where(among(_input.run_id, "run_ids"))
     .order_by(_input.run_id, _dataset.name, _dataset.digest, _input.context)
@@ -105,6 +105,7 @@ _LIFECYCLE = {lifecycle.value: lifecycle for lifecycle in Lifecycle}
 _tags_decoder = msgspec.json.Decoder(tuple[Tag, ...])
 _reason_decoder = msgspec.json.Decoder(Reason)
 _runner_decoder = msgspec.json.Decoder(Runner)
+_dataset_decoder = msgspec.json.Decoder(Dataset)
 
 
 def load(connection: Connection, run_ids: Sequence[str]) -> list[Run]:
@@ -155,8 +156,13 @@ def _params(
 
 
 def _inputs(*columns: Sequence[Any]) -> Iterator[Input]:
-    *datasets, contexts, labels = columns
-    return map(Input, map(Dataset, *datasets), contexts, map(_tags_decoder.decode, labels))
+    *datasets, told, contexts, labels = columns
+    return map(Input, map(_told, map(Dataset, *datasets), told), contexts, map(_tags_decoder.decode, labels))
+
+
+def _told(first: Dataset, told: str | None) -> Dataset:
+    """What was said of a data set by whom an input is of: something of their own, or what was said first."""
+    return first if told is None else _dataset_decoder.decode(told)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -262,7 +268,7 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
     The latter tell others than their owner only what identifies the data set: where its data are is the run's to say.
     """
     query = (
-        sa.select(_run.id, _input.context, *_DATASET_COLUMNS)
+        sa.select(_run.id, _input.context, _input.told_json, *DATASET_COLUMNS)
         .select_from(schema.dataset)
         .join(schema.run_input, _input.dataset_id == _dataset.id)
         .join(schema.run, _run.id == _input.run_id)
@@ -283,7 +289,12 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
     for run_id, model, version in connection.execute(registered, models):
         versions[run_id].append((model, version))
     uses = [
-        DatasetUse(dataset=Dataset(*row[2:]), run_id=row[0], context=row[1], versions=tuple(versions.get(row[0], ())))
+        DatasetUse(
+            dataset=_told(Dataset(*row[3:]), row[2]),
+            run_id=row[0],
+            context=row[1],
+            versions=tuple(versions.get(row[0], ())),
+        )
         for row in rows
     ]
     without_run = (
@@ -293,7 +304,8 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
             schema.model.c.name,
             _version.version,
             schema.model.c.owner,
-            *_DATASET_COLUMNS,
+            _version_input.told_json,
+            *DATASET_COLUMNS,
         )
         .select_from(schema.dataset)
         .join(schema.version_input, _version_input.dataset_id == _dataset.id)
@@ -304,7 +316,7 @@ def dataset_uses(connection: Connection, digest: str, reach: Reach | None) -> tu
     )
     uses += [
         DatasetUse(
-            dataset=Dataset(*row[5:]) if reach is None or row[4] in reach.owners else Dataset(*row[5:7]),
+            dataset=_told(Dataset(*row[6:]), row[5]) if reach is None or row[4] in reach.owners else Dataset(*row[6:8]),
             run_id=row[0],
             context=row[1],
             versions=((row[2], row[3]),),

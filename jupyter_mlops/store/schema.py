@@ -165,6 +165,8 @@ metric_chunk = Table(
     sqlite_autoincrement=True,
 )
 
+# What was first said of a data set. Whoever says something else of one of this name and digest keeps that with their
+# input (`told_json`, all of it): none sees, or says, what another one said.
 dataset = Table(
     "dataset",
     metadata,
@@ -187,6 +189,7 @@ run_input = Table(
     _id("dataset_id", ForeignKey("dataset.id"), primary_key=True),
     Column("context", Text, primary_key=True),
     Column("tags_json", Text, nullable=False),
+    Column("told_json", Text),
     Index(None, "dataset_id"),
     sqlite_with_rowid=False,
 )
@@ -300,6 +303,7 @@ version_input = Table(
     _id("version_id", ForeignKey("model_version.id", ondelete="CASCADE"), primary_key=True),
     _id("dataset_id", ForeignKey("dataset.id"), primary_key=True),
     Column("context", Text, primary_key=True),
+    Column("told_json", Text),
     Index(None, "dataset_id"),
     sqlite_with_rowid=False,
 )

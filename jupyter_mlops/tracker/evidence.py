@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST_RUNS = 500
 LARGEST_NOTEBOOK = 20_000_000
 """Bytes of a notebook that is compared."""
+LARGEST_LOCK = 5_000_000
+"""Bytes of a lock file whose packages are compared: what anybody stores under its name is read into memory."""
 LOCK = "environment/requirements.txt"
 NOTEBOOK = "notebook/source.ipynb"
 UNCOMMITTED = "environment/git.diff"
@@ -53,7 +55,7 @@ def compare_notebooks(tracker: Tracker, run_id: str, other: str) -> NotebookChan
 def notebook_code(tracker: Tracker, run_id: str) -> Notebook | None:
     """The code of the source notebook of a run; None when it has none that can be read."""
     files = tracker.artifacts.walk(run_id, NOTEBOOK)
-    if not files or (files[0].size or 0) > LARGEST_NOTEBOOK:
+    if [file.path for file in files] != [NOTEBOOK] or (files[0].size or 0) > LARGEST_NOTEBOOK:
         return None
     return sources(b"".join(tracker.artifacts.open(run_id, NOTEBOOK)))
 
@@ -87,8 +89,9 @@ def evidence(tracker: Tracker, run: Run) -> Evidence:
 
 
 def _packages(tracker: Tracker, run: Run) -> dict[str, str]:
-    """Versions (or origins) by name, from the run's lock file; empty when it has none."""
-    if not tracker.artifacts.walk(run.run_id, LOCK):
+    """Versions (or origins) by name, from the run's lock file; empty when it has none that can be read."""
+    files = tracker.artifacts.walk(run.run_id, LOCK)
+    if [file.path for file in files] != [LOCK] or (files[0].size or 0) > LARGEST_LOCK:
         return {}
     text = b"".join(tracker.artifacts.open(run.run_id, LOCK)).decode(errors="replace")
     matches = (_REQUIREMENT.match(line) or _EDITABLE.match(line) for line in text.splitlines())

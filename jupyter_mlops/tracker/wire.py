@@ -41,9 +41,8 @@ class Problem(Record, frozen=True, kw_only=True):
 
 def problem(error: MLOpsError, request_id: str = "") -> Problem:
     """What to answer for ``error``."""
-    return Problem(
-        error_code=error.error_code, message=error.message, error=type(error).__name__, request_id=request_id
-    )
+    message = error.public or error.message
+    return Problem(error_code=error.error_code, message=message, error=type(error).__name__, request_id=request_id)
 
 
 def raised(problem: Problem) -> MLOpsError:

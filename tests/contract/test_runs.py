@@ -38,6 +38,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.tracker import evidence
 from jupyter_mlops.tracker.protocol import Tracker
 
 Start = Callable[..., Run]
@@ -480,6 +481,24 @@ def test_runs_are_compared_with_what_their_files_say(tracker: Tracker, start: Ca
         tracker.compare([runs[0].run_id, new_id()])
     with pytest.raises(InvalidValue, match="twice"):
         tracker.compare([runs[0].run_id] * 2)
+
+
+def test_what_is_no_lock_file_is_not_read(
+    tracker: Tracker, start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who writes to a run may store anything under its name."""
+    monkeypatch.setattr(evidence, "LARGEST_LOCK", 100)
+    exact, larger, folder = start(), start(), start()
+    lines = b"numpy==2.0\n".ljust(100)
+    for run, path, content in (
+        (exact, evidence.LOCK, lines),
+        (larger, evidence.LOCK, lines + b"\n"),
+        (folder, f"{evidence.LOCK}/file", lines),
+    ):
+        tracker.artifacts.put(run.run_id, path, io.BytesIO(content))
+    for run, packages in ((exact, ["2.0"]), (larger, []), (folder, [])):
+        found = tracker.compare([run.run_id])
+        assert [row.values[0] for row in found.rows if row.group == "packages"] == packages
 
 
 def test_the_code_of_two_runs_notebooks_is_compared(tracker: Tracker, start: Callable[..., Run]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_mlops.core.errors import FilterError, InvalidValue, NotFound
+from jupyter_mlops.core.filters import LONGEST_PATTERN, MOST_KEYS
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     LARGEST_PAGE,
@@ -334,3 +335,11 @@ def _place(run: Run, order_by: list[str]) -> tuple[object, ...]:
             rank = 2 if value is None else 1 if math.isnan(value) else 0
             place += [rank, sign * value if value is not None and rank == 0 else 0.0]
     return (*place, _text_key(run.run_id, -1))
+
+
+def test_no_search_is_too_large_for_a_database(tracker: Tracker, start: Start) -> None:
+    run = start(batch=logged({"p0": 1}, {}, {"a": "*"}))
+    keys = [f"{kind}.p{number}" for number in range(MOST_KEYS // 2) for kind in ("metrics", "params")]
+    assert tracker.runs.search(order_by=keys).items == (run,)
+    for character in ("*", "[", "İ", "🎉", "%"):
+        tracker.runs.search(filter=f"tags.a ILIKE '{character * LONGEST_PATTERN}'")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from jupyter_mlops.core.errors import FilterError
 from jupyter_mlops.core.filter_names import ATTRIBUTES, DATASET_KEYS
 from jupyter_mlops.core.filters import (
+    LONGEST_PATTERN,
+    MOST_KEYS,
     Comparison,
     Entity,
     Field,
@@ -206,6 +208,16 @@ def test_order_by_takes_the_first_of_equal_keys() -> None:
 def test_order_by_refused(clause: str, says: str) -> None:
     with pytest.raises(FilterError, match=says):
         parse_order_by([clause], Entity.RUN)
+
+
+def test_no_more_is_asked_of_a_database_than_it_takes() -> None:
+    """SQLite refuses more, which would be an error of the service."""
+    assert len(parse_order_by([f"params.p{number}" for number in range(MOST_KEYS)], Entity.RUN)) == MOST_KEYS
+    with pytest.raises(FilterError, match=r"order_by: 51 clauses are too many; at most 50 are accepted"):
+        parse_order_by([f"params.p{number}" for number in range(MOST_KEYS + 1)], Entity.RUN)
+    parse_filter(f"tags.a LIKE '{'x' * LONGEST_PATTERN}'", Entity.RUN)
+    with pytest.raises(FilterError, match=r"a pattern has at most 10000 characters \(at character 14:"):
+        parse_filter(f"tags.a ILIKE '{'x' * (LONGEST_PATTERN + 1)}'", Entity.RUN)
 
 
 def test_order_by_is_no_single_string() -> None:

@@ -152,3 +152,16 @@ def test_nobody_fills_the_store_with_them(store: EmbeddedTracker) -> None:
     bo.issue_token()
     ann.revoke_token(tokens[0])
     ann.issue_token()
+
+
+def test_an_access_token_reads_where_nothing_can_be_written(store: EmbeddedTracker) -> None:
+    """A deployment gets its model then, too."""
+    token = store.access_tokens.create("deployment")
+    assert token.secret is not None
+    with store.database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE UPDATE ON access_token BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    found = store.principal_of_access_token(token_digest(token.secret))
+    assert found is not None
+    assert found.token_id == token.token_id

@@ -14,7 +14,10 @@ import sqlalchemy as sa
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from jupyter_mlops.core.access import Principal, Scope
+from jupyter_mlops.core.checks import TOKEN_PREFIX
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Progress, RunChange
+from jupyter_mlops.service import live
 from jupyter_mlops.service.live import LARGEST_MESSAGE
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
@@ -197,3 +200,24 @@ def test_a_number_that_becomes_visible_late_is_told_once(postgres_url: str) -> N
     with database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(schema.event)).scalar() == 3
     database.close()
+
+
+def test_who_cannot_be_asked_about_any_more_hears_nothing_more(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RECHECK_SECONDS", 0.05)
+    asked: list[str] = []
+
+    def find(digest: str) -> Principal:
+        asked.append(digest)
+        if len(asked) > 1:
+            raise RuntimeError("a mistake, and no answer")
+        return Principal("ada", scope=Scope.READ)
+
+    async def watch(service: Running) -> None:
+        socket = await listen(service, f"{TOKEN_PREFIX}any")
+        assert await asyncio.wait_for(socket.read_message(), SECONDS) is None
+        assert socket.close_code == live.NO_LONGER_ALLOWED
+
+    with running(sqlite_url, tmp_path / "artifacts", tmp_path, find_job=find) as service:
+        asyncio.run(watch(service))

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.engine import make_url
 
 from jupyter_mlops.core.errors import NotFound, Unavailable
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import NewRun
 from jupyter_mlops.server.spoolmetrics import SpoolMetrics
 from jupyter_mlops.service.requestlog import CURRENT, DETAIL, JsonFormatter
 from jupyter_mlops.tracker.remote import RemoteTracker
+from tests import postgres
 from tests.hub.standalone import started, token
 from tests.ports import free_ports
-from tests.service.inprocess import Running
+from tests.service.inprocess import Running, running
 from tests.service.test_api import Browser
 from tests.waiting import until
 
@@ -131,6 +134,29 @@ def test_errors_name_the_request_that_the_log_tells_of(service: Running, caplog:
     written = json.loads(JsonFormatter().format(line))
     assert (written["status"], written["operation"], written["user"]) == (404, "runs.get", "ada")
     assert written["path"] == f"/api/v1/runs/{'0' * 32}"
+
+
+def test_callers_learn_nothing_of_the_database_that_is_away(
+    postgres_server: postgres.Server, postgres_store_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = make_url(postgres_store_url)
+    with running(postgres_store_url, tmp_path / "artifacts", tmp_path) as service:
+        stranger, ada = Browser(service, None), Browser(service, service.token("ada"))
+        new = {"new": {"experiment_id": new_id()}}
+        postgres_server.allow_connections(postgres_store_url, False)
+        answers = [
+            stranger.send("GET", "ready"),
+            ada.send("GET", "api/v1/runs/active"),
+            ada.send("POST", "api/v1/runs", new),
+            ada.send("GET", "api/2.0/mlflow/experiments/search"),
+        ]
+        postgres_server.allow_connections(postgres_store_url, True)
+    for answer in answers:
+        assert answer.status == 503
+        assert answer.json()["message"] == "the store does not answer; try again", answer.data
+        assert str(place.database) not in answer.data.decode()
+    # The log, which is for whoever runs it, tells more.
+    assert str(place.database) in caplog.text
 
 
 def test_an_id_is_known_where_nothing_answers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.ids import new_id
@@ -23,7 +24,8 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     Tag,
 )
-from jupyter_mlops.store.batches import RunWriter
+from jupyter_mlops.store import schema
+from jupyter_mlops.store.batches import EVENT_PERIOD_MS, RunWriter
 from jupyter_mlops.store.calls import Append, Caller, Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.connect import connect
@@ -117,3 +119,64 @@ def test_lists_in_tags_grow_in_the_order_of_the_calls(database: Database, databa
         tags = {run: {tag.key: tag.value for tag in tracker.runs.get(run).tags} for run in (one, other)}
     assert tags[one] == {"a": '[1.0,{"x": 2},{"x": 3}]', "b": "no list", "c": "[{}]", "z": "z"}
     assert tags[other] == {"a": "[{}]"}
+
+
+def told(database: Database) -> list[tuple[str, int]]:
+    """Which run told when that it changed."""
+    event = schema.event.c
+    query = sa.select(event.target, event.at).where(event.kind == "run.changed").order_by(event.id)
+    with database.read() as connection:
+        return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+@pytest.fixture
+def two_runs(database_url: str, tmp_path: Path) -> tuple[str, str]:
+    with connect(database_url, artifacts=tmp_path) as tracker:
+        experiment = tracker.experiments.create("e").experiment_id
+        one, other = (tracker.runs.create(NewRun(experiment_id=experiment)).run_id for _ in range(2))
+    return one, other
+
+
+def point(run_id: str) -> Log:
+    return Log(run_id, Batch(tags=(Tag("a", "b"),)), CALLER)
+
+
+def committed(database: Database, writer: RunWriter, *calls: RunCall) -> None:
+    with database.write() as connection:
+        note = writer.apply(connection, calls)
+    note()
+
+
+def test_what_a_transaction_was_to_tell_that_failed_is_told_by_the_next(
+    database: Database, two_runs: tuple[str, str]
+) -> None:
+    one, other = two_runs
+    now = 5000
+    writer = RunWriter(lambda: now)
+    committed(database, writer, point(one))
+    now = 5500
+    committed(database, writer, point(one))
+    now = 6500
+    with database.write() as connection:
+        writer.apply(connection, [point(other)])
+        connection.rollback()
+    assert told(database) == [(one, 5000)]
+    assert writer.due() == 0
+    now = 6600
+    committed(database, writer)
+    assert told(database) == [(one, 5000), (one, 6600)]
+    assert writer.due() is None
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_untold(database: Database, two_runs: tuple[str, str]) -> None:
+    one, _ = two_runs
+    now = 9_000_000
+    writer = RunWriter(lambda: now)
+    committed(database, writer, point(one))
+    committed(database, writer, point(one))
+    now = 1_000_000
+    due = writer.due()
+    assert due is not None
+    assert due <= EVENT_PERIOD_MS / 1000
+    committed(database, writer)
+    assert told(database) == [(one, 9_000_000), (one, 1_000_000)]

@@ -222,6 +222,17 @@ def test_content_that_comes_back_after_a_collection_is_stored_anew(blobs: BlobSt
     assert read(blobs, after) == b"content"
 
 
+def test_it_is_stored_anew_at_the_end_of_a_long_upload_too(timed: BlobStore, clock: Clock) -> None:
+    put(timed, b"content")
+    with timed.upload() as upload:
+        upload.add(io.BytesIO(b"content"))
+        forget(timed)
+        assert collect(timed.database, timed, clock()).blobs == 1
+        clock.ahead += RENEW_MS
+        blob = finish(upload)
+    assert read(timed, blob) == b"content"
+
+
 @pytest.mark.parametrize(("size", "objects"), [(SMALL, 1), (SMALL + 1, 2)], ids=["small", "larger"])
 def test_small_content_that_was_stored_of_late_is_not_written_again(blobs: BlobStore, size: int, objects: int) -> None:
     [before] = put(blobs, bytes(size))

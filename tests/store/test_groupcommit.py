@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue, Unavailable
+from jupyter_mlops.core.errors import Conflict, InvalidValue, StorageFull, Unavailable
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.groupcommit import MOST_CALLS, Call, GroupCommit
@@ -102,6 +103,59 @@ def test_a_bad_call_hurts_only_itself(writer: Writer, database: Database) -> Non
     ]
     assert str(outcomes[2]) == "3 is bad"
     assert written(database) == {1, 2, 4, 6, 7}
+
+
+@pytest.mark.parametrize("error", [StorageFull("no room"), Unavailable("away"), RuntimeError("a mistake")])
+def test_what_is_due_by_itself_and_fails_keeps_nobody_waiting(database: Database, error: Exception) -> None:
+    attempts = 0
+
+    def apply(connection: Connection, calls: Sequence[Put]) -> None:
+        nonlocal attempts
+        rows = [{"key": str(call.number), "value": "x"} for call in calls]
+        if rows:
+            connection.execute(sa.insert(schema.setting), rows)
+            return
+        attempts += 1
+        # So often that a writer which does nothing else is found out, and ends.
+        if attempts < 500:
+            raise error
+
+    group = GroupCommit[Put](database, apply, lambda: 0.0)
+    began = time.monotonic()
+    for number in range(100):
+        group.submit(Put(number))
+    wait_until(lambda: attempts > 0)
+    for number in range(100, 200):
+        group.submit(Put(number))
+    group.close()
+    assert written(database) == set(range(200))
+    # Once a second at most, and once more at the end; where a connection may have been lost, twice each time.
+    assert attempts <= 2 * (2 + time.monotonic() - began)
+
+
+def test_what_apply_gives_is_called_once_the_calls_are_durable(database: Database) -> None:
+    noted: list[list[int]] = []
+
+    def apply(connection: Connection, calls: Sequence[Put]) -> Callable[[], None]:
+        numbers = [call.number for call in calls]
+        connection.execute(sa.insert(schema.setting), [{"key": str(number), "value": "x"} for number in numbers])
+
+        def note() -> None:
+            assert written(database) >= set(numbers)
+            noted.append(numbers)
+
+        if any(call.bad for call in calls):
+            # Found only by the commit.
+            connection.execute(sa.text("SELECT nothing"))
+        return note
+
+    group = GroupCommit[Put](database, apply, lambda: None)
+    group.submit(Put(1))
+    with pytest.raises(sa.exc.DBAPIError):
+        group.submit(Put(2, bad=True))
+    group.submit(Put(3))
+    group.close()
+    assert noted == [[1], [3]]
 
 
 def test_a_group_is_bounded(writer: Writer, database: Database) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.errors import PermissionDenied
-from jupyter_mlops.core.records import NewRun, Reason, ReasonKind, RunChange, RunStatus
+from jupyter_mlops.core.records import NewRun, Progress, Reason, ReasonKind, RunChange, RunStatus
+from jupyter_mlops.store import schema
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.process import this_runner
@@ -40,6 +42,30 @@ def test_a_silent_runner_is_lost_and_goes_on_when_it_is_heard_again(tracker: Emb
     found = tracker.runs.get(run_id)
     assert (found.status, found.reason, found.end_time) == (RunStatus.RUNNING, None, None)
     assert [entry.action for entry in tracker.audit(limit=2)] == ["run.reopen", "run.lost"]
+
+
+def test_who_watches_is_told_that_it_goes_on(tracker: EmbeddedTracker) -> None:
+    run_id = new_run(tracker)
+    feed = tracker.feed()
+    tracker.end_silent_runs(-60)
+    tracker.runs.heartbeat(run_id)
+    tracker.runs.heartbeat(run_id)
+    assert [news.event.kind for news in feed.read()] == ["run.changed", "run.changed"]
+
+
+def test_a_runner_is_heard_when_it_begins(tracker: EmbeddedTracker) -> None:
+    """However long the run has waited for it."""
+    run_id = new_run(tracker, driven=False)
+    waited = tracker.runs.get(run_id).heartbeat
+    assert waited is not None
+    with tracker.database.write() as connection:
+        connection.execute(sa.update(schema.run).values(heartbeat=waited - 3_600_000))
+    tracker.runs.change(run_id, RunChange(status=RunStatus.RUNNING, runner=this_runner()))
+    assert tracker.end_silent_runs(60) == []
+    heard = tracker.runs.get(run_id).heartbeat
+    assert heard is not None
+    tracker.runs.change(run_id, RunChange(progress=Progress(done=1, total=2)))
+    assert tracker.runs.get(run_id).heartbeat == heard
 
 
 def test_what_ended_or_has_no_runner_is_left_alone(tracker: EmbeddedTracker) -> None:

@@ -84,7 +84,7 @@ class DialectHandler(ApiHandler):
         return self.service.tracker.acting_for(in_workspace(self.principal, self.request.headers))
 
     def told(self, error: MLOpsError) -> bytes:
-        return msgspec.json.encode({"error_code": error.error_code, "message": error.message})
+        return msgspec.json.encode({"error_code": error.error_code, "message": error.public or error.message})
 
     def require_json(self) -> None:
         """Raise ``InvalidValue`` for a body that says it is anything else: nothing that a form of another site can

@@ -139,6 +139,9 @@ def active(thing: str) -> Iterator[None]:
     try:
         yield
     except Conflict as error:
+        if error.public:
+            # Of the database, and not about the thing's state.
+            raise
         raise InvalidValue(f"The {thing} must be in the 'active' state: {error.message}") from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 from sqlalchemy.engine import Connection
 
@@ -10,12 +12,14 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.accesstokens import DEFAULT_DAYS, AccessToken
 from jupyter_mlops.core.arguments import checked
 from jupyter_mlops.core.credentials import new_token, token_digest
-from jupyter_mlops.core.errors import NotFound, PermissionDenied, Unauthenticated
+from jupyter_mlops.core.errors import MLOpsError, NotFound, PermissionDenied, Unauthenticated
 from jupyter_mlops.core.ids import is_id, new_id
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store import accesstokens as store
 from jupyter_mlops.store import events
 from jupyter_mlops.tracker.embedded._context import Context
+
+logger = logging.getLogger("jupyter_mlops")
 
 _NOTED_MS = 60 * 60 * 1000
 """How often it is noted that a token is in use."""
@@ -87,6 +91,10 @@ def principal_of_token(context: Context, digest: str) -> Principal | None:
     if found.expires <= now:
         raise Unauthenticated("this access token has expired; make another")
     if found.last_used is None or now - found.last_used >= _NOTED_MS:
-        with context.write() as connection:
-            store.note_use(connection, found.token_id, now)
+        try:
+            with context.write() as connection:
+                store.note_use(connection, found.token_id, now)
+        except MLOpsError as error:
+            # Who reads gets what they ask for also when nothing can be written.
+            logger.warning("the use of access token %s could not be noted: %s", found.token_id, error.message)
     return found.principal()
