@@ -15,6 +15,7 @@ from jupyter_mlops.store.parameters import among
 
 _run = schema.run.c
 _OPEN = [status.value for status in RunStatus if not status.ended]
+_NOT_FAILED = [status.value for status in RunStatus if status is not RunStatus.FAILED]
 _LOST = msgspec.json.encode(
     Reason(kind=ReasonKind.RUNNER_LOST, message="the runner of this run, on another machine, is silent")
 ).decode()
@@ -22,7 +23,8 @@ _LOST = msgspec.json.encode(
 _BEAT = sa.update(schema.run).where(_run.id == sa.bindparam("run_id")).values(heartbeat=sa.bindparam("now"))
 _REOPEN = (
     sa.update(schema.run)
-    .where(among(_run.id, "run_ids"), _run.status == RunStatus.FAILED.value, _run.reason_json == _LOST)
+    # None of the others, and not failed: for that, SQLite would look through all that have failed.
+    .where(among(_run.id, "run_ids"), _run.status.not_in(_NOT_FAILED), _run.reason_json == _LOST)
     .values(status=RunStatus.RUNNING.value, end_time=None, reason_json=None)
     .returning(_run.id, _run.experiment_id)
 )
@@ -30,7 +32,8 @@ _END_SILENT = (
     sa.update(schema.run)
     .where(
         _run.status.in_(_OPEN),
-        _run.lifecycle == Lifecycle.ACTIVE.value,
+        # Not deleted, and not active: for that, SQLite would look through all that are active.
+        _run.lifecycle != Lifecycle.DELETED.value,
         # Others have nothing that could beat: a run made by a program through the API.
         _run.runner_json.is_not(None),
         _run.heartbeat < sa.bindparam("cutoff"),

@@ -237,7 +237,8 @@ def _delete(connection: Connection, gone: Sequence[Expired], now: int, actor: st
     if not gone:
         return
     ids = [each.run_id for each in gone]
-    mark = sa.update(schema.run).where(among(_run.id, "runs", ids), _run.lifecycle == _ACTIVE)
+    # Not deleted, and not active: for that, SQLite would look through all that are active.
+    mark = sa.update(schema.run).where(among(_run.id, "runs", ids), _run.lifecycle != Lifecycle.DELETED.value)
     values = {"lifecycle": Lifecycle.DELETED.value, "deleted_with": _run.id, "deleted_at": now}
     connection.execute(mark.values(**values))
     told = [Event("run.changed", each.owner, each.run_id, now, experiment_id=each.experiment_id) for each in gone]

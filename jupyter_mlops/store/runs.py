@@ -217,7 +217,8 @@ def delete(connection: Connection, run_id: str, owners: Sequence[str] | None, no
         connection,
         run_id,
         owners,
-        _run.lifecycle == Lifecycle.ACTIVE.value,
+        # Not deleted, and not active: for that, SQLite would look through all that are active.
+        _run.lifecycle != Lifecycle.DELETED.value,
         {"lifecycle": Lifecycle.DELETED.value, "deleted_with": run_id, "deleted_at": now},
     )
 
