@@ -16,6 +16,9 @@ from jupyter_mlops.store import schema, writes
 
 KEPT_MS = 24 * 60 * 60 * 1000
 """How long an event stays; whoever has not read it by then starts from the present state."""
+_TRIMMED_AT_ONCE = 50_000
+"""Events that are looked at in one transaction, for which others wait to log: some five for each that has come since
+the last time. Retention leaves very many at once."""
 PERSONAL = frozenset({"promotion.mentioned", "consumed.moved"})
 """The kinds of events that are for one person, whom their detail names as ``for``."""
 
@@ -68,12 +71,15 @@ def additions(events: Sequence[Event]) -> writes.Part:
 
 
 def trim_events(connection: Connection, now: int) -> None:
-    """Remove events older than :data:`KEPT_MS`."""
+    """Remove events older than :data:`KEPT_MS`: the oldest of them, for the rest of which another time comes."""
+    id, at = schema.event.c.id, schema.event.c.at
+    oldest = connection.execute(sa.select(sa.func.min(id))).scalar()
+    if oldest is None:
+        return
     # By number, which is the key: the first event that is young enough ends what is old.
-    young = sa.select(sa.func.min(schema.event.c.id)).where(schema.event.c.at >= now - KEPT_MS)
-    first = connection.execute(young).scalar()
-    old = sa.delete(schema.event)
-    connection.execute(old if first is None else old.where(schema.event.c.id < first))
+    some = id < oldest + _TRIMMED_AT_ONCE
+    first = connection.execute(sa.select(sa.func.min(id)).where(some, at >= now - KEPT_MS)).scalar()
+    connection.execute(sa.delete(schema.event).where(some if first is None else id < first))
 
 
 def add_audit(connection: Connection, actor: str, action: str, target: str, at: int, detail: Json = None) -> None:

@@ -113,6 +113,18 @@ def test_old_events_are_trimmed(database: Database) -> None:
     assert left == [now - events.KEPT_MS, now]
 
 
+def test_very_many_old_events_are_trimmed_by_and_by(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_TRIMMED_AT_ONCE", 3)
+    now = 10 * events.KEPT_MS
+    left = []
+    with database.write() as connection:
+        events.add_events(connection, *(Event("run.changed", "o", str(at), at) for at in (*range(7), now)))
+        for _ in range(4):
+            events.trim_events(connection, now)
+            left.append(connection.execute(sa.select(sa.func.count()).select_from(schema.event)).scalar_one())
+    assert left == [5, 2, 1, 1]
+
+
 def chunks(database: Database, run: Run) -> list[int]:
     chunk = schema.metric_chunk.c
     with database.read() as connection:
