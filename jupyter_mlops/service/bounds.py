@@ -12,6 +12,7 @@ from typing import Any
 
 from jupyter_mlops.core.access import GROUP_PREFIX, LONGEST_OWNER
 from jupyter_mlops.core.accesstokens import LONGEST_DAYS, LONGEST_NAME
+from jupyter_mlops.core.filters import LONGEST_FILTER, MOST_KEYS
 from jupyter_mlops.core.issued import LONGEST_SECONDS
 from jupyter_mlops.core.model_card import LONGEST_CARD, LONGEST_PURPOSE
 from jupyter_mlops.core.records import LARGEST_PAGE
@@ -105,6 +106,8 @@ BOUNDS: tuple[tuple[str, Schema], ...] = (
     ("*.subject", _name(LONGEST_OWNER)),
     ("people.*.to", _name(LONGEST_OWNER)),
     ("*.limit", _from(1, LARGEST_PAGE)),
+    ("*.filter", _text(LONGEST_FILTER)),
+    ("*.order_by", {"maxItems": MOST_KEYS}),
     # Of what is in requests.
     ("Metric.key", _KEY),
     ("Metric.timestamp", _from(0)),
