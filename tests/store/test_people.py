@@ -20,8 +20,8 @@ NAMES_NOBODY = frozenset(
     "action alias asked context dataset_digest dataset_name description detail_json digest error events_json "
     "flavors_json hidden_state id key kind lifecycle message_json model model_type name origin outcome path "
     "policy_json profile_json purpose reason reason_json reference result_json role rule_json runner_json "
-    "schema_json scope secret settings_json source source_type state status tags_json template text url value "
-    "value_json verdict".split()
+    "schema_json scope secret settings_json source source_type state status tags_json template text told_json "
+    "url value value_json verdict".split()
 )
 """Columns of text that say something else. Any other is taken to name somebody."""
 KEPT = {
