@@ -3,7 +3,6 @@ that any Python kernel can answer."""
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import platform
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from jupyter_mlops.tracker.process import this_user
 
 PROBE = (
     "__import__('json').dumps({"
@@ -88,7 +89,7 @@ def machine() -> dict[str, Any]:
     memory = psutil.virtual_memory().total
     limit = _number(Path("/sys/fs/cgroup/memory.max"))
     return {
-        "user": getpass.getuser(),
+        "user": this_user(),
         "host": socket.gethostname(),
         "system": platform.platform(),
         "machine": platform.machine(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import inspect
 import os
 from asyncio import Future
@@ -15,6 +14,7 @@ from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.errors import PermissionDenied, Unauthenticated
 from jupyter_mlops.server.store import SETTING, LazyTracker
 from jupyter_mlops.tracker import wire
+from jupyter_mlops.tracker.process import this_user
 
 RESOURCE = "mlops"
 """What an authorizer of the server is asked about, with the actions ``read`` and ``write``."""
@@ -25,7 +25,7 @@ OWN_ARGUMENTS = ("token", "_xsrf", "no_track_activity")
 
 def owner() -> str:
     """Whose server this is: the hub's user, else the operating system's."""
-    return os.environ.get(HUB_USER) or getpass.getuser()
+    return os.environ.get(HUB_USER) or this_user()
 
 
 def visitor(handler: RequestHandler) -> str | None:

@@ -300,7 +300,7 @@ class RemoteObjects:
 
         threading.Thread(target=ask, name="mlops-objects", daemon=True).start()
         if not wait([answer], ANSWER_SECONDS).done:
-            raise Unavailable(f"the artifact location {self.url} did not answer within {ANSWER_SECONDS:g} s")
+            raise _unavailable(f"the artifact location {self.url} did not answer within {ANSWER_SECONDS:g} s")
         return answer.result()
 
     @contextmanager
@@ -334,7 +334,7 @@ class _RemoteWriter:
             # Names what a store acknowledged and does not have.
             there = self._objects._answer(self._objects._fs.info, self._path)["size"]
         if there != self._size:
-            raise Unavailable(
+            raise _unavailable(
                 f"the artifact location {self._objects.url} took {self._size} bytes and has {there} of them"
             )
 
@@ -351,8 +351,16 @@ class _RemoteWriter:
 
 def _failure(error: Exception, url: str) -> MLOpsError:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return StorageFull(f"no room left in the artifact location {url}: {error.strerror}")
-    return Unavailable(f"the artifact location {url} failed: {error}")
+        full = StorageFull(f"no room left in the artifact location {url}: {error.strerror}")
+        full.public = "the store has no room for files; nothing half written is visible"
+        return full
+    return _unavailable(f"the artifact location {url} failed: {error}")
+
+
+def _unavailable(message: str) -> Unavailable:
+    error = Unavailable(message)
+    error.public = "the place of the store's files does not answer as it should; try again"
+    return error
 
 
 def _call(function: Callable[..., T], *arguments: Any) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from functools import partial
@@ -15,6 +14,7 @@ from jupyter_mlops.core.errors import InvalidValue, MissingDependency
 from jupyter_mlops.core.redaction import holds_secret, masked_url, redact_text
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker import location
+from jupyter_mlops.tracker.process import this_user
 from jupyter_mlops.tracker.protocol import Tracker
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def connect(
     try:
         migrate.ensure_current(database, upgrade=database.is_sqlite)
         where = artifacts_location(database, artifacts)
-        return EmbeddedTracker(OpenStore(database, where), principal or local_principal(getpass.getuser()))
+        return EmbeddedTracker(OpenStore(database, where), principal or local_principal(this_user()))
     except BaseException:
         database.close()
         raise

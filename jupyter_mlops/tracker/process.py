@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import socket
@@ -66,6 +67,15 @@ def this_runner(kernel_pid: int | None = None) -> Runner:
         kernel_pid=kernel_pid,
         kernel_started=None if kernel_pid is None else start_time(kernel_pid),
     )
+
+
+def this_user() -> str:
+    """Who this process belongs to: by number where the system has no name for it, as in containers that run as any
+    user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return str(os.getuid())
 
 
 def how_ended(code: int) -> str:

@@ -220,7 +220,8 @@ def test_a_file_that_finds_no_room(sqlite_url: str, tmp_path: Path) -> None:
         run_id = new_run(tracker)
         answer = put_one_body(service, run_id, "a", (bytes(1 << 20) for _ in range(20)))
         assert (answer.status, answer.json()["error"]) == (507, "StorageFull")
-        with pytest.raises(StorageFull, match="no room left"):
+        assert str(artifacts) not in answer.json()["message"]
+        with pytest.raises(StorageFull, match="no room for files"):
             tracker.artifacts.put(run_id, "a", io.BytesIO(bytes(40 << 20)))
         (tmp_path / "folder").mkdir()
         for name, size in (("small", 10), ("too large", 5 << 20)):
