@@ -253,7 +253,7 @@ def test_rerun_is_recorded_where_the_run_is_also_when_another_owner_has_such_an_
 ) -> None:
     with running(sqlite_url, tmp_path / "artifacts", tmp_path) as service:
         monkeypatch.setenv("MLOPS_TRACKING_URL", service.url)
-        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada", "growth"))
+        monkeypatch.setenv("MLOPS_TRACKING_TOKEN", service.token("ada", "growth", "sales"))
         first = mlops.json("run", str(notebook(LOG, parameters=PARAMETERS)), "--experiment", "growth/churn")
         again = mlops.json("rerun", first["name"])
         assert again["experiment_id"] == first["experiment_id"]
