@@ -204,12 +204,14 @@ class SpoolWriter:
         with self._lock:
             thread, self._thread = self._thread, None
             stop, self._stop = self._stop, threading.Event()
+            # Nobody else clears it from here on: the thread would wait for ever.
+            dirty, self._dirty = self._dirty, threading.Event()
             self._count_losses()
             if self._fd is not None:
                 self._end_stream()
         stop.set()
         if thread is not None:
-            self._dirty.set()
+            dirty.set()
             thread.join()
         self.sync()
 
@@ -282,7 +284,7 @@ class SpoolWriter:
                 self.losses.reserve()
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._sync_each_second, args=(self._stop,), name="mlops-spool-sync", daemon=True
+                target=self._sync_each_second, args=(self._stop, self._dirty), name="mlops-spool-sync", daemon=True
             )
             self._thread.start()
 
@@ -333,9 +335,9 @@ class SpoolWriter:
             return StorageFull(f"no room left for the spool in {self.folder}: {error.strerror}")
         return Unavailable(f"cannot write the spool in {self.folder}: {error}")
 
-    def _sync_each_second(self, stop: threading.Event) -> None:
+    def _sync_each_second(self, stop: threading.Event, dirty: threading.Event) -> None:
         while True:
-            self._dirty.wait()
+            dirty.wait()
             if stop.wait(_SYNC_SECONDS):
                 return
             try:

@@ -415,3 +415,31 @@ def test_a_target_tells_trackers_apart_without_secrets(one: str, other: str, sam
     assert (target_of(one) == target_of(other)) is same
     assert "secret" not in target_of(one)
     assert "token" not in target_of(other)
+
+
+def test_closing_while_the_disk_is_told_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that syncs is about to when the spool is closed, which once made each wait for the other."""
+    begins, goes_on = threading.Event(), threading.Event()
+    sync = SpoolWriter.sync
+
+    def held_up(self: SpoolWriter) -> None:
+        if threading.current_thread() is thread:
+            begins.set()
+            goes_on.wait()
+        sync(self)
+
+    monkeypatch.setattr(SpoolWriter, "sync", held_up)
+    writer = SpoolWriter(tmp_path)
+    before = set(threading.enumerate())
+    writer.append(point(1))
+    (thread,) = set(threading.enumerate()) - before
+    assert begins.wait(30)
+    join = thread.join
+
+    def joined() -> None:
+        goes_on.set()
+        join(30)
+
+    monkeypatch.setattr(thread, "join", joined)
+    writer.close()
+    assert not thread.is_alive()
