@@ -289,6 +289,42 @@ def test_a_lost_end_of_outputs_is_not_waited_for(
     assert "outputs of cell 1 may be missing" in next(tag.value for tag in run.tags if tag.key == "mlops.notice")
 
 
+WITHHELD = {
+    "a request": (
+        "kernel, kept = get_ipython().kernel, []\n"
+        "dispatch = kernel.dispatch_shell\n"
+        "async def withhold(message, **options):\n"
+        "    kept.append((message, options))\n"
+        "    if len(kept) > 1:\n"
+        "        kernel.dispatch_shell = dispatch\n"
+        "        for message, options in kept: await dispatch(message, **options)\n"
+        "kernel.dispatch_shell = withhold"
+    ),
+    "a reply": (
+        "stream, kept = get_ipython().kernel.shell_stream, []\n"
+        "send = stream.send_multipart\n"
+        "def withhold(message):\n"
+        "    kept.append(message)\n"
+        "    if len(kept) > 1:\n"
+        "        stream.send_multipart = send\n"
+        "        for message in kept: send(message)\n"
+        "stream.send_multipart = withhold"
+    ),
+}
+"""What has a kernel find one message only when the next one comes."""
+
+
+@pytest.mark.parametrize("what", WITHHELD)
+def test_what_lies_unnoticed_is_asked_for(
+    record: Callable[..., Run], executed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("jupyter_mlops.recording.asking._SILENCE_SECONDS", 0.1)
+    run = record("print('first')", WITHHELD[what], "print('second')")
+    assert run.status is RunStatus.FINISHED
+    assert printed(executed(run)) == "first\nsecond\n"
+    assert "mlops.notice" not in [tag.key for tag in run.tags]
+
+
 SHOWING = "for n in range(20): display({'text/html': 'x' * 3000}, raw=True)"
 
 
