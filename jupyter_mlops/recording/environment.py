@@ -3,6 +3,7 @@ that any Python kernel can answer."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -101,26 +102,38 @@ def machine() -> dict[str, Any]:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Name and memory (bytes) of each NVIDIA GPU; empty without ``nvidia-ml-py`` or without a driver."""
-    if not _has_nvml():
+    """Name and memory (bytes) of each NVIDIA GPU that can be read; empty without ``nvidia-ml-py`` or a driver."""
+    handles = gpu_handles()
+    if not handles:
         return []
     import pynvml
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
     found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        name = pynvml.nvmlDeviceGetName(handle)
-        found.append(
-            {
-                "name": name.decode() if isinstance(name, bytes) else name,
-                "memory": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
-            }
-        )
+    for handle in handles.values():
+        with contextlib.suppress(pynvml.NVMLError):
+            name = pynvml.nvmlDeviceGetName(handle)
+            found.append(
+                {
+                    "name": name.decode() if isinstance(name, bytes) else name,
+                    "memory": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
+                }
+            )
     return found
+
+
+def gpu_handles() -> dict[int, Any]:
+    """NVML's handles of the NVIDIA GPUs by their index, without those that have failed or may not be used here."""
+    if not _has_nvml():
+        return {}
+    import pynvml
+
+    handles = {}
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(pynvml.NVMLError):
+                handles[index] = pynvml.nvmlDeviceGetHandleByIndex(index)
+    return handles
 
 
 @cache

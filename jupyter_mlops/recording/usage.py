@@ -121,19 +121,17 @@ class Watch:
 
 def _gpu_reader() -> Callable[[set[int]], dict[str, float]]:
     """What reads the GPUs' metrics for the processes given, an empty result where there is nothing to read."""
-    from jupyter_mlops.recording.environment import gpus
+    from jupyter_mlops.recording.environment import gpu_handles
 
-    count = len(gpus())
-    if not count:
+    handles = gpu_handles()
+    if not handles:
         return lambda _: {}
     import pynvml
 
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-
     def read(pids: set[int]) -> dict[str, float]:
         values: dict[str, float] = {}
-        for index, handle in enumerate(handles):
-            # Some of it is not known on virtual GPUs and in containers.
+        for index, handle in handles.items():
+            # Some of it is not known on virtual GPUs and in containers, nor of one that has failed since.
             with contextlib.suppress(pynvml.NVMLError):
                 values[GPU.format(index)] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
             with contextlib.suppress(pynvml.NVMLError):

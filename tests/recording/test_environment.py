@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -120,3 +122,53 @@ def test_local_modules_are_those_that_git_does_not_keep(tmp_path: Path) -> None:
     run_git(tmp_path, "add", "kept.py")
     found = git.local_modules(files, cwd=cwd, root=tmp_path)
     assert found == [tmp_path / "below" / "new.py", tmp_path / "new.py"]
+
+
+PYNVML = """
+class NVMLError(Exception): pass
+class Known:
+    total = 16 << 30
+    gpu = 70
+    pid = usedGpuMemory = 0
+def lost(*_): raise NVMLError("GPU is lost")
+nvmlInit = lambda: None
+nvmlDeviceGetCount = lambda: 4
+nvmlDeviceGetHandleByIndex = lambda index: lost() if index == 0 else index
+nvmlDeviceGetName = lambda handle: lost() if handle == 1 else f"GPU {handle}"
+nvmlDeviceGetMemoryInfo = lambda handle: lost() if handle == 2 else Known
+nvmlDeviceGetUtilizationRates = lambda handle: lost() if handle == 2 else Known
+nvmlDeviceGetComputeRunningProcesses = lambda handle: [Known]
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "found", "used"),
+    [
+        (
+            "",
+            [{"name": "GPU 3", "memory": 16 << 30}],
+            ["1_memory_mb", "1_percent", "2_memory_mb", "3_memory_mb", "3_percent"],
+        ),
+        ("nvmlDeviceGetCount = lost", [], []),
+    ],
+)
+def test_gpus_that_cannot_be_read_are_left_out(
+    tmp_path: Path, broken: str, found: list[object], used: list[str]
+) -> None:
+    (tmp_path / "pynvml.py").write_text(f"{PYNVML}{broken}\n")
+    code = """
+        import json, os
+        from jupyter_mlops.recording.environment import machine
+        from jupyter_mlops.recording.usage import Usage
+        keys = [metric.key for metric in Usage(os.getpid()).sample()]
+        print(json.dumps([machine()["gpus"], sorted(key[11:] for key in keys if key.startswith("system/gpu_"))]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout) == [found, used]
