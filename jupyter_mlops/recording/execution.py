@@ -86,20 +86,9 @@ class Execution:
         self.name = _begin(
             tracker, msgspec.structs.replace(new, start_time=kernel.started_at, batch=batch), kernel
         ).name
-        for companion in kernel.companions:
-            companion.open(tracker)
         self.recorder = Recorder(tracker, new.run_id, folder)
-        self.recorder.put("notebook/source.ipynb", source.content)
-        for name in large:
-            path = f"{LONG_PARAMETERS}/{name}.json"
-            self.recorder.put(path, self._redactor.text(json.dumps(everything[name])).encode())
-            self.recorder.notice(f"the parameter {name!r} does not fit into the record: it is the file {path}")
-        for index, cell in enumerate(source.cells):
-            for finding in find_secrets(cell):
-                self.recorder.notice(
-                    f"{Path(source.path).name}, {cell_name(index)}, line {finding.line}: this looks like a secret "
-                    f"({finding.what}); the notebook is recorded as it is, so better pass it as a parameter"
-                )
+        # What can fail is left to `run`, which ends what was begun here.
+        self._large = {name: everything[name] for name in large}
 
     def run(
         self,
@@ -140,6 +129,7 @@ class Execution:
             raise
         with cancelled_by_signals(self._signalled), self._stop.heard_by(self._cancel):
             try:
+                self._begin_to_record()
                 self.recorder.start(self._kernel.pid)
                 self._state.notebook_start()
                 self._client.connect()
@@ -171,6 +161,22 @@ class Execution:
             if any(companion.may_have_begun_runs for companion in self._kernel.companions):
                 _end_children(self._tracker, run)
             return run
+
+    def _begin_to_record(self) -> None:
+        """Have the companions listen, and record what is executed."""
+        for companion in self._kernel.companions:
+            companion.open(self._tracker)
+        self.recorder.put("notebook/source.ipynb", self._source.content)
+        for name, value in self._large.items():
+            path = f"{LONG_PARAMETERS}/{name}.json"
+            self.recorder.put(path, self._redactor.text(json.dumps(value)).encode())
+            self.recorder.notice(f"the parameter {name!r} does not fit into the record: it is the file {path}")
+        for index, cell in enumerate(self._source.cells):
+            for finding in find_secrets(cell):
+                self.recorder.notice(
+                    f"{Path(self._source.path).name}, {cell_name(index)}, line {finding.line}: this looks like a "
+                    f"secret ({finding.what}); the notebook is recorded as it is, so better pass it as a parameter"
+                )
 
     @property
     def executed(self) -> Any:

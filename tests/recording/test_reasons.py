@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -20,7 +21,8 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunChange, RunStatus, Tag
 from jupyter_mlops.recording import recorder as recording
-from jupyter_mlops.recording.kernel import kill_orphan, oom_kills
+from jupyter_mlops.recording.kernel import Kernel, kill_orphan, oom_kills
+from jupyter_mlops.recording.notebook import record_notebook
 from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.task import NotebookTask
 from jupyter_mlops.store import schema
@@ -30,7 +32,7 @@ from jupyter_mlops.tracker.process import start_time
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.notebook_files import files_with, printed, write_notebook
 from tests.ports import free_ports
-from tests.waiting import until
+from tests.waiting import processes_with, until
 
 RUNNER = """
 import sys, msgspec
@@ -178,6 +180,65 @@ def test_cancelling_ends_everything_and_keeps_what_was_done(
     assert number.name in run.reason.message
     assert printed(executed(run)) == "before\nbegun\n"
     assert not (home / "runs" / run.run_id).exists()
+
+
+class Deaf:
+    """A companion whose address cannot be had."""
+
+    environment: Mapping[str, str] = {}
+    may_have_begun_runs = False
+
+    def open(self, tracker: Tracker) -> None:
+        raise OSError("the address is in use")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_run_whose_companion_cannot_begin_has_failed(
+    tracker: Tracker, task: Callable[..., NotebookTask], tmp_path: Path, home: Path
+) -> None:
+    kernels = []
+
+    def start(name: str, **options: Any) -> Kernel:
+        kernels.append(Kernel(name, **{**options, "companions": [Deaf()]}))
+        return kernels[-1]
+
+    write_notebook(tmp_path / "work.ipynb", "1")
+    run = record_notebook(tracker, task(tmp_path / "work.ipynb"), start=start)
+    assert run == tracker.runs.get(run.run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert (run.reason.kind, run.reason.message) == (ReasonKind.ERROR, "OSError: the address is in use")
+    assert [kernel.is_alive() for kernel in kernels] == [False]
+    assert not (home / "runs" / run.run_id).exists()
+
+
+def test_a_run_whose_source_finds_no_room_has_failed_where_that_is_an_error(
+    task: Callable[..., NotebookTask], tmp_path: Path
+) -> None:
+    # A store of its own, which is smaller than the largest file.
+    with connect(f"sqlite:///{tmp_path}/mlops.db") as own:
+        path = tmp_path / "work.ipynb"
+        write_notebook(path, f"'{'x' * (3 << 20)}'")
+        experiment = own.experiments.ensure("tests").experiment_id
+        work = msgspec.structs.replace(task(path), experiment_id=experiment, tracking_url=own.url)
+        limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20)){RUNNER}"
+        done = subprocess.run(
+            [sys.executable, "-c", limited, msgspec.json.encode(work).decode()],
+            env={**os.environ, "MLOPS_HOME": str(tmp_path), "MLOPS_STRICT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert "StorageFull" in done.stderr
+        run = own.runs.get(work.run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.message.startswith("StorageFull: no room left for the spool")
+    assert not (tmp_path / "runs" / run.run_id).exists()
+    assert processes_with(f"MLOPS_RUN_ID={run.run_id}") == []
 
 
 @pytest.mark.slow
