@@ -6,9 +6,11 @@ import inspect
 import os
 import pickle
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -497,3 +499,26 @@ def test_the_docs_have_the_signatures(function: Callable[..., object]) -> None:
         text = f'"{value}"' if isinstance(value, str) else repr(value)
         shown.append(parameter.name if value is parameter.empty else f"{parameter.name}={text}")
     assert " ".join(written[1].split()) == ", ".join(shown)
+
+
+def test_a_child_that_is_forked_while_a_model_is_saved_can_save_its_own() -> None:
+    saving, saved = threading.Event(), threading.Event()
+
+    def save() -> None:
+        with model_formats._mlflow():
+            saving.set()
+            saved.wait(60)
+
+    thread = threading.Thread(target=save, daemon=True)
+    thread.start()
+    assert saving.wait(60)
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        with model_formats._mlflow():
+            os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    saved.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
