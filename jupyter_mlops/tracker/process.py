@@ -24,7 +24,8 @@ moves when the clock is set. An id that is used again within this time belongs t
 def boot_id() -> str:
     """What tells this boot of the machine from others."""
     if sys.platform == "linux":
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Not as ASCII, which Python would import here.
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return f"{psutil.boot_time():.0f}"
 
 
