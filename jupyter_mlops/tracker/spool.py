@@ -120,7 +120,9 @@ class SpoolWriter:
         # Locks may have been held by threads that the child does not have.
         self._reset()
         for fd in inherited:
-            os.close(fd)
+            # The parent may have been about to leave a file, or to close it.
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     @property
     def stream(self) -> str:

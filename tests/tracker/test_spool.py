@@ -437,6 +437,29 @@ def test_logging_imports_nothing(folder: Path) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "[]\n"
 
 
+def test_a_child_that_is_forked_as_a_stream_ends_has_its_own(
+    writer: SpoolWriter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[object] = []
+    children: list[int] = []
+
+    class Forking(list[int]):
+        def append(self, fd: int) -> None:
+            super().append(fd)
+            child = os.fork()
+            if not child:
+                writer.append(point(1))
+                os._exit(len(failed))
+            children.append(child)
+
+    monkeypatch.setattr(sys, "unraisablehook", failed.append)
+    writer.append(point(0))
+    writer._retired = Forking()
+    writer.close()
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0]
+    assert [steps(path) for path in files(folder)] == [[0], [1]]
+
+
 def test_closing_while_the_disk_is_told_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that syncs is about to when the spool is closed, which once made each wait for the other."""
     begins, goes_on = threading.Event(), threading.Event()
