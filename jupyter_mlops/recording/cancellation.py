@@ -51,6 +51,29 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Have the signals that cancel come when the block has ended: in the middle of starting a process they would leave
+    one that nobody knows of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def keep(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    numbers = [number for number in CANCELLING if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = [signal.signal(number, keep) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for signalled in came:
+            signal.raise_signal(signalled)
+
+
 class Stop:
     """A request to end one run for a reason, from another thread than the one that does it."""
 

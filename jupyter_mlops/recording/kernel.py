@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_mlops.core.errors import NotebookError
 from jupyter_mlops.core.records import Reason, ReasonKind
+from jupyter_mlops.recording.cancellation import postponed_signals
 from jupyter_mlops.recording.variables import RUN_ID
 from jupyter_mlops.tracker.process import same_process, start_time
 
@@ -139,14 +140,15 @@ class Kernel:
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process | None:
         with self.log.open("ab") as output:
             try:
-                self.manager.start_kernel(
-                    cwd=str(cwd),
-                    env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment},
-                    extra_arguments=["--HistoryManager.hist_file=:memory:"] if self.is_ipykernel else [],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                )
+                with postponed_signals():
+                    self.manager.start_kernel(
+                        cwd=str(cwd),
+                        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment},
+                        extra_arguments=["--HistoryManager.hist_file=:memory:"] if self.is_ipykernel else [],
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                    )
             except OSError as error:
                 raise NotebookError(f"the kernel {self.name!r} cannot be started: {error}") from error
         process: Process | None = getattr(self.manager.provisioner, "process", None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 
 import pytest
 from machines import Machine
@@ -95,6 +97,21 @@ def test_who_stops_reading_ends_no_run(machine: Machine) -> None:
     assert sweep.wait(60) == 1
     assert sorted(run["status"] for run in machine.runs()) == ["FAILED", "FAILED", "FINISHED"]
     assert "runner lost" not in {run.get("reason", {}).get("kind") for run in machine.runs()}
+
+
+def test_a_signal_in_the_middle_of_a_start_comes_after_it() -> None:
+    """A child that was forked and has not become the kernel yet would not be found by its run."""
+    code = """
+        import os, signal, sys
+        from jupyter_mlops.recording.cancellation import postponed_signals
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        with postponed_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("started")
+        print("too late")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (143, "started\n")
 
 
 def test_a_signal_while_the_kernel_starts_leaves_nothing(machine: Machine) -> None:
