@@ -27,9 +27,6 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
     raises ``KeyboardInterrupt`` as usual, for those who cannot wait. In another thread than the main one, where Python
     cannot handle signals, nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     called = False
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -41,6 +38,29 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
+    with _handled(handle):
+        yield
+
+
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Have the signals that :func:`cancelled_by_signals` is about come when the block has ended: in the middle of
+    starting a process they would leave one that nobody knows of."""
+    came: list[int] = []
+    try:
+        with _handled(lambda number, _: came.append(number)):
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _handled(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have ``handle`` called for signals that cancel and are not ignored; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     numbers = [number for number in CANCELLING if signal.getsignal(number) is not signal.SIG_IGN]
     previous = [signal.signal(number, handle) for number in numbers]
     try:
@@ -49,29 +69,6 @@ def cancelled_by_signals(cancel: Callable[[str], None]) -> Iterator[None]:
         for number, handler in zip(numbers, previous, strict=True):
             # None stands for a handler that was not installed from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-@contextmanager
-def postponed_signals() -> Iterator[None]:
-    """Have the signals that cancel come when the block has ended: in the middle of starting a process they would leave
-    one that nobody knows of."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def keep(number: int, _: FrameType | None) -> None:
-        came.append(number)
-
-    numbers = [number for number in CANCELLING if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = [signal.signal(number, keep) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for signalled in came:
-            signal.raise_signal(signalled)
 
 
 class Stop:

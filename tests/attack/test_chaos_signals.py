@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -99,19 +98,28 @@ def test_who_stops_reading_ends_no_run(machine: Machine) -> None:
     assert "runner lost" not in {run.get("reason", {}).get("kind") for run in machine.runs()}
 
 
-def test_a_signal_in_the_middle_of_a_start_comes_after_it() -> None:
+STARTING = """
+    import os, signal, sys
+    from jupyter_client.manager import KernelManager
+    from jupyter_mlops.cli.main import main
+    start = KernelManager.start_kernel
+    def signalled(manager, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("a process for", manager.kernel_name, file=sys.stderr)
+        start(manager, **options)
+        print("has become it", file=sys.stderr)
+    KernelManager.start_kernel = signalled
+    main()
+"""
+
+
+def test_a_signal_in_the_middle_of_a_start_comes_after_it(machine: Machine) -> None:
     """A child that was forked and has not become the kernel yet would not be found by its run."""
-    code = """
-        import os, signal, sys
-        from jupyter_mlops.recording.cancellation import postponed_signals
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        with postponed_signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            print("started")
-        print("too late")
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (143, "started\n")
+    machine.kernel("slow", "env", "-u", "JPY_PARENT_PID", "sleep", "600")
+    runner = machine.start("-c", textwrap.dedent(STARTING), "run", machine.notebook("1", kernel="slow"))
+    _, errors = runner.communicate(timeout=60)
+    assert (runner.returncode, errors.split("\n")[:2]) == (143, ["a process for slow", "has become it"])
+    machine.assert_clean()
 
 
 def test_a_signal_while_the_kernel_starts_leaves_nothing(machine: Machine) -> None:
