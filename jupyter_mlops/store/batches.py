@@ -60,6 +60,10 @@ class _Facts(msgspec.Struct):
     status: str
 
 
+def _facts_of(row: Sequence[Any]) -> _Facts:
+    return _Facts(row[0], row[1], row[2] == Lifecycle.ACTIVE.value, row[3], row[4])
+
+
 _run = schema.run.c
 _param = schema.param.c
 _experiment = schema.experiment.c
@@ -79,7 +83,8 @@ _EXPERIMENT_FACTS = (
     .with_for_update(read=True)
 )
 _MODEL_FACTS = (
-    sa.select(_model.id, _experiment.owner, _model.experiment_id)
+    sa.select(_model.id, _run.id, _run.experiment_id, _experiment.owner, _run.lifecycle, _run.name, _run.status)
+    .join(schema.run, _run.id == _model.run_id)
     .join(schema.experiment, _experiment.id == _model.experiment_id)
     .where(among(_model.id, "model_ids"), _model.lifecycle == Lifecycle.ACTIVE.value)
 )
@@ -147,8 +152,9 @@ class RunWriter:
         _add_params(connection, [row for log in logs for row in log.params])
         tags.write(connection, logs)
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
-        _add_model_points(connection, [log for log in logs if log.model_points])
-        happened, note = self._happened(facts, created, logs, changes, now)
+        measured = _add_model_points(connection, [log for log in logs if log.model_points])
+        logged = [*measured, *(log.run_id for log in logs)]
+        happened, note = self._happened(measured | facts, created, logged, changes, now)
         charge = usage.Charge(_growths(created, logs, changes, facts))
         crowded, is_full = self._crowded(logs), self._are_many(len(happened))
         # Nothing that others may hold is waited for once it is counted; usually that can go along.
@@ -204,7 +210,7 @@ class RunWriter:
         self,
         facts: dict[str, _Facts],
         created: Sequence[Create],
-        logs: Sequence[Log],
+        logged: Iterable[str],
         changes: Sequence[Change],
         now: int,
     ) -> tuple[list[Event], Callable[[], None]]:
@@ -213,7 +219,7 @@ class RunWriter:
         new = {call.run_id for call in created}
         at_once = {call.run_id for call in changes}
         untold = self._untold.copy()
-        untold.update((call.run_id, facts[call.run_id]) for call in logs if call.run_id not in new)
+        untold.update((run_id, facts[run_id]) for run_id in logged if run_id not in new)
         untold.update((run_id, facts[run_id]) for run_id in at_once)
         # What was told in the future was told before the clock was set back.
         resting = {run_id: at for run_id, at in self._told.items() if 0 <= now - at < self._period}
@@ -272,7 +278,7 @@ def _facts(
     bound = {"run_ids": list(run_ids), "experiment_ids": list({call.experiment_id for call in creates})}
     runs, *experiments = fetch(connection, [_RUN_FACTS, _EXPERIMENT_FACTS] if creates else [_RUN_FACTS], bound)
     return (
-        {row[0]: _Facts(row[1], row[2], row[3] == Lifecycle.ACTIVE.value, row[4], row[5]) for row in runs},
+        {row[0]: _facts_of(row[1:]) for row in runs},
         {row[0]: row for rows in experiments for row in rows},
         any(row[-1] for rows in (runs, *experiments) for row in rows),
     )
@@ -397,18 +403,21 @@ def _add_inputs(connection: Connection, inputs: Sequence[tuple[str, Input]]) -> 
     connection.execute(upsert["input"], [row for _, row in sorted(rows.items())])
 
 
-def _add_model_points(connection: Connection, logs: Sequence[Log]) -> None:
+def _add_model_points(connection: Connection, logs: Sequence[Log]) -> dict[str, _Facts]:
+    """Gives the runs that the measured models are of."""
     if not logs:
-        return
+        return {}
     wanted = {point.model_id for log in logs for point in log.model_points}
-    models = {row[0]: row[1:] for row in connection.execute(_MODEL_FACTS, {"model_ids": list(wanted)})}
+    rows = connection.execute(_MODEL_FACTS, {"model_ids": list(wanted)}).all()
+    models = {row[0]: _facts_of(row[2:]) for row in rows}
     points = []
     for log in logs:
         for model_id in {point.model_id for point in log.model_points}:
             what = f"logged model {model_id}"
             if model_id not in models:
                 raise NotFound(f"{what} does not exist")
-            log.caller.authorize(connection, *models[model_id], what)
+            model = models[model_id]
+            log.caller.authorize(connection, model.owner, model.experiment_id, what)
         points += [
             (
                 measured.model_id,
@@ -425,6 +434,7 @@ def _add_model_points(connection: Connection, logs: Sequence[Log]) -> None:
             for measured in log.model_points
         ]
     logged_models.add_metrics(connection, points)
+    return {row[1]: models[row[0]] for row in rows}
 
 
 def _change(connection: Connection, calls: Sequence[Change], facts: dict[str, _Facts], now: int) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from jupyter_mlops.core.records import Batch, Metric, NewRun, Run, RunChange, RunStatus
+from jupyter_mlops.core import values
+from jupyter_mlops.core.records import Batch, Metric, ModelPoint, NewRun, Run, RunChange, RunStatus
 from jupyter_mlops.store import events, metrics, schema
 from jupyter_mlops.store.batches import CROWD
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.protocol import Tracker
 
 WAIT = 30.0
@@ -148,3 +150,40 @@ def test_many_small_chunks_are_joined_meanwhile(tracker: Tracker, database: Data
     for step in range(CROWD + 10):
         log(tracker, run, step)
     assert chunks(database, run) == [CROWD] + [1] * 10
+
+
+CHANGES_OF_A_LOGGED_MODEL = {
+    "finish": lambda models, model_id: models.finish(model_id, "READY"),
+    "log_params": lambda models, model_id: models.log_params(model_id, [values.param("depth", 3)]),
+    "set_tags": lambda models, model_id: models.set_tags(model_id, {"team": "red"}),
+    "delete_tag": lambda models, model_id: models.delete_tag(model_id, "old"),
+    "delete": lambda models, model_id: models.delete(model_id),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_A_LOGGED_MODEL.values(), ids=CHANGES_OF_A_LOGGED_MODEL)
+@pytest.mark.parametrize("own", [False, True])
+def test_the_run_of_a_logged_model_tells_what_changes_it(
+    tracker: Tracker, database: Database, run: Run, change: Callable[[LoggedModels, str], object], own: bool
+) -> None:
+    of_run = None if own else run.run_id
+    model = tracker.logged_models.create(run.experiment_id, run_id=of_run, tags={"old": "x"})
+    holder = tracker.runs.get(model.run_id)
+    before = told(database, holder)
+    change(tracker.logged_models, model.model_id)
+    assert told(database, holder) == [*before, "run.changed"]
+
+
+def test_a_metric_of_a_logged_model_is_told_by_the_run_that_the_model_is_of(
+    tracker: Tracker, database: Database, run: Run
+) -> None:
+    model = tracker.logged_models.create(run.experiment_id, run_id=run.run_id)
+    other = tracker.runs.create(NewRun(experiment_id=run.experiment_id))
+    before = told(database, run)
+    tracker.runs.log(other.run_id, Batch(model_points=(ModelPoint(model.model_id, Metric("auc", 0.9, 1, 0)),)))
+    assert told(database, run) == [*before, "run.changed"]
+    assert told(database, other) == ["run.created", "run.changed"]
+    event = schema.event.c
+    with database.read() as connection:
+        owners = set(connection.execute(sa.select(event.owner, event.experiment_id)))
+    assert owners == {(tracker.principal.name, run.experiment_id)}

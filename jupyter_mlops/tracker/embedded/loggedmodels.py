@@ -217,10 +217,14 @@ class EmbeddedLoggedModels:
 
     @contextmanager
     def _changing(self, model_id: str) -> Iterator[Connection]:
+        """A transaction that changes a model; its run tells of it, as of all that is logged to it."""
         with self._context.write() as connection:
             place = self._allowed(connection, model_id, Scope.WRITE)
             artifacts.lock_run(connection, place.run_id)
             yield connection
+            run = runs.facts(connection, place.run_id)
+            assert run is not None, "it is locked"
+            events.add_events(connection, run_changed(place.run_id, run, self._context.clock()))
 
 
 def require_logged(context: Context, connection: Connection, model_id: str, scope: Scope) -> Place:
