@@ -474,6 +474,8 @@ class Happening(Record, frozen=True, kw_only=True):
     at: int
     experiment_id: str | None = None
     detail: Json = None
+    """What more is to be told. Of an ``experiment.changed``, ``{"runs": true}``: any of its runs may have changed, for
+    they were deleted or restored with it, or with a run that they are below."""
     run: Run | None = None
     """The run as it stands, with progress and latest metrics."""
 

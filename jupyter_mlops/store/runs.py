@@ -211,9 +211,10 @@ def child_ids(connection: Connection, run_id: str, reach: Reach | None) -> list[
     return list(connection.execute(query.order_by(_run.start_time, _run.id)).scalars())
 
 
-def delete(connection: Connection, run_id: str, owners: Sequence[str] | None, now: int) -> None:
-    """Mark a run and its active descendants deleted, those of ``owners`` (of all when None)."""
-    _mark(
+def delete(connection: Connection, run_id: str, owners: Sequence[str] | None, now: int) -> set[str]:
+    """Mark a run and its active descendants deleted, those of ``owners`` (of all when None). Gives the ids of the
+    experiments that the descendants are in."""
+    return _mark(
         connection,
         run_id,
         owners,
@@ -223,11 +224,11 @@ def delete(connection: Connection, run_id: str, owners: Sequence[str] | None, no
     )
 
 
-def restore(connection: Connection, run_id: str, owners: Sequence[str] | None) -> None:
+def restore(connection: Connection, run_id: str, owners: Sequence[str] | None) -> set[str]:
     """Undo the deletion that took the run, for it and its descendants, those of ``owners`` (of all when None): what was
-    deleted before stays deleted."""
+    deleted before stays deleted. Gives the ids of the experiments that the descendants are in."""
     taken_with = connection.execute(sa.select(_run.deleted_with).where(_run.id == run_id)).scalar()
-    _mark(
+    return _mark(
         connection,
         run_id,
         owners,
@@ -351,15 +352,17 @@ def _mark(
     owners: Sequence[str] | None,
     which: sa.ColumnElement[bool],
     values: dict[str, Any],
-) -> None:
-    """Update a run and its descendants, those of them to which ``which`` applies and that belong to ``owners``."""
+) -> set[str]:
+    """Update a run and its descendants, those of them to which ``which`` applies and that belong to ``owners``. Gives
+    the experiments of the descendants that were updated."""
     family = sa.select(sa.literal(run_id, sa.String(32)).label("id")).cte("family", recursive=True)
     family = family.union(sa.select(_run.id).join(family, _run.parent_id == family.c.id))
     marked = sa.update(schema.run).where(_run.id.in_(sa.select(family.c.id)), which)
     if owners is not None:
         own = sa.select(_experiment.id).where(among(_experiment.owner, "owners", owners))
         marked = marked.where(_run.experiment_id.in_(own))
-    connection.execute(marked.values(**values))
+    rows = connection.execute(marked.values(**values).returning(_run.id, _run.experiment_id))
+    return {experiment_id for id, experiment_id in rows if id != run_id}
 
 
 _list_decoder = msgspec.json.Decoder(list[Any])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlops.core import values
-from jupyter_mlops.core.records import Batch, Metric, ModelPoint, NewRun, Run, RunChange, RunStatus
+from jupyter_mlops.core.records import Batch, Json, Metric, ModelPoint, NewRun, Run, RunChange, RunStatus
 from jupyter_mlops.store import events, metrics, schema
 from jupyter_mlops.store.batches import CROWD
 from jupyter_mlops.store.database import Database
@@ -187,3 +188,59 @@ def test_a_metric_of_a_logged_model_is_told_by_the_run_that_the_model_is_of(
     with database.read() as connection:
         owners = set(connection.execute(sa.select(event.owner, event.experiment_id)))
     assert owners == {(tracker.principal.name, run.experiment_id)}
+
+
+def happened_to(database: Database, target: str) -> list[tuple[str, Json]]:
+    """What was told of it, with what each event says more."""
+    event = schema.event.c
+    query = sa.select(event.kind, event.detail_json).where(event.target == target).order_by(event.id)
+    with database.read() as connection:
+        return [(kind, detail and json.loads(detail)) for kind, detail in connection.execute(query)]
+
+
+MANY = ("experiment.changed", {"runs": True})
+
+
+def test_that_the_runs_below_one_were_deleted_or_restored_is_told_once_for_each_experiment(
+    tracker: Tracker, database: Database, run: Run
+) -> None:
+    elsewhere, untouched = (tracker.experiments.create(name).experiment_id for name in ("elsewhere", "untouched"))
+    tracker.runs.create(NewRun(experiment_id=untouched))
+    for experiment_id in (run.experiment_id, run.experiment_id, elsewhere):
+        child = tracker.runs.create(NewRun(experiment_id=experiment_id, parent_run_id=run.run_id))
+    below = tracker.runs.create(NewRun(experiment_id=elsewhere, parent_run_id=child.run_id))
+    created = ("experiment.created", None)
+    for count, change in enumerate((tracker.runs.delete, tracker.runs.restore), 1):
+        change(run.run_id)
+        assert [kind for kind, _ in happened_to(database, run.run_id)] == ["run.created"] + ["run.changed"] * count
+        assert told(database, below) == ["run.created"]
+        for experiment_id in (run.experiment_id, elsewhere):
+            assert happened_to(database, experiment_id) == [created] + [MANY] * count
+        assert happened_to(database, untouched) == [created]
+
+
+def test_a_run_that_is_deleted_or_restored_alone_tells_of_no_others(
+    tracker: Tracker, database: Database, run: Run
+) -> None:
+    child = tracker.runs.create(NewRun(experiment_id=run.experiment_id, parent_run_id=run.run_id))
+    for change in (tracker.runs.delete, tracker.runs.restore):
+        change(child.run_id)
+    assert told(database, child) == ["run.created", "run.changed", "run.changed"]
+    assert happened_to(database, run.experiment_id) == [("experiment.created", None)]
+
+
+def test_an_experiment_that_is_deleted_or_restored_tells_of_its_runs(
+    tracker: Tracker, database: Database, run: Run
+) -> None:
+    tracker.experiments.rename(run.experiment_id, "other")
+    for change in (tracker.experiments.delete, tracker.experiments.restore):
+        change(run.experiment_id)
+    told_of = [("experiment.created", None), ("experiment.changed", None), MANY, MANY]
+    assert happened_to(database, run.experiment_id) == told_of
+
+
+def test_the_run_of_a_deleted_model_takes_those_below_it_along(tracker: Tracker, database: Database, run: Run) -> None:
+    model = tracker.logged_models.create(run.experiment_id)
+    tracker.runs.create(NewRun(experiment_id=run.experiment_id, parent_run_id=model.run_id))
+    tracker.logged_models.delete(model.model_id)
+    assert happened_to(database, run.experiment_id) == [("experiment.created", None), MANY]

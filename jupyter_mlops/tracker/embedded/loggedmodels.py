@@ -160,7 +160,8 @@ class EmbeddedLoggedModels:
             logged_models.update(connection, model_id, now, lifecycle=Lifecycle.DELETED.value)
             place = logged_models.places(connection, [model_id])[model_id]
             if place.own_run:
-                runs.delete(connection, place.run_id, self._context.writable_owners, now)
+                below = runs.delete(connection, place.run_id, self._context.writable_owners, now)
+                self._context.tell_of_runs(connection, below)
             events.add_audit(connection, self._context.principal.name, "logged_model.delete", model_id, now)
 
     def use(self, run_id: str, uses: Sequence[ModelUse]) -> None:

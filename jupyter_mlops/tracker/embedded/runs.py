@@ -73,8 +73,9 @@ class EmbeddedRuns:
         with self._context.write() as connection:
             run = self._context.run_owned(connection, run_id)
             if run.lifecycle is Lifecycle.ACTIVE:
-                runs.delete(connection, run_id, self._context.writable_owners, self._context.clock())
+                below = runs.delete(connection, run_id, self._context.writable_owners, self._context.clock())
                 self._note(connection, "run.delete", run_id, run)
+                self._context.tell_of_runs(connection, below)
 
     def restore(self, run_id: str) -> None:
         with self._context.write() as connection:
@@ -82,8 +83,9 @@ class EmbeddedRuns:
             if run.lifecycle is Lifecycle.DELETED:
                 if runs.in_deleted_experiment(connection, run_id):
                     raise Conflict(f"run {run_id} was deleted with its experiment: restore the experiment")
-                runs.restore(connection, run_id, self._context.writable_owners)
+                below = runs.restore(connection, run_id, self._context.writable_owners)
                 self._note(connection, "run.restore", run_id, run)
+                self._context.tell_of_runs(connection, below)
 
     def comment(self, run_id: str, text: str) -> Comment:
         values.comment_text(text)

@@ -46,7 +46,9 @@ export function follow(cache: QueryClient, events: Events): () => void {
     timer = undefined;
     const stale = new Set(due.flatMap(concerned));
     due = [];
-    void cache.invalidateQueries({ predicate: query => stale.has(about(query.queryKey)) });
+    void cache.invalidateQueries({
+      predicate: ({ queryKey }) => stale.has(about(queryKey)) || stale.has(String(queryKey[0]))
+    });
   };
   const told = (_: Events, news: readonly Happening[]): void => {
     for (const { run } of news) {
@@ -78,14 +80,20 @@ function about([noun, id]: readonly unknown[]): string {
 
 const SINGLE: ReadonlySet<Noun> = new Set<Noun>(['run', 'experiment', 'model', 'promotion']);
 
-/** What a happening makes old. */
-function concerned({ kind, target, experiment_id, detail }: Happening): string[] {
+/** Whether any run of an experiment may have changed: deleted or restored with it, or with one that they are below. */
+export function changedRuns({ kind, detail }: Happening): boolean {
+  return kind === 'experiment.changed' && (detail as { runs?: boolean } | null)?.runs === true;
+}
+
+/** What a happening makes old: one thing, a list, or by the noun alone all things of that kind. */
+function concerned(happening: Happening): string[] {
+  const { kind, target, experiment_id, detail } = happening;
   const noun = kind.split('.', 1)[0];
   switch (noun) {
     case 'run':
       return [`run:${target}`, 'runs', `experiment:${experiment_id ?? ''}`, 'experiments', 'jobs'];
     case 'experiment':
-      return [`experiment:${target}`, 'experiments', 'runs'];
+      return [`experiment:${target}`, 'experiments', 'runs', ...(changedRuns(happening) ? ['run'] : [])];
     case 'promotion': {
       const request = (detail as { request_id?: string } | null)?.request_id;
       return [`promotion:${request ?? ''}`, 'promotions', `model:${target}`, 'models'];

@@ -86,6 +86,13 @@ describe('events', () => {
     sockets.say([{ kind: 'run.changed', target: 'r2', experiment_id: 'e1' }]);
     await vi.advanceTimersByTimeAsync(1000);
     expect(old()).toEqual(['runs/e1', 'run/r2/comments']);
+    keys.forEach(key => cache.setQueryData(key, []));
+    sockets.say([{ kind: 'experiment.changed', target: 'e1', experiment_id: 'e1' }]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(old()).toEqual(['runs/e1']);
+    sockets.say([{ kind: 'experiment.changed', target: 'e1', experiment_id: 'e1', detail: { runs: true } }]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(old()).toEqual(['runs/e1', 'run/r1', 'run/r2/comments']);
     end();
   });
 });

@@ -2,7 +2,7 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, type ReactElement, Suspense, useCallback, useEffect, useMemo, useState } from 'react';
 
-import { answered, type Comparison, type Happening } from '../api';
+import { answered, changedRuns, type Comparison, type Happening } from '../api';
 import { Failure, Loading } from '../components';
 import { Overlay } from '../components/chart/Overlay';
 import { ShareMenu } from '../components/ShareMenu';
@@ -107,7 +107,7 @@ interface Brushed {
   readonly scatter?: ReadonlySet<number> | null;
 }
 
-/** Compares again when something happened to one of the runs. */
+/** Compares again when something happened to one of the runs, or to so many that each may be among them. */
 function useLive(runIds: readonly string[], key: readonly unknown[]): void {
   const events = useEvents();
   const client = useQueryClient();
@@ -115,7 +115,7 @@ function useLive(runIds: readonly string[], key: readonly unknown[]): void {
     const wanted = new Set(runIds);
     let timer: number | undefined;
     const told = (_: unknown, news: readonly Happening[]): void => {
-      if (news.some(({ target }) => wanted.has(target))) {
+      if (news.some(happening => wanted.has(happening.target) || changedRuns(happening))) {
         timer ??= window.setTimeout(() => {
           timer = undefined;
           void client.invalidateQueries({ queryKey: key });
