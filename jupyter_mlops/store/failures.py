@@ -97,6 +97,11 @@ def lost_connection(error: MLOpsError) -> bool:
     return isinstance(error.__cause__, sa.exc.DBAPIError) and error.__cause__.connection_invalidated
 
 
+def met_another(error: MLOpsError) -> bool:
+    """Whether another transaction has inserted the same, or taken away what was referred to, since this one looked."""
+    return isinstance(error.__cause__, sa.exc.IntegrityError)
+
+
 def _meaning(error: sa.exc.DBAPIError | sqlite3.Error) -> Meaning | None:
     for kind, meaning in _BY_CLASS:
         if isinstance(error, kind):

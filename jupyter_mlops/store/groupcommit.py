@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from jupyter_mlops.core.errors import Conflict, Unavailable
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.failures import met_another
 
 MOST_CALLS = 256
 MOST_ROWS = 4000
@@ -197,12 +198,13 @@ class GroupCommit(Generic[C]):
     def _attempt(self, calls: list[C]) -> None:
         try:
             self._once(calls)
-        except Unavailable:
-            if self._database.is_sqlite:
+        except (Unavailable, Conflict) as error:
+            if self._database.is_sqlite or not (isinstance(error, Unavailable) or met_another(error)):
                 raise
-            # A connection that was lost, perhaps in the commit, or a deadlock. Doing it again is harmless: positions in
-            # streams are known, a run is created once, an item is in its list once, and a point that is stored twice is
-            # read once.
+            # A connection that was lost, perhaps in the commit, or a deadlock; or another process has just inserted the
+            # same, such as a run that its client asks both for, and is found now. Doing it again is harmless: positions
+            # in streams are known, a run is created once, an item is in its list once, and a point that is stored twice
+            # is read once.
             self._once(calls)
 
     def _once(self, calls: list[C]) -> None:

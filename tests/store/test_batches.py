@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.errors import AlreadyExists, InvalidValue
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     Batch,
@@ -29,6 +30,7 @@ from jupyter_mlops.store.batches import EVENT_PERIOD_MS, RunWriter
 from jupyter_mlops.store.calls import Append, Caller, Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.tracker.connect import connect
+from tests.waiting import until
 
 CALLER = Caller("ada", lambda *_: None, None)
 
@@ -119,6 +121,34 @@ def test_lists_in_tags_grow_in_the_order_of_the_calls(database: Database, databa
         tags = {run: {tag.key: tag.value for tag in tracker.runs.get(run).tags} for run in (one, other)}
     assert tags[one] == {"a": '[1.0,{"x": 2},{"x": 3}]', "b": "no list", "c": "[{}]", "z": "z"}
     assert tags[other] == {"a": "[{}]"}
+
+
+@pytest.mark.parametrize("is_the_same", [True, False])
+def test_of_two_processes_that_create_a_run_at_once_the_later_finds_it(
+    database: Database, database_url: str, tmp_path: Path, is_the_same: bool
+) -> None:
+    with connect(database_url, artifacts=tmp_path) as tracker, ThreadPoolExecutor(1) as pool:
+        one, other = (tracker.experiments.create(name).experiment_id for name in ("one", "other"))
+        run_id = new_id()
+        new = NewRun(experiment_id=one, run_id=run_id, batch=everything(1))
+        later = new if is_the_same else NewRun(experiment_id=other, run_id=run_id)
+        with database.write() as connection:
+            RunWriter(lambda: 7).apply(connection, [Create(run_id, "first", new, 7, CALLER)])
+            created = pool.submit(tracker.runs.create, later)
+            # SQLite's other writer begins only after this one.
+            until(lambda: database.is_sqlite or somebody_waits(database), "that the other one inserts it, too,")
+        if is_the_same:
+            assert created.result().name == "first"
+            assert tracker.runs.get(run_id).metrics[0].count == 3
+        else:
+            with pytest.raises(AlreadyExists, match="is taken"):
+                created.result()
+
+
+def somebody_waits(database: Database) -> bool:
+    """Whether a transaction of PostgreSQL waits for another."""
+    with database.read() as connection:
+        return bool(connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar())
 
 
 def told(database: Database) -> list[tuple[str, int]]:
