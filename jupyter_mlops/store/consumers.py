@@ -14,13 +14,35 @@ _card = schema_telling.model_card.c
 _version = schema.model_version.c
 _KEY = ["version_id", "consumer", "reference", "purpose"]
 
+MOST_PURPOSES = 20
+"""What a consumer is remembered to load a version for by one reference, the last: each says what they like, and some
+say something else each time, such as the number of their build."""
+MOST_REFERENCES = 50
+"""By which a consumer is remembered to load a version, the last."""
+
 
 def note_load(connection: Connection, version_id: str, consumer: str, reference: str, purpose: str, now: int) -> None:
-    """Count a load, a first one or one more."""
+    """Count a load, a first one or one more; a first one may take the place of what was last said longest ago."""
     insert = insert_of(connection)(schema_telling.model_consumer)
     counted = insert.on_conflict_do_update(index_elements=_KEY, set_={"last": now, "loads": _consumer.loads + 1})
     row = {"version_id": version_id, "consumer": consumer, "reference": reference, "purpose": purpose}
-    connection.execute(counted, row | {"first": now, "last": now, "loads": 1})
+    noted = connection.execute(counted.returning(_consumer.loads), row | {"first": now, "last": now, "loads": 1})
+    if noted.scalar_one() == 1:
+        theirs = sa.and_(_consumer.version_id == version_id, _consumer.consumer == consumer)
+        _keep_last(
+            connection, _consumer.purpose, purpose, sa.and_(theirs, _consumer.reference == reference), MOST_PURPOSES
+        )
+        _keep_last(connection, _consumer.reference, reference, theirs, MOST_REFERENCES)
+
+
+def _keep_last(
+    connection: Connection, column: sa.Column[str], present: str, theirs: sa.ColumnElement[bool], most: int
+) -> None:
+    """Of the rows that are ``theirs``, remove those with other values in the column than ``present`` and the last."""
+    others = sa.and_(theirs, column != present)
+    last = sa.select(column).where(others).group_by(column).order_by(sa.func.max(_consumer.last).desc(), column)
+    kept = last.limit(most - 1)
+    connection.execute(schema_telling.model_consumer.delete().where(others, column.not_in(kept)))
 
 
 def rename(connection: Connection, consumer: str, to: str) -> None:

@@ -347,7 +347,8 @@ class Models(Protocol):
         """The moves of one alias, or of all, oldest first."""
 
     def consume(self, name: str, version: int, *, reference: str = "", purpose: str = "") -> None:
-        """Note that the caller loads a version: by which alias (``@production``; empty for a number), and what for."""
+        """Note that the caller loads a version: by which alias (``@production``; empty for a number), and what for. Of
+        one caller and version, the last 50 aliases are kept, and the last 20 purposes of each."""
 
     def consumers(self, name: str) -> tuple[Consumer, ...]:
         """Who loads which version, the last first; who may not see the owner's other things sees only themselves."""

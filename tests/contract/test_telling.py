@@ -14,6 +14,7 @@ from jupyter_mlops.core.errors import InvalidValue, NotFound, PermissionDenied
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Dataset, Input, Metric, NewRun, Param
 from jupyter_mlops.core.webhooks import DeliveryState, Template
+from jupyter_mlops.store.consumers import MOST_PURPOSES, MOST_REFERENCES
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.contract.conftest import Opener
 
@@ -51,6 +52,36 @@ def test_loads_are_counted_by_who_loads_which_version_what_for(open_tracker: Ope
     assert first.first <= first.last
     ann.models.delete_version("churn", 1)
     assert ann.models.consumers("churn") == ()
+
+
+def test_of_one_who_says_each_time_something_else_the_last_is_kept(open_tracker: Opener) -> None:
+    ann, eve = open_tracker(ANN), open_tracker(EVE)
+    register(ann)
+    ann.models.consume("churn", 1, purpose="report.ipynb")
+    eve.models.consume("churn", 1, reference="@production", purpose="scoring")
+    for number in range(2 * MOST_PURPOSES):
+        eve.models.consume("churn", 1, purpose=f"client/{number}")
+        eve.models.consume("churn", 1, purpose="nightly")
+    seen = [(each.user, each.reference, each.purpose, each.loads) for each in ann.models.consumers("churn")]
+    kept = {int(each[2][7:]): each for each in seen if each[2].startswith("client/")}
+    assert len(kept) == MOST_PURPOSES - 1
+    # Which of two goes that came in the same millisecond is not said.
+    assert set(range(2 * MOST_PURPOSES - 10, 2 * MOST_PURPOSES)) <= kept.keys()
+    assert not set(range(MOST_PURPOSES - 10)) & kept.keys()
+    # What goes on is counted throughout; what is said with another alias, or by others, is not in its way.
+    others = {("eve", "", "nightly", 2 * MOST_PURPOSES), ("eve", "@production", "scoring", 1)}
+    assert set(seen) - set(kept.values()) == {*others, ("ann", "", "report.ipynb", 1)}
+
+
+def test_of_one_who_says_each_time_another_alias_the_last_are_kept(open_tracker: Opener) -> None:
+    ann, eve = open_tracker(ANN), open_tracker(EVE)
+    register(ann)
+    for number in range(MOST_REFERENCES + 5):
+        eve.models.consume("churn", 1, reference=f"@a-{number}", purpose="scoring")
+    seen = [each.reference for each in ann.models.consumers("churn")]
+    assert len(seen) == MOST_REFERENCES
+    assert f"@a-{MOST_REFERENCES + 4}" in seen
+    assert "@a-0" not in seen
 
 
 def test_a_load_is_noted_only_of_what_may_be_read(open_tracker: Opener) -> None:
