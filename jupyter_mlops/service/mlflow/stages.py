@@ -3,8 +3,8 @@ protects an alias protects a stage, and one version is in each."""
 
 from __future__ import annotations
 
-from jupyter_mlops.core.errors import InvalidValue, NotFound
-from jupyter_mlops.core.records import ModelVersion
+from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.core.records import ModelVersion, Tag
 from jupyter_mlops.core.values import short
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 
@@ -15,6 +15,7 @@ STAGE_TAG = "mlflow.stage"
 
 _STAGES = (NONE, "Staging", "Production", ARCHIVED)
 _REASON = "a stage, set through MLflow's API"
+_ARCHIVED_TAGS = (Tag(STAGE_TAG, ARCHIVED),)
 
 
 def stage_of(version: ModelVersion) -> str:
@@ -35,26 +36,21 @@ def stage_named(name: str) -> str:
 
 
 def transition(tracker: EmbeddedTracker, name: str, number: int, stage: str, archive: bool) -> ModelVersion:
-    """Put a version in a stage; gives it as it is then. With ``archive``, which was there before is archived."""
-    models = tracker.models
-    version = models.version(name, number)
+    """Put a version in a stage, in one transaction; gives it as it is then. With ``archive``, which was there before is
+    archived."""
     alias = ALIASES.get(stage)
-    before = None
-    if alias is not None and alias not in version.aliases:
-        if archive:
-            before = next((each for each in models.get(name).aliases if each.alias == alias), None)
-        models.set_alias(name, alias, number, reason=_REASON)
-    for other in ALIASES.values():
-        if other in version.aliases and other != alias:
-            models.delete_alias(name, other, reason=_REASON)
-    if before is not None and before.version != number:
-        models.set_tags(name, {STAGE_TAG: ARCHIVED}, version=before.version)
-    if stage == ARCHIVED:
-        models.set_tags(name, {STAGE_TAG: ARCHIVED}, version=number)
-    elif any(tag.key == STAGE_TAG for tag in version.tags):
-        try:
-            models.delete_tag(name, STAGE_TAG, version=number)
-        except NotFound:
-            # Somebody else did so meanwhile.
-            return models.version(name, number)
-    return models.version(name, number)
+    with tracker.models.changing(name) as change:
+        version = change.version(number)
+        if alias is not None and alias not in version.aliases:
+            before = change.target(alias)
+            change.set_alias(alias, number, _REASON)
+            if archive and before is not None:
+                change.set_tags(_ARCHIVED_TAGS, before)
+        for other in ALIASES.values():
+            if other in version.aliases and other != alias:
+                change.delete_alias(other, _REASON)
+        if stage == ARCHIVED:
+            change.set_tags(_ARCHIVED_TAGS, number)
+        elif any(tag.key == STAGE_TAG for tag in version.tags):
+            change.delete_tag(STAGE_TAG, number)
+        return change.version(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
 from jupyter_mlops.tracker.embedded import aliases, deciding, deletedmodels
 from jupyter_mlops.tracker.embedded.aliases import named, require_version
+from jupyter_mlops.tracker.embedded.modelchange import ModelChange, no_alias
 from jupyter_mlops.tracker.embedded.receiving import Found
 from jupyter_mlops.tracker.embedded.references import EmbeddedReferences, registry_tags
 from jupyter_mlops.tracker.mlmodel import LARGEST_MLMODEL, parse_mlmodel
@@ -97,25 +98,12 @@ class EmbeddedModels(EmbeddedReferences):
 
     def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None:
         checked = registry_tags(tags)
-        with self._changing(name) as (connection, model):
-            if version is None:
-                registry.set_tags(connection, model.id, checked)
-                self._touch(connection, model)
-            else:
-                version_id = require_version(connection, model, version)
-                registry.set_version_tags(connection, version_id, checked)
-                self._touch(connection, model, version_id)
+        with self.changing(name) as change:
+            change.set_tags(checked, version)
 
     def delete_tag(self, name: str, key: str, *, version: int | None = None) -> None:
-        with self._changing(name) as (connection, model):
-            version_id = None if version is None else require_version(connection, model, version)
-            if version_id is None:
-                deleted = registry.delete_tag(connection, model.id, key)
-            else:
-                deleted = registry.delete_version_tag(connection, version_id, key)
-            if not deleted:
-                raise NotFound(f"{named(name, version)} has no tag {values.short(key)}")
-            self._touch(connection, model, version_id)
+        with self.changing(name) as change:
+            change.delete_tag(key, version)
 
     def delete(self, name: str) -> None:
         with self._changing(name) as (connection, model):
@@ -234,7 +222,7 @@ class EmbeddedModels(EmbeddedReferences):
             elif text.startswith("@"):
                 target = registry.alias_target(connection, model.id, text[1:])
                 if target is None:
-                    raise _no_alias(connection, model, text[1:])
+                    raise no_alias(connection, model, text[1:])
                 version_id = target[0]
             elif text.isascii() and text.isdigit() and len(text) <= 10:
                 version_id = require_version(connection, model, int(text))
@@ -278,7 +266,7 @@ class EmbeddedModels(EmbeddedReferences):
             held = sum(file.blob.size for file in artifacts.walk_files(connection, version_id))
             registry.delete_version(connection, version_id)
             deciding.supersede(self._context, connection, model, "the candidate was deleted", version)
-            self._touch(connection, model)
+            ModelChange(self._context, connection, model).touch()
             self._audit(connection, "version.delete", name, {"version": version})
             usage.charge(connection, [usage.Growth(model.id, bytes=-held)])
 
@@ -312,23 +300,14 @@ class EmbeddedModels(EmbeddedReferences):
     def set_alias(self, name: str, alias: str, version: int, *, reason: str = "") -> Alias:
         values.alias_name(alias)
         values.reason(reason)
-        with self._changing(name) as (connection, model):
-            version_id = require_version(connection, model, version)
-            before = registry.alias_target(connection, model.id, alias)
-            if before is None or before[0] != version_id:
-                aliases.require_free(connection, model, alias)
-                target = (version_id, version)
-                aliases.move(self._context, connection, model, alias, after=target, before=before, reason=reason)
+        with self.changing(name) as change:
+            change.set_alias(alias, version, reason)
         return Alias(alias, version)
 
     def delete_alias(self, name: str, alias: str, *, reason: str = "") -> None:
         values.reason(reason)
-        with self._changing(name) as (connection, model):
-            before = registry.alias_target(connection, model.id, alias)
-            if before is None:
-                raise _no_alias(connection, model, alias)
-            aliases.require_free(connection, model, alias)
-            aliases.move(self._context, connection, model, alias, after=None, before=before, reason=reason)
+        with self.changing(name) as change:
+            change.delete_alias(alias, reason)
 
     def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
         with self._context.read() as connection:
@@ -336,6 +315,10 @@ class EmbeddedModels(EmbeddedReferences):
             return registry.alias_moves(connection, model.id, alias)
 
     # --- shared ---
+
+    def changing(self, name: str) -> AbstractContextManager[ModelChange]:
+        """Several changes of a model in one transaction."""
+        return self._change(name)
 
     def _new(self, name: str, owner: str | None, description: str, tags: tuple[Tag, ...]) -> RegisteredModel:
         values.model_name(name)
@@ -423,17 +406,15 @@ class EmbeddedModels(EmbeddedReferences):
             yield connection, self._allowed(connection, name, Scope.WRITE, lock=True)
 
     @contextmanager
+    def _change(self, name: str) -> Iterator[ModelChange]:
+        with self._changing(name) as (connection, model):
+            yield ModelChange(self._context, connection, model)
+
+    @contextmanager
     def _deciding(self, name: str) -> Iterator[tuple[Connection, Model]]:
         with self._changing(name) as (connection, model):
             access.require_decision(self._context.principal, named(name))
             yield connection, model
-
-    def _touch(self, connection: Connection, model: Model, version_id: str | None = None) -> None:
-        now = self._context.clock()
-        if version_id is not None:
-            registry.update_version(connection, version_id, now)
-        registry.update(connection, model.id, now)
-        self._event(connection, "model.changed", model)
 
     def _event(self, connection: Connection, kind: str, model: Model, detail: Mapping[str, Json] | None = None) -> None:
         now, user = self._context.clock(), self._context.principal.name
@@ -445,13 +426,6 @@ class EmbeddedModels(EmbeddedReferences):
 
 def _query(filter: str, order_by: Sequence[str], entity: Entity, limit: int, page_token: str | None) -> search.Query:
     return search.Query(parse_filter(filter, entity), parse_order_by(order_by, entity), View.ALL, limit, page_token)
-
-
-def _no_alias(connection: Connection, model: Model, alias: str) -> NotFound:
-    known = ", ".join(registry.aliases(connection, model.id))
-    return NotFound(
-        f"{named(model.name)} has no alias {values.short(alias)} ({f'it has {known}' if known else 'it has none'})"
-    )
 
 
 def _model_files(connection: Connection, run_id: str, path: str) -> tuple[File, ...]:
