@@ -475,7 +475,7 @@ class Happening(Record, frozen=True, kw_only=True):
     experiment_id: str | None = None
     detail: Json = None
     """What more is to be told. Of an ``experiment.changed``, ``{"runs": true}``: any of its runs may have changed, for
-    they were deleted or restored with it, or with a run that they are below."""
+    they were deleted or restored with it, or with a run that they are below, or went for good."""
     run: Run | None = None
     """The run as it stands, with progress and latest metrics."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 
@@ -20,6 +20,7 @@ from jupyter_mlops.core.records import Collected, Lifecycle
 from jupyter_mlops.store import schema, staging, usage
 from jupyter_mlops.store.blobs import GRACE_MS, BlobStore
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.experiments import tell_of_runs
 from jupyter_mlops.store.lineage import held_runs
 from jupyter_mlops.store.parameters import among
 
@@ -54,11 +55,11 @@ def collect(
         return Collected(experiments=experiments, runs=runs, blobs=count, bytes=size, unfinished=unfinished)
 
     blobs.follow()
-    for deleted in _delete_runs(database, cutoff):
+    for deleted in _delete_runs(database, cutoff, blobs.clock):
         runs += deleted
         if deleted and time.monotonic() >= deadline:
             return collected(unfinished=True)
-    experiments = sum(_delete_experiments(database, cutoff))
+    experiments = sum(_delete_experiments(database, cutoff, blobs.clock))
     with database.write() as connection:
         staging.expire(connection, blobs.clock())
     lost = _lost_objects(database, blobs, blobs.clock() - grace_ms, leased=sa.true())
@@ -115,12 +116,12 @@ def _unreferred(reference: sa.ColumnElement[bool]) -> sa.Select[str]:
     return sa.select(_blob.id).where(sa.not_(sa.exists().where(_artifact.blob_id == _blob.id, reference)))
 
 
-def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
+def _delete_runs(database: Database, cutoff: int, clock: Callable[[], int]) -> Iterator[int]:
     after: tuple[int, str] | None = (0, "")
     while after is not None:
         with database.write() as connection:
             found = (
-                sa.select(_run.start_time, _run.id)
+                sa.select(_run.start_time, _run.id, _run.experiment_id)
                 .where(_collectable(connection, cutoff), sa.tuple_(_run.start_time, _run.id) > after)
                 .order_by(_run.start_time, _run.id)
                 .limit(_AT_ONCE)
@@ -130,16 +131,18 @@ def _delete_runs(database: Database, cutoff: int) -> Iterator[int]:
             gone = usage.of_runs(connection, runs) if runs else []
             connection.execute(schema.artifact.delete().where(among(_artifact.holder, "runs", runs)))
             connection.execute(schema.run.delete().where(among(_run.id, "runs", runs)))
+            tell_of_runs(connection, {row.experiment_id for row in rows}, clock())
             usage.charge(connection, gone)
         after = (rows[-1].start_time, rows[-1].id) if len(rows) == _AT_ONCE else None
         yield len(runs)
 
 
-def _delete_experiments(database: Database, cutoff: int) -> Iterator[int]:
+def _delete_experiments(database: Database, cutoff: int, clock: Callable[[], int]) -> Iterator[int]:
     found = _deleted_experiments(cutoff, sa.true()).limit(_AT_ONCE).with_for_update(skip_locked=True)
     while True:
         with database.write() as connection:
             experiments = connection.execute(found).scalars().all()
+            tell_of_runs(connection, experiments, clock())
             connection.execute(schema.experiment.delete().where(among(_experiment.id, "experiments", experiments)))
             usage.forget(connection, experiments)
         yield len(experiments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from jupyter_mlops.core.records import Experiment, Lifecycle, Tag
 from jupyter_mlops.store import schema
+from jupyter_mlops.store.events import Event, add_events
 from jupyter_mlops.store.parameters import among
 from jupyter_mlops.store.schema_limits import usage
 from jupyter_mlops.store.shares import Reach, within
@@ -158,6 +159,15 @@ def restore(connection: Connection, experiment_id: str, now: int) -> None:
         .where(_run.experiment_id == experiment_id, _run.deleted_with == experiment_id)
         .values(lifecycle=Lifecycle.ACTIVE.value, deleted_with=None, deleted_at=None)
     )
+
+
+def tell_of_runs(connection: Connection, ids: Collection[str], now: int) -> None:
+    """Tell of each of the experiments, in one event, that any of its runs may have changed: however many they are."""
+    if not ids:
+        return
+    rows = connection.execute(_BY_IDS, {"ids": sorted(ids)})
+    told = [Event("experiment.changed", row.owner, row.id, now, {"runs": True}, experiment_id=row.id) for row in rows]
+    add_events(connection, *told)
 
 
 def _update(connection: Connection, experiment_id: str, **values: object) -> None:

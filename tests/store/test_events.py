@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlops.core import values
+from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.records import Batch, Json, Metric, ModelPoint, NewRun, Run, RunChange, RunStatus
 from jupyter_mlops.store import events, metrics, schema
 from jupyter_mlops.store.batches import CROWD
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.tracker.connect import connect
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.logged import LoggedModels
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -244,3 +246,55 @@ def test_the_run_of_a_deleted_model_takes_those_below_it_along(tracker: Tracker,
     tracker.runs.create(NewRun(experiment_id=run.experiment_id, parent_run_id=model.run_id))
     tracker.logged_models.delete(model.model_id)
     assert happened_to(database, run.experiment_id) == [("experiment.created", None), MANY]
+
+
+def test_a_model_that_is_renamed_is_told_by_both_names(tracker: Tracker, database: Database) -> None:
+    tracker.models.create("old")
+    tracker.models.update("old", new_name="new")
+    assert happened_to(database, "old") == [("model.created", None), ("model.changed", None)]
+    assert happened_to(database, "new") == [("model.changed", None)]
+
+
+def test_a_card_that_is_written_is_told(tracker: Tracker, database: Database) -> None:
+    tracker.models.create("m")
+    tracker.models.refer("m", "s3://bucket/model")
+    before = happened_to(database, "m")
+    tracker.models.set_card("m", 1, "for nobody")
+    assert happened_to(database, "m") == [*before, ("model.changed", None)]
+
+
+def test_what_goes_for_good_is_told_once_for_each_experiment(tracker: Tracker, database: Database, run: Run) -> None:
+    gone = tracker.experiments.create("gone").experiment_id
+    for experiment_id in (gone, gone, run.experiment_id):
+        other = tracker.runs.create(NewRun(experiment_id=experiment_id))
+    tracker.experiments.delete(gone)
+    tracker.runs.delete(other.run_id)
+    before = {each: happened_to(database, each) for each in (gone, run.experiment_id)}
+    collected = tracker.gc()
+    assert (collected.experiments, collected.runs) == (1, 3)
+    # Of its runs, and of itself.
+    assert happened_to(database, gone) == [*before[gone], MANY, MANY]
+    assert happened_to(database, run.experiment_id) == [*before[run.experiment_id], MANY]
+
+
+def test_whose_an_experiment_was_learns_that_it_was_handed_over_or_went_and_no_more(tracker: Tracker) -> None:
+    assert isinstance(tracker, EmbeddedTracker)
+    ann, bob = (Principal(name, scope=Scope.READ) for name in ("ann", "bob"))
+    kept, gone = (tracker.experiments.create(name, owner="ann").experiment_id for name in ("kept", "gone"))
+    feed = tracker.feed()
+
+    def heard(principal: Principal) -> list[tuple[str, str]]:
+        return [(each.kind, each.target) for each in feed.visible(principal, news)]
+
+    tracker.experiments.transfer(kept, "bob")
+    news = feed.read()
+    changed = ("experiment.changed", kept)
+    assert (heard(ann), heard(bob)) == ([changed], [changed] * 2)
+    run = tracker.runs.create(NewRun(experiment_id=kept))
+    tracker.experiments.set_tags(kept, {"a": "b"})
+    news = feed.read()
+    assert (heard(ann), heard(bob)) == ([], [("run.created", run.run_id), changed])
+    tracker.experiments.delete(gone)
+    tracker.gc()
+    news = feed.read()
+    assert (heard(ann), heard(bob)) == ([("experiment.changed", gone)] * 2, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ from jupyter_mlops.core.errors import NotFound, Unavailable
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Role
 from jupyter_mlops.core.values import LONGEST_KEY, short
-from jupyter_mlops.store import experiments, runs, shares
+from jupyter_mlops.store import runs, shares
 from jupyter_mlops.store.database import Database
-from jupyter_mlops.store.events import Event, add_events
+from jupyter_mlops.store.events import Event
 from jupyter_mlops.tracker.embedded.room import Arriving
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ def now_ms() -> int:
 def run_changed(run_id: str, run: runs.Facts, at: int) -> Event:
     """The event that tells so."""
     return Event("run.changed", run.owner, run_id, at, experiment_id=run.experiment_id)
-
-
-def runs_changed(experiment_id: str, owner: str, at: int) -> Event:
-    """The event that tells that any of an experiment's runs may have changed: one for however many they are."""
-    return Event("experiment.changed", owner, experiment_id, at, {"runs": True}, experiment_id=experiment_id)
 
 
 Members = Callable[[str], "frozenset[str] | None"]
@@ -189,12 +184,6 @@ class Context:
             raise NotFound(f"{what} does not exist")
         access.require_model(self.principal, model.owner, scope, what, restricted=model.restricted)
         return model
-
-    def tell_of_runs(self, connection: Connection, experiment_ids: Collection[str]) -> None:
-        """Tell of each of the experiments that any of its runs may have changed."""
-        if experiment_ids:
-            found, now = experiments.load(connection, sorted(experiment_ids)), self.clock()
-            add_events(connection, *(runs_changed(each.experiment_id, each.owner, now) for each in found))
 
     @cached_property
     def reach(self) -> shares.Reach | None:

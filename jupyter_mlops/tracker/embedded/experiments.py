@@ -17,7 +17,7 @@ from jupyter_mlops.core.redaction import redact_tags
 from jupyter_mlops.store import events, experiments, shares, usage
 from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.shares import StoredShare
-from jupyter_mlops.tracker.embedded._context import Context, runs_changed
+from jupyter_mlops.tracker.embedded._context import Context
 from jupyter_mlops.tracker.protocol import DEFAULT_PAGE
 
 
@@ -275,7 +275,7 @@ class EmbeddedExperiments:
     def _note(self, connection: Connection, action: str, experiment: Experiment, detail: dict[str, str]) -> None:
         now, target = self._context.clock(), experiment.experiment_id
         if action in ("experiment.delete", "experiment.restore"):
-            events.add_events(connection, runs_changed(target, experiment.owner, now))
+            experiments.tell_of_runs(connection, [target], now)
         else:
             kind = "experiment.created" if action == "experiment.create" else "experiment.changed"
             self._tell(connection, kind, experiment)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from jupyter_mlops.core.access import Principal, sees_model
+from jupyter_mlops.core.access import Principal, Scope, sees_model
 from jupyter_mlops.core.records import Happening, Run
 from jupyter_mlops.store import runs, shares
 from jupyter_mlops.store.events import Event
@@ -50,7 +50,9 @@ class Feed:
             if event.addressee not in (None, principal.name, principal.person):
                 return False
             if event.experiment_id is not None:
-                return event.experiment_id in reached
+                # Whose it was when it was handed over, or went for good, learns that; of its runs they learn no more.
+                had = event.kind == "experiment.changed" and principal.scope_on(event.owner) >= Scope.READ
+                return had or event.experiment_id in reached
             return sees_model(principal, event.owner, event.restricted)
 
         return [

@@ -17,7 +17,7 @@ from jupyter_mlops.core.ids import is_id, new_id, new_run_name
 from jupyter_mlops.core.logged_model import LoggedModel, LoggedModelStatus, ModelRole, ModelUse
 from jupyter_mlops.core.records import Batch, Lifecycle, NewRun, Page, Param, RunStatus, Tag, View
 from jupyter_mlops.core.redaction import redact_batch, redact_tags, redact_text, shown
-from jupyter_mlops.store import artifacts, events, logged_models, runs, search
+from jupyter_mlops.store import artifacts, events, experiments, logged_models, runs, search
 from jupyter_mlops.store.calls import param_row
 from jupyter_mlops.store.logged_models import Place
 from jupyter_mlops.store.runs import Facts
@@ -161,7 +161,7 @@ class EmbeddedLoggedModels:
             place = logged_models.places(connection, [model_id])[model_id]
             if place.own_run:
                 below = runs.delete(connection, place.run_id, self._context.writable_owners, now)
-                self._context.tell_of_runs(connection, below)
+                experiments.tell_of_runs(connection, below, now)
             events.add_audit(connection, self._context.principal.name, "logged_model.delete", model_id, now)
 
     def use(self, run_id: str, uses: Sequence[ModelUse]) -> None:

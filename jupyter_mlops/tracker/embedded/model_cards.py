@@ -15,7 +15,7 @@ from jupyter_mlops.core.model_card import LONGEST_CARD, LONGEST_PURPOSE, Consume
 from jupyter_mlops.core.records import ModelVersion, Run
 from jupyter_mlops.store import consumers, events, promotions, registry, runs
 from jupyter_mlops.tracker.embedded._context import Context
-from jupyter_mlops.tracker.embedded.aliases import require_version
+from jupyter_mlops.tracker.embedded.aliases import announce, require_version
 
 
 @checked
@@ -60,10 +60,11 @@ class EmbeddedModelCards:
         values.check_text(text, "text", LONGEST_CARD)
         principal = self._context.principal
         with self._context.write() as connection:
-            self._context.model_allowed(connection, name, Scope.WRITE, lock=True)
+            model = self._context.model_allowed(connection, name, Scope.WRITE, lock=True)
             version_id, _ = self._version(connection, name, version, Scope.WRITE)
             now = self._context.clock()
             consumers.set_card(connection, version_id, text, principal.name, now)
+            announce(self._context, connection, "model.changed", model)
             digest = hashlib.sha256(text.encode()).hexdigest() if text else None
             detail = {"version": version, "sha256": digest}
             events.add_audit(connection, principal.name, "card.edit", name, now, detail)

@@ -32,6 +32,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.store import artifacts, events, logged_models, registry, search, usage, webhooks
 from jupyter_mlops.store.artifacts import File
+from jupyter_mlops.store.events import Event
 from jupyter_mlops.store.registry import Model
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.download import require_empty, require_whole, save_folder
@@ -94,6 +95,10 @@ class EmbeddedModels(EmbeddedReferences):
                 registry.update(connection, model.id, self._context.clock(), **changes)
                 renamed = msgspec.structs.replace(model, name=changes.get("name", name))
                 self._event(connection, "model.changed", renamed)
+                if renamed.name != name:
+                    # Who shows it by the name that it had looks again, too. Webhooks know it by itself, and hear once.
+                    old = Event("model.changed", model.owner, name, self._context.clock(), restricted=model.restricted)
+                    events.add_events(connection, old)
             return registry.load(connection, [model.id])[0]
 
     def set_tags(self, name: str, tags: Mapping[str, str], *, version: int | None = None) -> None:

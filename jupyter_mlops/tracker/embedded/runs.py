@@ -25,7 +25,7 @@ from jupyter_mlops.core.records import (
     View,
 )
 from jupyter_mlops.core.run_fields import check_position
-from jupyter_mlops.store import events, histories, runs, streams
+from jupyter_mlops.store import events, experiments, histories, runs, streams
 from jupyter_mlops.store.calls import RunCall
 from jupyter_mlops.store.runs import Facts
 from jupyter_mlops.tracker.embedded._context import Context, run_changed
@@ -75,7 +75,7 @@ class EmbeddedRuns:
             if run.lifecycle is Lifecycle.ACTIVE:
                 below = runs.delete(connection, run_id, self._context.writable_owners, self._context.clock())
                 self._note(connection, "run.delete", run_id, run)
-                self._context.tell_of_runs(connection, below)
+                experiments.tell_of_runs(connection, below, self._context.clock())
 
     def restore(self, run_id: str) -> None:
         with self._context.write() as connection:
@@ -85,7 +85,7 @@ class EmbeddedRuns:
                     raise Conflict(f"run {run_id} was deleted with its experiment: restore the experiment")
                 below = runs.restore(connection, run_id, self._context.writable_owners)
                 self._note(connection, "run.restore", run_id, run)
-                self._context.tell_of_runs(connection, below)
+                experiments.tell_of_runs(connection, below, self._context.clock())
 
     def comment(self, run_id: str, text: str) -> Comment:
         values.comment_text(text)
