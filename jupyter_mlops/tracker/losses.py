@@ -8,7 +8,6 @@ its runner makes ``run.losses``, all that log there. :mod:`jupyter_mlops.tracker
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import msgspec
 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Runner
+from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.process import this_runner
 
 SUFFIX = ".losses"
@@ -28,6 +28,8 @@ _SLOT = struct.Struct("<32sQ")
 _SLOTS = 64
 """Runs that are counted apart. What more runs lose is counted with the last."""
 _BYTES = _HEAD_BYTES + _SLOTS * _SLOT.size
+_PATIENCE_SECONDS = 1.0
+"""How long others are waited for who count, which takes them microseconds: who logs waits too."""
 
 
 class Losses(msgspec.Struct, frozen=True):
@@ -77,16 +79,14 @@ class LossCounter:
             fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             # By a descriptor of its own each time, as a lock is not held against others that share it.
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            table = _counts(os.pread(fd, _BYTES, 0))
-            for run_id, count in counts.items():
-                slot = run_id if run_id in table or len(table) < _SLOTS else next(reversed(table))
-                table[slot] = max(0, table.get(slot, 0) + count)
-            slots = b"".join(_SLOT.pack(run_id.encode(), count) for run_id, count in table.items())
-            os.pwrite(fd, slots, _HEAD_BYTES)
+            with locked(fd, _PATIENCE_SECONDS):
+                table = _counts(os.pread(fd, _BYTES, 0))
+                for run_id, count in counts.items():
+                    slot = run_id if run_id in table or len(table) < _SLOTS else next(reversed(table))
+                    table[slot] = max(0, table.get(slot, 0) + count)
+                slots = b"".join(_SLOT.pack(run_id.encode(), count) for run_id, count in table.items())
+                os.pwrite(fd, slots, _HEAD_BYTES)
         finally:
-            # By closing alone it would stay locked where a child was forked meanwhile, which has the descriptor too.
-            fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
     def remove_own(self) -> None:

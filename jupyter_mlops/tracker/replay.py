@@ -11,7 +11,6 @@ block the rest. Files that are applied, and whose writer has closed them or is g
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import threading
@@ -35,6 +34,7 @@ from jupyter_mlops.core.errors import (
 from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, read_letters
+from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.files import PutsTogether
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
@@ -63,6 +63,8 @@ _MERGED_BYTES = 2 << 20
 _MERGED_FILES, _MERGED_FILE_BYTES = 100, 1 << 20
 """How many files are stored together, and how large each is at most: a large one gains nothing."""
 _HEADLESS_SECONDS = 3600.0
+_PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS = 600.0, 60.0
+"""How long a stream is waited for that another process replays, which may be a large file's; or was stopped in that."""
 
 
 class Replayed(msgspec.Struct):
@@ -79,13 +81,14 @@ def replay(path: Path, tracker: Tracker) -> Replayed:
     result = Replayed()
     stream = _open_stream(path)
     if stream is not None:
-        stream.replay(tracker, result)
+        stream.replay(tracker, result, _SHORT_PATIENCE_SECONDS)
     return result
 
 
 def replay_folder(folder: Path, tracker: Tracker) -> Replayed:
-    """Apply all spools of a folder that are for this tracker. To do it again and again, keep a :class:`Replayer`."""
-    return Replayer(folder).run(tracker)
+    """Apply all spools of a folder that are for this tracker, which may be others'. To do it again and again, keep a
+    :class:`Replayer`."""
+    return Replayer(folder, patience=_SHORT_PATIENCE_SECONDS).run(tracker)
 
 
 class Replayer:
@@ -97,10 +100,13 @@ class Replayer:
         Where the spools are; it need not exist.
     session
         Replay only the streams of this session (:attr:`SpoolWriter.session`); those of all when None.
+    patience
+        How many seconds to wait for another process that is replaying a stream.
     """
 
-    def __init__(self, folder: Path, *, session: str | None = None) -> None:
+    def __init__(self, folder: Path, *, session: str | None = None, patience: float = _PATIENCE_SECONDS) -> None:
         self._folder = folder
+        self._patience = patience
         self._session = session
         self._streams: dict[str, _Stream] = {}
         self._counted: set[str] = set()
@@ -113,9 +119,9 @@ class Replayer:
         Raises
         ------
         MLOpsError
-            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), or a spool has a
-            newer format or cannot be read: all that was not applied is kept for the next time. ``QuotaExceeded`` holds
-            up the streams that it is about, and no others.
+            The tracker cannot store now (``Unavailable``, ``StorageFull``, ``Unauthenticated``...), a spool has a newer
+            format or cannot be read, or another process is busy with it and does not come to an end: all that was not
+            applied is kept for the next time. ``QuotaExceeded`` holds up the streams that it is about, and no others.
         """
         result = Replayed()
         with self._lock:
@@ -125,7 +131,7 @@ class Replayer:
                 if stream.header.target not in targets or self._session not in (None, stream.header.session):
                     continue
                 try:
-                    over = stream.replay(tracker, result)
+                    over = stream.replay(tracker, result, self._patience)
                 except QuotaExceeded as error:  # of one owner; what is others' may have room
                     held_up = error
                     continue
@@ -219,7 +225,7 @@ class _Stream:
         self._stored: tuple[str, int] | None = None
         """Where, and up to which number, the store has said so."""
 
-    def replay(self, tracker: Tracker, result: Replayed) -> bool:
+    def replay(self, tracker: Tracker, result: Replayed, patience: float) -> bool:
         """Apply what is new. Whether the stream is over and its files are gone."""
         # Asked before reading, so that all that a dead writer wrote has been read when the file is removed.
         over = self._closed or is_alive(self.header.writer) is False
@@ -229,8 +235,7 @@ class _Stream:
             file = self._path.open("rb")
         except FileNotFoundError:
             return True
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with file, locked(file.fileno(), patience):
             if os.fstat(file.fileno()).st_nlink == 0:
                 return True
             sent = os.open(self._sent, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import pytest
 from jupyter_mlops.core.errors import StorageFull
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, Metric, NewRun
+from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.losses import LossCounter, read_losses
 from jupyter_mlops.tracker.protocol import Tracker
@@ -94,6 +96,25 @@ def test_a_run_that_is_gone_holds_up_nobody(tracker: Tracker, run_id: str, tmp_p
     counter.add({new_id(): 2, run_id: 1})
     replay_folder(tmp_path, tracker)
     assert dropped(tracker, run_id) == "1"
+
+
+def test_who_logs_does_not_wait_for_a_process_that_was_stopped_as_it_counted(
+    run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_PATIENCE_SECONDS", 0.01, raising=False)
+    writer = SpoolWriter(tmp_path, max_bytes=4000)
+    lose(writer, run_id, 1)
+    with writer.losses.path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lose, args=(writer, run_id, 2), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    lose(writer, run_id, 1)
+    writer.close()
+    found = read_losses(writer.losses.path)
+    assert found is not None
+    assert found.counts == {run_id: 4}
 
 
 def test_many_at_once_miss_nothing(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +31,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     Tag,
 )
+from jupyter_mlops.tracker import replay as replay_module
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.process import this_runner
@@ -497,6 +501,66 @@ def test_a_file_without_a_header_is_not_yet_a_spool(tracker: Tracker, folder: Pa
 def test_replaying_nothing_is_fine(tracker: Tracker, folder: Path) -> None:
     assert replay_folder(folder, tracker) == Replayed()
     assert replay(folder / "none.spool", tracker) == Replayed()
+
+
+def test_a_child_that_is_forked_meanwhile_holds_up_nothing(tracker: Tracker, folder: Path, run_id: str) -> None:
+    """It has the descriptor by which its parent locked the stream, for as long as it lives."""
+    end, kept = os.pipe()
+    children: list[int] = []
+
+    def log(*arguments: Any) -> None:
+        if not children:
+            child = os.fork()
+            if not child:
+                os.close(kept)
+                os.read(end, 1)
+                os._exit(0)
+            children.append(child)
+        tracker.runs.log(*arguments)
+
+    writer, replayer = SpoolWriter(folder), Replayer(folder)
+    try:
+        writer.append(points(run_id, 0))
+        assert replayer.run(Wrapped(tracker, log=log)).applied == 1  # type: ignore[arg-type]
+        writer.append(points(run_id, 1))
+        again = threading.Thread(target=replayer.run, args=(tracker,), daemon=True)
+        again.start()
+        again.join(20)
+        assert not again.is_alive()
+    finally:
+        os.close(kept)
+        os.close(end)
+        for child in children:
+            os.waitpid(child, 0)
+    writer.close()
+    assert steps(tracker, run_id) == [0, 1]
+
+
+def test_a_stream_that_a_stopped_process_replays_holds_up_no_other(
+    tracker: Tracker, folder: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_module, "_SHORT_PATIENCE_SECONDS", 0.05)
+    write(folder, points(run_id, 0))
+    (stream,) = folder.glob("*.spool")
+    write(folder, points(run_id, 1))
+    errors: list[Unavailable] = []
+
+    def replay_all() -> None:
+        try:
+            replay_folder(folder, tracker)
+        except Unavailable as error:
+            errors.append(error)
+
+    with stream.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        thread = threading.Thread(target=replay_all, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert [str(stream) in str(error) for error in errors] == [True]
+    assert steps(tracker, run_id) == [1]
+    replay_folder(folder, tracker)
+    assert sorted(steps(tracker, run_id)) == [0, 1]
 
 
 REPLAY = """
