@@ -88,6 +88,15 @@ class Conflict(MLOpsError):
     error_code = "RESOURCE_CONFLICT"
 
 
+class TrackerClosed(Conflict):
+    """The tracker was closed, or was opened by the process that this one is a fork of; another one may do the same."""
+
+    # What is told so was not done, and is not refused: a spool keeps it.
+    http_status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+    public = "the service is ending; the same may succeed soon"
+
+
 class Unauthenticated(MLOpsError):
     """Nobody knows who is asking."""
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from functools import partial
 
-from jupyter_mlops.core.errors import Conflict, NotFound, QuotaExceeded
+from jupyter_mlops.core.errors import Conflict, NotFound, QuotaExceeded, TrackerClosed
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
 from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
@@ -68,8 +68,7 @@ def _end(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
         refusal = error.message
     run = tracker.runs.get(run.run_id)
     if not run.status.ended:
-        # Another process may have recovered it, or deleted it, at the same time.
-        with contextlib.suppress(NotFound, Conflict):
+        try:
             if folder.executed.is_file():
                 refusal = _stored(tracker, folder) or refusal
             what = "runner" if run.kind is RunKind.NOTEBOOK else "process"
@@ -77,6 +76,11 @@ def _end(tracker: Tracker, run: Run, reason: Reason | None = None) -> Run:
             reason = reason or lost
             status = RunStatus.KILLED if reason.kind is ReasonKind.CANCELLED else RunStatus.FAILED
             run = tracker.runs.change(run.run_id, RunChange(status=status, reason=reason))
+        except TrackerClosed:
+            raise
+        except (NotFound, Conflict):
+            # Another process may have recovered it, or deleted it, at the same time.
+            pass
     if not refusal and not dead_letters(folder.spool):
         folder.remove()
     return run

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 
-from jupyter_mlops.core.errors import Conflict, InvalidValue, MissingDependency, Unavailable
+from jupyter_mlops.core.errors import InvalidValue, MissingDependency, TrackerClosed, Unavailable
 from jupyter_mlops.core.redaction import masked_url
 from jupyter_mlops.core.values import short
 from jupyter_mlops.store.failures import lost_connection, translated
@@ -166,11 +166,11 @@ class Database:
             connection.execute(_ANY)
 
     def check_usable(self) -> None:
-        """Raise ``Conflict`` in a forked child and after :meth:`close`."""
+        """Raise ``TrackerClosed`` in a forked child and after :meth:`close`."""
         if self._closed:
-            raise Conflict(f"{self.url} was closed; open it again with connect()")
+            raise TrackerClosed(f"{self.url} was closed; open it again with connect()")
         if os.getpid() != self._pid:
-            raise Conflict(
+            raise TrackerClosed(
                 f"{self.url} was opened by process {self._pid}, of which this process is a fork; "
                 "open a tracker of its own here with connect()"
             )

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.errors import Conflict, Unavailable
+from jupyter_mlops.core.errors import TrackerClosed, Unavailable
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.failures import met_another
 
@@ -108,7 +108,7 @@ class GroupCommit(Generic[C]):
         call.done = done
         with self._lock:
             if self._closed:
-                raise Conflict(f"{self._database.url} was closed; open it again with connect()")
+                raise TrackerClosed(f"{self._database.url} was closed; open it again with connect()")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
                 self._thread.start()

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from jupyter_mlops.core.errors import Unavailable
+from jupyter_mlops.core.errors import Conflict, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import NewRun, ReasonKind, Run, RunChange, RunStatus, Tag
@@ -285,6 +285,32 @@ def test_a_killed_runner_is_found_at_a_full_quota_too(
     assert tracker.runs.get(work.run_id).status is RunStatus.FAILED
     assert printed(executed(tracker.runs.get(work.run_id))).startswith("before\n")
     assert not (home / "runs" / work.run_id).exists()
+
+
+def test_what_a_killed_runner_left_is_kept_when_the_tracker_is_closed_meanwhile(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a server that ends while it recovers."""
+    from jupyter_mlops.recording import lost
+
+    experiment = tracker.experiments.ensure("tests")
+    run = tracker.runs.create(NewRun(experiment_id=experiment.experiment_id))
+    with connect(tracker.url) as closing:
+        put = closing.artifacts.put
+
+        def closed(*arguments: Any) -> Any:
+            closing.close()
+            return put(*arguments)
+
+        monkeypatch.setattr(closing.artifacts, "put", closed)
+        with RunFolder(run.run_id) as folder:
+            folder.executed.write_bytes(b"{}")
+            with pytest.raises(Conflict, match="closed"):
+                lost.close(closing, run)
+            assert folder.executed.exists()
+            assert lost.close(tracker, run).status is RunStatus.FAILED
+            assert not folder.path.exists()
+    assert [each.path for each in tracker.artifacts.walk(run.run_id)] == ["notebook/executed.ipynb"]
 
 
 def test_a_run_that_waits_for_room_is_heard_of(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jupyter_mlops.core.errors import QuotaExceeded, Unavailable
+from jupyter_mlops.core.errors import Conflict, QuotaExceeded, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
@@ -561,6 +561,27 @@ def test_a_stream_that_a_stopped_process_replays_holds_up_no_other(
     assert steps(tracker, run_id) == [1]
     replay_folder(folder, tracker)
     assert sorted(steps(tracker, run_id)) == [0, 1]
+
+
+def test_what_is_replayed_when_the_tracker_is_closed_is_kept(tracker: Tracker, folder: Path, run_id: str) -> None:
+    """As by a server that ends while it stores what others left."""
+    other = tracker.runs.create(NewRun(experiment_id=tracker.runs.get(run_id).experiment_id)).run_id
+    write(folder, *alternating([run_id, other], 6))
+    sent = 0
+
+    def log(*arguments: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == 3:
+            tracker.close()
+        tracker.runs.log(*arguments)
+
+    with pytest.raises(Conflict, match="closed"):
+        replay_folder(folder, Wrapped(tracker, log=log))  # type: ignore[arg-type]
+    with connect(tracker.url) as opened:
+        assert replay_folder(folder, opened) == Replayed(applied=4)
+        assert [steps(opened, each) for each in (run_id, other)] == [[0, 2, 4], [1, 3, 5]]
+    assert left(folder) == []
 
 
 REPLAY = """

@@ -16,11 +16,11 @@ import urllib3
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core import requestids
 from jupyter_mlops.core.errors import (
-    Conflict,
     InvalidValue,
     MLOpsError,
     NotFound,
     TooManyRequests,
+    TrackerClosed,
     Unauthenticated,
     Unavailable,
 )
@@ -226,9 +226,9 @@ class Client:
 
     def _usable_pool(self) -> urllib3.PoolManager:
         if self._pool is None:
-            raise Conflict(f"{self.url} was closed; open it again with connect()")
+            raise TrackerClosed(f"{self.url} was closed; open it again with connect()")
         if os.getpid() != self._pid:
-            raise Conflict(
+            raise TrackerClosed(
                 f"{self.url} was opened by process {self._pid}, of which this process is a fork; "
                 "open a tracker of its own here with connect()"
             )
