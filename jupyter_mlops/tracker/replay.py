@@ -166,8 +166,13 @@ class Replayer:
     def _discover(self) -> Unavailable | None:
         unreadable = None
         found = set()
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as files:
-            found = {file.name for file in files}
+        try:
+            with os.scandir(self._folder) as files:
+                found = {file.name for file in files}
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            return Unavailable(f"cannot read the spools in {self._folder}: {error.strerror}")
         names = {name for name in found if name.endswith(SUFFIX)}
         self._counted = {name for name in found if name.endswith(losses.SUFFIX)}
         for name in names - self._streams.keys():

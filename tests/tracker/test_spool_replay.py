@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -582,6 +583,23 @@ def test_what_is_replayed_when_the_tracker_is_closed_is_kept(tracker: Tracker, f
         assert replay_folder(folder, opened) == Replayed(applied=4)
         assert [steps(opened, each) for each in (run_id, other)] == [[0, 2, 4], [1, 3, 5]]
     assert left(folder) == []
+
+
+def test_a_folder_that_cannot_be_listed_is_unavailable(
+    tracker: Tracker, folder: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a process has too many files open: who replays again and again must not end by it."""
+    write(folder, points(run_id, 0))
+
+    def scandir(_: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        with pytest.raises(Unavailable, match="Too many open files"):
+            replay_folder(folder, tracker)
+    replay_folder(folder, tracker)
+    assert steps(tracker, run_id) == [0]
 
 
 REPLAY = """
