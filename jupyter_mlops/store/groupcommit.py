@@ -103,15 +103,17 @@ class GroupCommit(Generic[C]):
             raise call.error
 
     def enqueue(self, call: C, done: Callable[[], None]) -> None:
-        """Apply ``call`` soon; ``done`` is called in the writer's thread once it is durable or has failed."""
+        """Apply ``call`` soon; ``done`` is called in the writer's thread once it is durable or has failed.
+
+        ``Unavailable`` when the system has no thread to spare, ``TrackerClosed`` after :meth:`close`.
+        """
         self._database.check_usable()
         call.done = done
         with self._lock:
             if self._closed:
                 raise TrackerClosed(f"{self._database.url} was closed; open it again with connect()")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
-                self._thread.start()
+                self._begin()
             self._database.begin_commit()
             self._queue.put(call)
 
@@ -128,6 +130,15 @@ class GroupCommit(Generic[C]):
         if thread is not None and thread.is_alive():
             self._queue.put(None)
             thread.join()
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="mlops-group-commit", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # Else the next call would wait for a thread that never began.
+            self._thread = None
+            raise Unavailable(f"{self._database.url} cannot be written to now: {error}") from error
 
     def _run(self) -> None:
         ended = False

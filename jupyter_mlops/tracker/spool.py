@@ -220,6 +220,14 @@ class SpoolWriter:
     def _ready(self) -> None:
         if self._fd is None:
             self._open()
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._sync_each_second, args=(self._stop, self._dirty), name="mlops-spool-sync", daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError:  # the system has no thread to spare: the next entry tries again, and closing syncs
+                self._thread = None
 
     def _leave_removed(self) -> None:
         """Go on in a new file when somebody has removed the one that is being written, where all would be lost."""
@@ -284,11 +292,6 @@ class SpoolWriter:
         if self._target:
             with contextlib.suppress(OSError):  # tried again when something is lost
                 self.losses.reserve()
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._sync_each_second, args=(self._stop, self._dirty), name="mlops-spool-sync", daemon=True
-            )
-            self._thread.start()
 
     def _end_stream(self) -> None:
         assert self._fd is not None

@@ -182,6 +182,26 @@ def test_closing_writes_what_was_submitted_and_refuses_the_rest(writer: Writer, 
     assert written(database) == {1, 2}
 
 
+def test_a_writer_that_could_not_begin_is_tried_again(
+    writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that may have so many threads: who calls next must not wait for one that never began."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(Unavailable, match="can't start new thread"):
+            writer.group.submit(Put(1))
+    writer.go_on.set()
+    thread = threading.Thread(target=writer.group.submit, args=(Put(2),), daemon=True)
+    thread.start()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    assert written(database) == {2}
+
+
 def test_what_is_due_is_applied_without_a_call(database: Database) -> None:
     applied = threading.Event()
     due: list[float] = []

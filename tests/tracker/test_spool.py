@@ -460,6 +460,23 @@ def test_a_child_that_is_forked_as_a_stream_ends_has_its_own(
     assert [steps(path) for path in files(folder)] == [[0], [1]]
 
 
+def test_without_a_thread_to_spare_entries_are_kept_all_the_same(
+    writer: SpoolWriter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        writer.append(point(1))
+        writer.close()
+        writer.append(point(2))
+    before = set(threading.enumerate())
+    writer.append(point(3))
+    assert [thread.name for thread in set(threading.enumerate()) - before] == ["mlops-spool-sync"]
+    assert [steps(path) for path in files(folder)] == [[1], [2, 3]]
+
+
 def test_closing_while_the_disk_is_told_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that syncs is about to when the spool is closed, which once made each wait for the other."""
     begins, goes_on = threading.Event(), threading.Event()
