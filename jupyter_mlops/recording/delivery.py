@@ -6,6 +6,7 @@ thread of this process replays it every second.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -68,6 +69,8 @@ class Delivery:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        """Of the tracker, which may take long: who logs does not wait for it."""
         self._replayer = Replayer(self.folder, session=self._writer.session if self.live else None)
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -116,8 +119,9 @@ class Delivery:
         if self._failure is not None and self.strict:
             failure, self._failure = self._failure, None
             raise failure
-        if self.live and not self._changed.is_set():
-            self._changed.set()
+        if self.live:
+            if not self._changed.is_set():
+                self._changed.set()
             if self._thread is None:
                 self._start()
 
@@ -125,7 +129,10 @@ class Delivery:
         with self._lock:
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._deliver_forever, name="mlops-delivery", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the system has no thread to spare: the next entry tries again
+                    self._thread = None
 
     # --- delivering --------------------------------------------------------------------------------------------------
 
@@ -133,7 +140,7 @@ class Delivery:
     def tracker(self) -> Tracker:
         """The tracker, opened when first asked for; raises when it cannot be."""
         if self._tracker is None:
-            with self._lock:
+            with self._opening:
                 if self._tracker is None:
                     from jupyter_mlops.tracker.connect import connect
 
@@ -258,7 +265,9 @@ class Delivery:
         if self.strict:
             self._failure = error
         else:
-            self.trouble(error)
+            # Warnings may be made errors, or be shown by what fails: the delivery goes on.
+            with contextlib.suppress(Exception):
+                self.trouble(error)
 
     def _send_heartbeats(self) -> None:
         now = time.monotonic()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.embedded import EmbeddedTracker
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.replay import replay_folder
+from jupyter_mlops.tracker.replay import Replayed, Replayer, replay_folder
 from tests.waiting import until
 
 
@@ -104,6 +105,66 @@ class TestLive:
         with pytest.warns(StorageWarning, match="pip install s3fs"):
             session.flush()
         assert [found.value for found in session.reader().runs.get(run.run_id).metrics] == [0.0]
+
+    def test_delivery_goes_on_where_warnings_are_errors(
+        self, begin: Callable[..., Session], store: Tracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = begin()
+        run = session.start_run()
+        replay, failed = Replayer.run, threading.Event()
+
+        def fails_once(self: Replayer, tracker: Tracker) -> Replayed:
+            if not failed.is_set():
+                failed.set()
+                raise Unavailable("away for a moment")
+            return replay(self, tracker)
+
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            patch.setattr(Replayer, "run", fails_once)
+            session.log_metrics(run.run_id, metric(0))
+            assert failed.wait(60)
+            until(lambda: store.runs.get(run.run_id).metrics, "storing")
+
+    def test_without_a_thread_to_spare_what_is_logged_is_stored_later(
+        self, begin: Callable[..., Session], store: Tracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = begin()
+        run = store.runs.create(NewRun(experiment_id=store.experiments.ensure("busy").experiment_id))
+
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            session.log_metrics(run.run_id, metric(0))
+        session.log_metrics(run.run_id, metric(1))
+        until(lambda: [each.count for each in store.runs.get(run.run_id).metrics] == [2], "storing")
+
+    def test_who_logs_does_not_wait_for_a_tracker_that_is_being_opened(
+        self, begin: Callable[..., Session], store: Tracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = begin()
+        run = store.runs.create(NewRun(experiment_id=store.experiments.ensure("slow").experiment_id))
+        opening, answers = threading.Event(), threading.Event()
+
+        def slowly(url: str) -> Tracker:
+            opening.set()
+            answers.wait(60)
+            return connect(url)
+
+        monkeypatch.setattr("jupyter_mlops.tracker.connect.connect", slowly)
+        reading = threading.Thread(target=session.reader, daemon=True)
+        reading.start()
+        assert opening.wait(60)
+        logging = threading.Thread(target=session.log_metrics, args=(run.run_id, metric(0)), daemon=True)
+        logging.start()
+        logging.join(20)
+        waited = logging.is_alive()
+        answers.set()
+        logging.join()
+        reading.join()
+        assert not waited
 
     def test_what_finds_no_room_waits_and_is_stored_when_there_is(
         self, begin: Callable[..., Session], store: Tracker, recwarn: pytest.WarningsRecorder
