@@ -141,6 +141,9 @@ class Recorder:
         """Why something is not stored, for good."""
         self._full = False
         """Something found no room on this machine's disk."""
+        self._ending = False
+        self._unraised: MLOpsError | None = None
+        """What would have been raised, had the end not been to be recorded first."""
         self._started = time.monotonic()
         self._uploaded = self._started
         self._stop = threading.Event()
@@ -267,11 +270,13 @@ class Recorder:
         ------
         MLOpsError
             The store does not take it now. The record is complete in the run's folder, and the next ``recover`` stores
-            it. What finds no room in a quota waits there too, without an error: the end itself needs none.
+            it. What finds no room in a quota waits there too, without an error: the end itself needs none. In strict
+            mode also what else went wrong, once the end is recorded.
         """
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._ending = True
         self.folder.give_room()
         # Behind all files, so that these are stored together.
         self.log(metrics=self._last)
@@ -296,6 +301,8 @@ class Recorder:
             logger.warning("not all that this run logged could be stored: %s (kept in %s)", refusal, self.folder.path)
         else:
             self.folder.remove()
+        if self._unraised is not None:
+            raise self._unraised
         return run
 
     def _replayed(self) -> str:
@@ -338,7 +345,9 @@ class Recorder:
         would hear of it and the run of nothing more)."""
         self._full = self._full or isinstance(error, StorageFull)
         if os.environ.get(STRICT) == "1" and threading.current_thread() is not self._thread:
-            raise error
+            if not self._ending:
+                raise error
+            self._unraised = self._unraised or error
         if not self._warned:
             self._warned = True
             logger.warning("recording run %s: %s", self.run_id, error.message)

@@ -169,7 +169,7 @@ class Replayer:
         try:
             with os.scandir(self._folder) as files:
                 found = {file.name for file in files}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
             return Unavailable(f"cannot read the spools in {self._folder}: {error.strerror}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +379,23 @@ def test_a_notebook_that_removes_its_folder_and_dies_ends_its_run(record: Callab
     assert run.reason is not None
     assert run.reason.kind is ReasonKind.KERNEL_DIED
     assert "exit code 3" in run.reason.message
+
+
+@pytest.mark.parametrize("strict", ["0", "1"])
+def test_a_damaged_spool_ends_the_run_all_the_same(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch, strict: str
+) -> None:
+    """Where failures are raised, that comes after the end is recorded."""
+    monkeypatch.setenv("MLOPS_STRICT", strict)
+    run_id = tracker.runs.create(NewRun(experiment_id=tracker.experiments.ensure("tests").experiment_id)).run_id
+    with RunFolder(run_id) as folder:
+        recorder = Recorder(tracker, run_id, folder)
+        shutil.rmtree(folder.spool)
+        folder.spool.touch()
+        with pytest.raises(Unavailable, match="cannot write the spool") if strict == "1" else nullcontext():
+            recorder.finish(RunChange(status=RunStatus.FINISHED))
+        assert not folder.path.exists()
+    assert tracker.runs.get(run_id).status is RunStatus.FINISHED
 
 
 def test_a_store_that_is_away_ends_no_recording_also_where_failures_are_raised(
