@@ -33,6 +33,8 @@ _LARGEST_PART = 1 << 20
 """Characters that are put together."""
 _AT_ONCE = 1_000
 """Messages that are received before one is processed."""
+_PAUSE_MS = 1
+"""How long the thread that receives leaves the socket to others, between so many, while more come than it takes."""
 
 
 class _Printed:
@@ -83,6 +85,8 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._filed = self._end_of_file = 0
         self._asking: asyncio.Future[None] | None = None
         """Done when a message comes."""
+        self._failure: Exception | None = None
+        """What ended the receiving."""
         self._stop_received, self._stop = sockets.socketpair()
         self._thread = threading.Thread(target=self._receive_always, name="mlops-outputs", daemon=True)
 
@@ -105,7 +109,8 @@ class OutputChannel(AsyncZMQSocketChannel):
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:  # type: ignore[override]
         """The next message; ``queue.Empty`` when none comes within ``timeout`` seconds."""
         with self._lock:
-            asking = self._asking = None if self._waiting else asyncio.get_running_loop().create_future()
+            is_over = bool(self._waiting) or self._failure is not None
+            asking = self._asking = None if is_over else asyncio.get_running_loop().create_future()
             if self._waiting:
                 # The thread alone would wait for the interpreter at each part of a message.
                 self._receive()
@@ -113,7 +118,7 @@ class OutputChannel(AsyncZMQSocketChannel):
             await (asking if timeout is None else asyncio.wait((asking,), timeout=timeout))
         with self._lock:
             if not self._waiting:
-                raise Empty
+                raise self._failure or Empty
             first = self._waiting.popleft()
             if isinstance(first, _Printed):
                 self._bytes -= first.size
@@ -127,31 +132,43 @@ class OutputChannel(AsyncZMQSocketChannel):
 
     def _receive_always(self) -> None:
         """Receive also while others keep whoever asks for messages busy."""
-        poll = select.poll()
-        stop = self._stop_received.fileno()
-        for descriptor in int(self._receiver.get(zmq.FD)), stop:
-            poll.register(descriptor, select.POLLIN)
-        while True:
+        stopped, news = select.poll(), select.poll()
+        for poll in stopped, news:
+            poll.register(self._stop_received, select.POLLIN)
+        news.register(int(self._receiver.get(zmq.FD)), select.POLLIN)
+        # What it tells by its descriptor it tells once: all must be taken that there is.
+        more = True
+        while not stopped.poll(_PAUSE_MS if more else 0):
             with self._lock:
-                # What it tells by its descriptor it tells once: all must be taken that there is.
-                while self._receive():
-                    pass
-            if any(place == stop for place, _ in poll.poll()):
-                return
+                try:
+                    more = self._receive()
+                except Exception as error:  # noqa: BLE001 - whoever asks is told, who would wait for ever
+                    self._failure = error
+                    self._answer()
+                    return
+            if not more:
+                news.poll()
 
     def _receive(self) -> bool:
         """Take what has come, at most :data:`_AT_ONCE` messages; whether there may be more."""
-        with contextlib.suppress(zmq.Again):
+        more = True
+        try:
             for _ in range(_AT_ONCE):
                 # Long ones are not copied to be read.
                 self._take(self._receiver.recv_multipart(zmq.NOBLOCK, copy=False))
-            return True
-        if self._waiting and self._asking is not None:
+        except zmq.Again:
+            more = False
+        if self._waiting:
+            self._answer()
+        return more
+
+    def _answer(self) -> None:
+        """Wake who asks."""
+        if self._asking is not None:
             # Its loop may be closed.
             with contextlib.suppress(RuntimeError):
                 self._asking.get_loop().call_soon_threadsafe(_answer, self._asking)
             self._asking = None
-        return False
 
     def _take(self, frames: Sequence[zmq.Frame]) -> None:
         size = sum(map(len, frames))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import zmq
 import zmq.asyncio
-from jupyter_client.session import Session
+from jupyter_client.session import DELIM, Session
 
 from jupyter_mlops.recording import iopub, streamtext
 from jupyter_mlops.recording.iopub import OutputChannel
@@ -138,6 +139,65 @@ def test_a_forged_message_is_put_to_none(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(ValueError, match="Invalid Signature"):
         received(tmp_path / "socket", send)
+
+
+def test_a_message_that_cannot_be_read_is_told_to_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iopub, "_MOST_SEPARATE", 0)
+
+    def send(session: Session, publisher: Any) -> None:
+        parts = [b'{"unlike": "stream"}', b"{}", b"{}", b"{}"]
+        publisher.send_multipart([DELIM, session.sign(parts), *parts])
+
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            received(tmp_path / "socket", send)
+        except KeyError as error:
+            failures.append(error)
+
+    in_time(ask)
+    assert [str(error) for error in failures] == ["'msg_type'"]
+
+
+class Endless:
+    """A socket from which more comes than is taken."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        content = {"name": "stdout", "text": "x"}
+        session = Session(key=KEY)
+        self._frames = [zmq.Frame(part) for part in session.serialize(session.msg("stream", content))]
+
+    def get(self, option: int) -> Any:
+        return self._socket.get(option)
+
+    def recv_multipart(self, *_: object, **__: object) -> list[zmq.Frame]:
+        return self._frames
+
+
+def test_more_than_can_be_taken_keeps_nobody_from_asking_or_closing(tmp_path: Path) -> None:
+    given = []
+
+    async def receive() -> None:
+        with zmq.asyncio.Context() as context, context.socket(zmq.SUB) as socket:
+            socket.bind(f"ipc://{tmp_path / 'socket'}")
+            channel = OutputChannel(socket, Session(key=KEY))
+            channel._receiver = Endless(channel._receiver)  # type: ignore[assignment]
+            with contextlib.closing(channel):
+                channel.start()
+                given.append(await channel.get_msg())
+
+    in_time(lambda: asyncio.run(receive()))
+    assert [message["msg_type"] for message in given] == ["stream"]
+
+
+def in_time(work: Callable[[], object]) -> None:
+    """Do what once did not end."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_what_comes_is_received_before_anybody_asks(tmp_path: Path) -> None:
