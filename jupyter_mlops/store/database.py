@@ -32,6 +32,7 @@ _ONE_STATE: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_
 _POOL = "jupyter-mlops"
 _ANY = sa.select(1)
 BUSY_TIMEOUT_MS = 60_000
+"""How long a writer waits for another one, which may have been stopped and might never go on."""
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server."""
 TRUSTED_S = 30.0
@@ -242,6 +243,7 @@ def _configure_postgresql(connection: Any, _record: Any) -> None:
         cursor.execute("SET random_page_cost = 1.1")
         cursor.execute("SET max_parallel_workers_per_gather = 0")
         cursor.execute("SET enable_memoize = off")
+        cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
     connection.commit()
 
 

@@ -118,6 +118,8 @@ def created_at(database: Database, revision: str) -> Iterator[Connection]:
 def _exclusive(connection: Connection) -> None:
     """Let one process at a time change the schema; SQLite's write transactions are exclusive anyway."""
     if connection.dialect.name == "postgresql":
+        # Another one may take long to change it.
+        connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
 
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlops.core.errors import Conflict, IntegrityError, InvalidValue, StorageFull, Unavailable
+from jupyter_mlops.store import database as database_module
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.filesystem import network_file_system
@@ -287,3 +288,36 @@ def test_a_connection_that_breaks_when_it_is_given_back_is_no_news(
     assert [record.getMessage() for record in caplog.records if record.name.startswith("sqlalchemy")] == []
     database.ping()
     database.close()
+
+
+def test_who_waits_for_a_writer_that_was_stopped_is_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as for SQLite; the writer's connection may be there for hours."""
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 100)
+    stopped, other = Database(postgres_url), Database(postgres_url)
+    with stopped.write() as connection:
+        connection.execute(sa.text("CREATE TABLE said (word text)"))
+        connection.execute(sa.text("INSERT INTO said VALUES ('first')"))
+    failures: list[Unavailable] = []
+
+    def write() -> None:
+        try:
+            with other.write() as connection:
+                connection.execute(sa.text("UPDATE said SET word = 'second'"))
+        except Unavailable as error:
+            failures.append(error)
+
+    with stopped.write() as connection:
+        connection.execute(sa.text("UPDATE said SET word = 'never'"))
+        waiting = threading.Thread(target=write, daemon=True)
+        waiting.start()
+        waiting.join(20)
+        waited = waiting.is_alive()
+        connection.rollback()
+    waiting.join(20)
+    assert not waited
+    assert ["lock timeout" in error.message for error in failures] == [True]
+    write()
+    with other.read() as connection:
+        assert connection.execute(sa.text("SELECT word FROM said")).scalars().all() == ["second"]
+    for database in stopped, other:
+        database.close()
