@@ -50,10 +50,14 @@ class Turnstile:
             self._writing.release()
 
     def close(self) -> None:
-        with self._writing:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+        # A turn that Ctrl-C has ended in the middle of its beginning is never given back.
+        if self._writing.acquire(timeout=self._patience):
+            try:
+                if self._file is not None:
+                    os.close(self._file)
+                    self._file = None
+            finally:
+                self._writing.release()
 
     def _enter_process(self, deadline: float) -> None:
         if not self._next.acquire(timeout=self._patience):

@@ -15,6 +15,7 @@ from jupyter_mlops.store import database as database_module
 from jupyter_mlops.store import schema
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.filesystem import network_file_system
+from jupyter_mlops.store.turnstile import Turnstile
 from tests import postgres
 
 MOUNTS = """\
@@ -230,6 +231,28 @@ def test_writers_take_turns(sqlite_url: str) -> None:
     assert min(order.count(number) for number in range(4)) > 0
     for database in databases:
         database.close()
+
+
+def test_a_turn_that_was_interrupted_as_it_began_keeps_no_process_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turnstile = Turnstile(tmp_path / "turn", patience=0.05)
+
+    class Interrupted:
+        acquire = turnstile._next.acquire
+
+        def release(self) -> None:
+            monkeypatch.undo()
+            turnstile._next.release()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(turnstile, "_next", Interrupted())
+    with pytest.raises(KeyboardInterrupt), turnstile.turn():
+        pass
+    closing = threading.Thread(target=turnstile.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
 
 
 def test_errors_do_not_tell_what_was_to_be_stored(database: Database) -> None:
