@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.engine import Connection
 
-from jupyter_mlops.core.errors import TrackerClosed, Unavailable
+from jupyter_mlops.core.errors import Conflict, TrackerClosed, Unavailable
 from jupyter_mlops.store.database import Database
 from jupyter_mlops.store.failures import met_another
 
