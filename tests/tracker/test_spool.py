@@ -477,26 +477,6 @@ def test_without_a_thread_to_spare_entries_are_kept_all_the_same(
     assert [steps(path) for path in files(folder)] == [[1], [2, 3]]
 
 
-def test_logging_imports_nothing(folder: Path) -> None:
-    """A child that is forked while another thread imports something waits for it for ever."""
-    code = """
-        import sys
-        from pathlib import Path
-        from jupyter_mlops.core.records import Batch, Tag
-        from jupyter_mlops.tracker.spool import SpoolWriter
-        from jupyter_mlops.tracker.spoolfile import Log
-        known = set(sys.modules)
-        writer = SpoolWriter(Path(sys.argv[1]), target="a", max_bytes=4000)
-        writer.append(Log("0" * 32, Batch(tags=(Tag("a", "b"),))))
-        writer.put_file("0" * 32, "a", lambda place: place.write_bytes(b""))
-        writer.losses.add({"0" * 32: 1})
-        writer.close()
-        print(sorted(set(sys.modules) - known))
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(folder)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "[]\n"
-
-
 def test_closing_while_the_disk_is_told_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that syncs is about to when the spool is closed, which once made each wait for the other."""
     begins, goes_on = threading.Event(), threading.Event()
