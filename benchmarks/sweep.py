@@ -63,20 +63,22 @@ def _read_libraries() -> None:
 def _prefix_heavy(tracker: Tracker, folder: Path, points: int, *, prefix: float) -> Iterator[Comparison]:
     for at_top, where in ((False, "below"), (True, "above")):
         notebook = _notebook(folder, prefix=prefix, suffix=0.03, at_top=at_top)
-        ours, after = _forked(tracker, notebook, points)
+        ours = [_forked(tracker, notebook, points)]
         peers: list[tuple[str, Callable[[Path, int], None]]] = [("papermill", _papermill)]
         if not at_top:
             peers.append(("ploomber-engine", _ploomber))
+        theirs = {}
         for name, execute in peers:
-            theirs = _pooled(execute, notebook, points)
+            theirs[name] = _pooled(execute, notebook, points)
+            # Peers take a minute or more, in which the machine may become slower or faster.
+            ours.append(_forked(tracker, notebook, points))
+        whole, after = map(list, zip(*ours, strict=True))
+        for name, whole_peer in theirs.items():
             what = f"{points} points, prefix {prefix:g} s, suffix 30 ms, parameters {where} the prefix"
-            yield Comparison(
-                f"{what}, the prefix counted", "a sweep", [ours], [theirs], ">= 12x" * (name == "papermill"), name
-            )
-            each = Timing(theirs.wall / points, theirs.cpu / points)
-            yield Comparison(
-                f"{what}, behind the prefix", "a point", [after], [each], ">= 28x" * (name == "papermill"), name
-            )
+            goals = (">= 12x", ">= 28x") if name == "papermill" else ("", "")
+            yield Comparison(f"{what}, the prefix counted", "a sweep", whole, [whole_peer] * len(whole), goals[0], name)
+            each = Timing(whole_peer.wall / points, whole_peer.cpu / points)
+            yield Comparison(f"{what}, behind the prefix", "a point", after, [each] * len(after), goals[1], name)
 
 
 def _suffix_heavy(tracker: Tracker, folder: Path, points: int, *, suffix: float) -> Comparison:

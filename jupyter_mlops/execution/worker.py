@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from jupyter_mlops.core.errors import NotFound, Unavailable
+from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import (
     Batch,
     NewRun,
@@ -41,6 +42,7 @@ from jupyter_mlops.core.run_fields import reason_text
 from jupyter_mlops.execution.engine import NotebookTask, TaskEvent
 from jupyter_mlops.execution.patience import PATIENCE_SECONDS, patiently
 from jupyter_mlops.recording.cancellation import Stop
+from jupyter_mlops.tracker.location import is_service
 from jupyter_mlops.tracker.process import is_alive
 
 if TYPE_CHECKING:
@@ -143,7 +145,8 @@ def prepare(coming: Preparation, trackers: Trackers) -> None:
     """Do beforehand what is done once for many tasks. What goes wrong with it, each of them tells."""
     import nbformat.v4
 
-    from jupyter_mlops.recording import execution, notebook  # noqa: F401
+    from jupyter_mlops.core.redaction import find_secrets
+    from jupyter_mlops.recording import execution, kernelsession, notebook  # noqa: F401
     from jupyter_mlops.recording.kernel import kernel_spec
     from jupyter_mlops.recording.source import executable, read_source
 
@@ -153,7 +156,14 @@ def prepare(coming: Preparation, trackers: Trackers) -> None:
         source = read_source(coming.notebook)
         executable(source, {}, kernel=coming.kernel_name)
         kernel_spec(coming.kernel_name or source.kernel)
-        trackers.get(coming).artifacts.check_location()
+        for cell in source.cells:
+            find_secrets(cell)
+        tracker = trackers.get(coming)
+        tracker.artifacts.check_location()
+        # The first question has what asks for it made, in a store as on the way to a service.
+        tracker.runs.watermark(new_id())
+        if not is_service(coming.tracking_url):
+            from jupyter_mlops.store import batches, logged_models, runchange  # noqa: F401
 
 
 def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from nbformat import NotebookNode
-from nbformat.v4 import writes_json
 from nbformat.v4.nbjson import BytesEncoder
 from nbformat.v4.rwbase import split_lines, strip_transient
 
@@ -23,9 +22,9 @@ def written(notebook: Any) -> bytes:
     one cell at a time is written, nothing of it is copied that stays as it is, and nothing is checked: what kernels
     sent is kept as it is.
     """
-    around = writes_json(NotebookNode(notebook, cells=[])).encode("utf-8", "replace")
+    around = _formatted(NotebookNode(notebook, cells=[], metadata=NotebookNode(notebook.metadata)))
     if not notebook.cells:
-        return bytes(around)
+        return around
     # Keys are sorted: no other comes before.
     before, _, behind = around.partition(_NO_CELLS)
     parts: list[bytes | memoryview] = [before, b'"cells": [\n']
@@ -37,29 +36,24 @@ def written(notebook: Any) -> bytes:
 
 
 def _cell(cell: Any) -> memoryview:
-    content = _compact(cell)
+    alone = NotebookNode(cells=[_copied(cell)], metadata=NotebookNode())
+    return memoryview(_formatted(alone))[len(_BEFORE) : -len(_BEHIND)]
+
+
+def _formatted(notebook: Any) -> bytes:
+    """A notebook as nbformat writes it, which changes it in place."""
+    prepared = strip_transient(split_lines(notebook))
+    # What a cell prints may hold halves of characters, which no file can.
+    content = _json(prepared, separators=(",", ":")).encode("utf-8", "replace")
     try:
         # What Python itself indents takes several times as long.
-        content = msgspec.json.format(content, indent=1)
+        return msgspec.json.format(content, indent=1)
     except msgspec.DecodeError:  # NaN, which is JSON to Python only
-        content = writes_json(_alone(cell)).encode("utf-8", "replace")
-    return memoryview(content)[len(_BEFORE) : -len(_BEHIND)]
+        return _json(prepared, separators=(",", ": "), indent=1).encode("utf-8", "replace")
 
 
-def _compact(cell: Any) -> bytes:
-    text = json.dumps(
-        strip_transient(split_lines(_alone(cell))),
-        cls=BytesEncoder,
-        sort_keys=True,
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    # What a cell prints may hold halves of characters, which no file can.
-    return text.encode("utf-8", "replace")
-
-
-def _alone(cell: Any) -> NotebookNode:
-    return NotebookNode(cells=[_copied(cell)], metadata=NotebookNode())
+def _json(prepared: Any, **layout: Any) -> str:
+    return json.dumps(prepared, cls=BytesEncoder, sort_keys=True, ensure_ascii=False, **layout)
 
 
 def _copied(cell: Any) -> Any:

@@ -102,6 +102,8 @@ class Kernel:
         """
         from jupyter_client.manager import KernelManager
 
+        from jupyter_mlops.recording.kernelsession import SharedSession
+
         self.name = name
         self.spec, specs = self._specification()
         self.run_id = run_id
@@ -123,6 +125,7 @@ class Kernel:
         self.manager: KernelManager = KernelManager(
             kernel_name=name,
             kernel_spec_manager=specs,
+            session=SharedSession(),
             client_class="jupyter_client.asynchronous.AsyncKernelClient",
             connection_file=str(self._folder / "kernel.json"),
             # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do

@@ -7,7 +7,7 @@ A path that is a file cannot also be a folder of one holder. Whoever writes take
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -33,6 +33,19 @@ def _upsert(insert: Any) -> Any:
 
 
 _LOCK_RUN = sa.select(schema.run.c.id).where(schema.run.c.id == sa.bindparam("run")).with_for_update(key_share=True)
+_NEAR = (
+    sa.select(_artifact.c.path, schema.blob.c.size)
+    .join(schema.blob, schema.blob.c.id == _artifact.c.blob_id)
+    .where(
+        _artifact.c.holder == sa.bindparam("holder"),
+        sa.or_(
+            among(_artifact.c.path, "paths"),
+            sa.func.substr(_artifact.c.path, 1, sa.bindparam("length", type_=sa.Integer))
+            == sa.bindparam("folder", type_=sa.String),
+        ),
+    )
+)
+"""What a holder has at some paths, and below a folder."""
 _UPSERT = Upsert(_upsert)
 
 
@@ -78,7 +91,16 @@ def list_files(connection: Connection, holder: str, path: str = "") -> tuple[Art
     return tuple(found[name] for name in sorted(found))
 
 
-def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], now: int) -> tuple[Artifact, ...]:
+class Put(msgspec.Struct, frozen=True):
+    """What :func:`put_files` did."""
+
+    files: tuple[Artifact, ...]
+    """By path."""
+    replaced: int
+    """How many bytes the files had that were there under the same paths."""
+
+
+def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], now: int) -> Put:
     """Store rows for the files, by path, replacing those of the same path.
 
     Raises
@@ -87,10 +109,16 @@ def put_files(connection: Connection, holder: str, files: Mapping[str, Blob], no
         A path is a file here and a folder there.
     """
     if not files:
-        return ()
-    _check_layout(connection, holder, files.keys())
+        return Put((), 0)
+    folders = _folders_of(files)
+    common = posixpath.commonpath(files)
+    folder = f"{common}/" if common else ""
+    near = {"holder": holder, "paths": [*files, *folders], "folder": folder, "length": len(folder)}
+    there = {row.path: row.size for row in connection.execute(_NEAR, near)}
+    _check_layout(files.keys(), folders, there.keys())
     refer(connection, holder, files, now)
-    return tuple(File(path, files[path], now).record() for path in sorted(files))
+    stored = tuple(File(path, files[path], now).record() for path in sorted(files))
+    return Put(stored, sum(there.get(path, 0) for path in files))
 
 
 def refer(connection: Connection, holder: str, files: Mapping[str, Blob], now: int) -> None:
@@ -130,20 +158,13 @@ def _below(path: str) -> sa.ColumnElement[bool]:
     return sa.func.substr(_artifact.c.path, 1, len(folder)) == folder
 
 
-def _check_layout(connection: Connection, holder: str, paths: Collection[str]) -> None:
-    """Refuse ``paths`` when a file among them is a folder of another, or of what the holder has, or the reverse."""
-    folders = _folders_of(paths)
-    clash = folders & set(paths)
-    if folders:
-        query = sa.select(_artifact.c.path).where(_artifact.c.holder == holder)
-        clash |= set(connection.execute(query.where(among(_artifact.c.path, "folders", sorted(folders)))).scalars())
+def _check_layout(paths: Set[str], folders: Set[str], there: Set[str]) -> None:
+    """Refuse ``paths``, which are in ``folders``, when a file among them is a folder of another or of what the holder
+    has ``there``, or the reverse."""
+    clash = folders & (paths | there)
     if clash:
         raise InvalidValue(f"artifact path {min(clash)!r} is a file, so nothing can be stored below it")
-    existing = sa.select(_artifact.c.path).where(_artifact.c.holder == holder)
-    common = posixpath.commonpath(paths)
-    if common:
-        existing = existing.where(_below(common))
-    clash = _folders_of(connection.execute(existing).scalars()) & set(paths)
+    clash = _folders_of(there) & paths
     if clash:
         raise InvalidValue(f"artifact path {min(clash)!r} is a folder, so no file can be stored under that name")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain, takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,8 +28,8 @@ def home() -> Path:
 
 def make_private(folder: Path) -> None:
     """Make ``folder``, and those above it that do not exist yet, for their owner only; ``OSError`` when it fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
+    missing = takewhile(lambda path: not path.exists(), chain([folder], folder.parents))
+    for path in reversed(list(missing)):
         path.mkdir(mode=0o700, exist_ok=True)
 
 

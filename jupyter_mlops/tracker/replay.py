@@ -280,9 +280,9 @@ class _Stream:
 
     def _remove(self, file: BinaryIO) -> None:
         refused = {letter.entry.get("file") for letter in read_letters(self._dead) if isinstance(letter.entry, dict)}
-        for staged in self._path.parent.glob(f"{self.header.stream}.*{STAGED_SUFFIX}"):
-            if staged.name not in refused:
-                staged.unlink(missing_ok=True)
+        for name in os.listdir(self._path.parent):  # noqa: PTH208 - glob would make a pattern for this stream alone
+            if name.startswith(f"{self.header.stream}.") and name.endswith(STAGED_SUFFIX) and name not in refused:
+                (self._path.parent / name).unlink(missing_ok=True)
         self._sent.unlink(missing_ok=True)
         if os.fstat(file.fileno()).st_size > self._offset and not is_torn(file, self._offset):
             self._path.rename(self._path.with_suffix(DAMAGED_SUFFIX))

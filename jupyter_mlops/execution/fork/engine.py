@@ -80,6 +80,8 @@ def _run(
                 process.end()
                 yield Remark(text=f"each point gets a fresh kernel: {why}")
             yield from workers.run(chain([first], tasks), jobs, stops)
+            # Nobody forks any more, so it ends while the workers do.
+            process.let_go()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -183,12 +185,17 @@ class TemplateProcess:
         if self._news is not None:
             self._news.close()
 
-    def end(self) -> None:
-        """End it, and with it all that was forked off it."""
+    def let_go(self) -> None:
+        """Have it end, without waiting."""
         if self._process is not None:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+
+    def end(self) -> None:
+        """End it, and with it all that was forked off it."""
+        self.let_go()
+        if self._process is not None:
             if self._is_ready:
                 # Otherwise it is in the middle of a cell, and hears nothing.
                 with contextlib.suppress(subprocess.TimeoutExpired):

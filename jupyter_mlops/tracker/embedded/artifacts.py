@@ -334,13 +334,12 @@ class EmbeddedArtifacts:
     def _write(self, connection: Connection, run_id: str, files: Mapping[str, Blob]) -> tuple[Artifact, ...]:
         run = self._require_writable(connection, run_id)
         now = self._context.clock()
-        before = artifacts.bytes_of(connection, run_id, files)
-        written = artifacts.put_files(connection, run_id, files, now)
-        if written:
+        put = artifacts.put_files(connection, run_id, files, now)
+        if put.files:
             events.add_events(connection, run_changed(run_id, run, now))
-            more = sum(blob.size for blob in files.values()) - before
+            more = sum(blob.size for blob in files.values()) - put.replaced
             usage.charge(connection, [usage.Growth(run.experiment_id, run.owner, bytes=more)])
-        return written
+        return put.files
 
     def _room(self, connection: Connection, run_id: str, paths: Sequence[str]) -> Room:
         """Of a run that may be written to; ``paths`` are those of its files that are replaced."""
