@@ -44,6 +44,7 @@ _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 0.01, 0.32
 """How many seconds a channel may take for what the other one has brought already, before a kernel is asked again."""
+_WELCOME_SECONDS = 1.0
 _SEPARATE_OUTPUTS = 1_000
 """From so many outputs of a cell on, printed text is put to that before it, up to :data:`_LARGEST_FOLDED` characters:
 each output by itself takes far more memory than its text."""
@@ -282,15 +283,15 @@ class RecordingClient(AskingClient):
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 
     async def _until_ready(self) -> None:
-        """Wait for an answer on both channels, or to be welcomed. (The client's own way then listens for silence for
+        """Wait to be welcomed, or for an answer on both channels. (The client's own way then listens for silence for
         another 0.2 s.)"""
         deadline = time.monotonic() + self.startup_timeout
         patience = _FIRST_PATIENCE
         while True:
-            if self._kernel.shared.welcomes:
-                if await self._hears(1.0):
-                    return
-            elif await self._replied(self.kc.kernel_info(), 1.0):
+            # A kernel that sends just then may not notice who listens, and welcomes nobody; it is heard all the same.
+            if self._kernel.shared.welcomes and await self._hears(_WELCOME_SECONDS):
+                return
+            if await self._replied(self.kc.kernel_info(), 1.0):
                 if await self._hears(patience):
                     return
                 # It was said before the kernel knew of this listener: asking again is quicker than waiting.

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_what_comes_before_is_executed_once(
             "notebook/source.ipynb",
         }
     assert templates() == []
+
+
+@pytest.mark.slow
+def test_a_kernel_that_welcomes_nobody_is_heard_all_the_same(
+    tracker: Tracker, notebook: Callable[..., Path], task: Callable[..., NotebookTask]
+) -> None:
+    """As one that sends something just as it is listened to, about once in a thousand times."""
+    silence = "from ipykernel.iostream import IOPubThread\nIOPubThread._send_welcome_message = lambda *_: None"
+    path = notebook(silence, "print(x)", parameters="x = 0")
+    tasks = [task(path, swept=("x",), x=x) for x in range(2)]
+    began = time.monotonic()
+    outcome = Outcome(ForkEngine().run(tasks, jobs=2))
+
+    assert ["executed once" in remark for remark in outcome.remarks] == [True]
+    assert [printed(tracker, item.run_id) for item in tasks] == ["0\n", "1\n"]
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.slow
