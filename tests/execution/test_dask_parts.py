@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,13 +13,18 @@ import pytest
 
 from jupyter_mlops._version import __version__
 from jupyter_mlops.core.errors import InvalidValue
+from jupyter_mlops.execution.dask import host as hosts
 from jupyter_mlops.execution.dask import parcel, sources
 from jupyter_mlops.execution.dask.cluster import check_cluster
+from jupyter_mlops.execution.dask.host import Host
 from jupyter_mlops.execution.dask.parcel import Parcel, Point, pack
 from jupyter_mlops.execution.dask.requirements import Requirements, difference, requirements
 from jupyter_mlops.execution.dask.sources import find_imports
 from jupyter_mlops.execution.engine import NotebookTask, load_engine
+from jupyter_mlops.execution.fork.engine import find_prefix
+from jupyter_mlops.execution.fork.prefix import Prefix
 from tests.notebook_files import write_notebook
+from tests.waiting import until
 
 
 def test_modules_beside_the_notebook_travel_with_all_that_they_import(tmp_path: Path) -> None:
@@ -142,3 +149,30 @@ def test_engines_take_a_cluster_or_none() -> None:
         load_engine("dask")
     with pytest.raises(InvalidValue, match="takes none"):
         load_engine("fork", "local:2")
+
+
+@pytest.mark.slow
+def test_who_leaves_before_the_first_cells_begin_does_not_wait_for_them(
+    task: Callable[..., NotebookTask], notebook: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, goes_on = threading.Event(), threading.Event()
+
+    def late(common: NotebookTask) -> Prefix:
+        begins.set()
+        assert goes_on.wait(60)
+        return find_prefix(common)
+
+    monkeypatch.setattr(hosts, "find_prefix", late)
+    path = notebook("import time\ntime.sleep(600)", "print(x)", parameters="x = 0")
+    host = Host(pack(task(path, swept=("x",), x=1), patience=60.0), None, 1, lambda *_: None)
+    leaving = threading.Thread(target=host.leave)
+    try:
+        assert begins.wait(60)
+        leaving.start()
+        until(lambda: host.is_over, "the host to be left")
+        goes_on.set()
+        leaving.join(60)
+        assert not leaving.is_alive()
+    finally:
+        host._template.end()
+        leaving.join()

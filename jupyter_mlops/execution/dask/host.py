@@ -151,7 +151,11 @@ class Host:
         """Execute what the points have in common."""
         try:
             prefix = find_prefix(self._common)
-            self._template.start(self._common, prefix, self._environment)
+            with self._changed:
+                # Who leaves ends what was started by then.
+                if self.is_over:
+                    return
+                self._template.start(self._common, prefix, self._environment)
             self._template.await_ready()
             self._tell(REMARK, prefix.told())
         except (Unfit, OSError) as why:
