@@ -33,6 +33,7 @@ class EventsForwardHandler(ApiHandler, WebSocketHandler):
         self.upstream = upstream
         self._source: WebSocketClientConnection | None = None
         self._following: asyncio.Task[None] | None = None
+        self._left = False
 
     @property
     def ping_interval(self) -> float:
@@ -53,12 +54,17 @@ class EventsForwardHandler(ApiHandler, WebSocketHandler):
             connect_timeout=CONNECT_SECONDS,
         )
         try:
-            self._source = await websocket_connect(request, max_message_size=LARGEST_MESSAGE)
+            # A service that is gone without a word is noticed.
+            source = await websocket_connect(request, max_message_size=LARGEST_MESSAGE, ping_interval=PING_SECONDS)
         except (OSError, HTTPClientError) as error:
             logger.info("the service's events cannot be followed: %s", error)
             self.close(TRY_AGAIN_LATER, "the service is away")
             return
-        self._following = asyncio.create_task(self._follow(self._source))
+        if self._left:
+            source.close()
+            return
+        self._source = source
+        self._following = asyncio.create_task(self._follow(source))
 
     async def _follow(self, source: WebSocketClientConnection) -> None:
         # One message after another: for a slow browser the service waits, or ends the connection; nothing piles up.
@@ -73,5 +79,6 @@ class EventsForwardHandler(ApiHandler, WebSocketHandler):
         """Listeners have nothing to say."""
 
     def on_close(self) -> None:
+        self._left = True
         if self._source is not None:
             self._source.close()

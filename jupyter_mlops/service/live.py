@@ -16,7 +16,7 @@ from typing import Any
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from jupyter_mlops.core.access import Principal, Scope
-from jupyter_mlops.core.errors import MLOpsError, NotFound
+from jupyter_mlops.core.errors import MLOpsError, NotFound, Unavailable
 from jupyter_mlops.service.handlers import ApiHandler, Service
 from jupyter_mlops.tracker import wire
 from jupyter_mlops.tracker.embedded.feed import Feed, News
@@ -149,6 +149,8 @@ class EventsHandler(ApiHandler, WebSocketHandler):
         self._unsent -= 1
 
     async def _recheck(self) -> None:
+        # Whatever goes wrong: who it is is not known any more.
+        why = NO_LONGER_ALLOWED, "log in again"
         try:
             while True:
                 await asyncio.sleep(RECHECK_SECONDS)
@@ -156,8 +158,9 @@ class EventsHandler(ApiHandler, WebSocketHandler):
                 if principal.widest < Scope.READ:
                     return
                 self.principal = principal
+        except Unavailable:
+            why = TRY_AGAIN_LATER, "who you are cannot be asked now"
         except MLOpsError:
             return
         finally:
-            # Whatever went wrong: who it is is not known any more.
-            self.close(NO_LONGER_ALLOWED, "log in again")
+            self.close(*why)

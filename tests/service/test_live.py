@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from jupyter_mlops.core.access import Principal, Scope
 from jupyter_mlops.core.checks import TOKEN_PREFIX
+from jupyter_mlops.core.errors import Unauthenticated, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, NewRun, Progress, RunChange
 from jupyter_mlops.service import live
 from jupyter_mlops.service.live import LARGEST_MESSAGE
@@ -202,8 +203,16 @@ def test_a_number_that_becomes_visible_late_is_told_once(postgres_url: str) -> N
     database.close()
 
 
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        (RuntimeError("a mistake, and no answer"), live.NO_LONGER_ALLOWED),
+        (Unauthenticated("it was revoked"), live.NO_LONGER_ALLOWED),
+        (Unavailable("the hub is restarting"), live.TRY_AGAIN_LATER),
+    ],
+)
 def test_who_cannot_be_asked_about_any_more_hears_nothing_more(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, why: int
 ) -> None:
     monkeypatch.setattr(live, "RECHECK_SECONDS", 0.05)
     asked: list[str] = []
@@ -211,13 +220,13 @@ def test_who_cannot_be_asked_about_any_more_hears_nothing_more(
     def find(digest: str) -> Principal:
         asked.append(digest)
         if len(asked) > 1:
-            raise RuntimeError("a mistake, and no answer")
+            raise failure
         return Principal("ada", scope=Scope.READ)
 
     async def watch(service: Running) -> None:
         socket = await listen(service, f"{TOKEN_PREFIX}any")
         assert await asyncio.wait_for(socket.read_message(), SECONDS) is None
-        assert socket.close_code == live.NO_LONGER_ALLOWED
+        assert socket.close_code == why
 
     with running(sqlite_url, tmp_path / "artifacts", tmp_path, find_job=find) as service:
         asyncio.run(watch(service))
