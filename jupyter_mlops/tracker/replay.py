@@ -280,7 +280,10 @@ class _Stream:
 
     def _remove(self, file: BinaryIO) -> None:
         refused = {letter.entry.get("file") for letter in read_letters(self._dead) if isinstance(letter.entry, dict)}
-        for name in os.listdir(self._path.parent):  # noqa: PTH208 - glob would make a pattern for this stream alone
+        names: list[str] = []
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # the notebook may have removed the folder
+            names = os.listdir(self._path.parent)  # noqa: PTH208 - a pattern for this stream alone takes longer
+        for name in names:
             if name.startswith(f"{self.header.stream}.") and name.endswith(STAGED_SUFFIX) and name not in refused:
                 (self._path.parent / name).unlink(missing_ok=True)
         self._sent.unlink(missing_ok=True)
