@@ -29,7 +29,7 @@ from jupyter_mlops.core.records import (
 from jupyter_mlops.core.redaction import find_secrets, redact_params
 from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
-from jupyter_mlops.recording.client import DeadKernelError, RecordingClient, RecordingState, plain
+from jupyter_mlops.recording.client import DeadKernelError, RecordingClient
 from jupyter_mlops.recording.environment import PROBE, Interpreter, modules_probe
 from jupyter_mlops.recording.executed import written
 from jupyter_mlops.recording.kernel import Kernel
@@ -37,6 +37,7 @@ from jupyter_mlops.recording.outputs import MIME_TYPE
 from jupyter_mlops.recording.recorder import LONG_PARAMETERS, Recorder, RunFolder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.source import Source
+from jupyter_mlops.recording.state import RecordingState, plain
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 

@@ -13,9 +13,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, RunStatus, Tag
-from jupyter_mlops.recording.client import _PAUSE, RecordingState
 from jupyter_mlops.recording.recorder import Recorder, RunFolder
 from jupyter_mlops.recording.redactor import Redactor
+from jupyter_mlops.recording.state import _PAUSE, RecordingState
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.spool import SpoolWriter
