@@ -21,6 +21,8 @@ def cells(*sources: Any) -> list[Any]:
 _AGAIN = "display('first', display_id='a'); display('second', display_id='b')"
 _READ = "import time; time.sleep(0.5)"
 """A cell's end does not wait for what was written to file descriptors; that a kernel reads it takes a moment."""
+_ERRORS = f"{_READ}\nn = os.system('echo err >&2')\n{_READ}"
+"""A thread each reads the two descriptors: of what is written to both at once, either may be first."""
 _SHOWS = (
     "class Shows:\n    def _repr_mimebundle_(self, **_):\n"
     "        return {'text/plain': 'plain', 'text/html': '<b>html</b>'}"
@@ -38,8 +40,8 @@ CORPUS: dict[str, list[Any]] = {
         "print(x); print('err', x, file=sys.stderr); sys.stdout.write('w'); sys.stdout.flush()",
     ),
     "file descriptors": cells(
-        f"import os\nn = os.write(1, b'raw\\n')\nn = os.system('echo shell; echo err >&2')\n{_READ}",
-        f"n = os.write(1, b'%d\\n' % x)\nn = os.system('echo shell; echo err >&2')\n{_READ}",
+        f"import os\nn = os.write(1, b'raw\\n')\nn = os.system('echo shell')\n{_ERRORS}",
+        f"n = os.write(1, b'%d\\n' % x)\nn = os.system('echo shell')\n{_ERRORS}",
     ),
     "mime": cells(
         f"from IPython.display import HTML, Markdown, display, JSON\n{_SHOWS}\nShows()",
