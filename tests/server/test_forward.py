@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import signal
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -205,67 +202,6 @@ def test_events_of_the_service_are_passed_on(hub: Hub, tracker: RemoteTracker) -
     while not any(run.run_id in str(one) for one in told):
         told += json.loads(listening.recv())
     listening.close()
-
-
-class LateService:
-    """What stands before a service and brings it those who listen to its events only when it is told to."""
-
-    def __init__(self, target: str) -> None:
-        self.came, self.may_go_on, self.left = threading.Event(), threading.Event(), threading.Event()
-        self._target = urlsplit(target).port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self.may_go_on.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        asked = connection.recv(1 << 16)
-        listens = b"/events" in asked.partition(b"\r\n")[0]
-        if listens:
-            self.came.set()
-            self.may_go_on.wait(60)
-        with connection, socket.create_connection(("127.0.0.1", self._target)) as service:
-            service.sendall(asked)
-            answering = threading.Thread(target=_pass_on, args=(service, connection), daemon=True)
-            answering.start()
-            _pass_on(connection, service)
-            if listens:
-                self.left.set()
-            answering.join(60)
-
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while content := source.recv(1 << 16):
-            target.sendall(content)
-        target.shutdown(socket.SHUT_WR)
-
-
-def test_who_leaves_while_the_service_is_reached_leaves_no_connection(hub: Hub, tmp_path: Path) -> None:
-    late = LateService(hub.service.url)
-    server = JupyterServer(tmp_path, MLOPS_TRACKING_URL=late.url, JUPYTERHUB_API_TOKEN=hub.token, JUPYTERHUB_USER="ada")
-    server.start()
-    try:
-        listening = server.listen("mlops/api/v1/events")
-        assert late.came.wait(30)
-        listening.shutdown()
-        # It has seen that by the time of its next answer.
-        assert server.ask("GET", "api/status").status == 200
-        late.may_go_on.set()
-        assert late.left.wait(30)
-    finally:
-        server.end()
-        late.close()
 
 
 def test_a_run_survives_its_server_and_takes_the_new_token(hub: Hub) -> None:
