@@ -46,6 +46,7 @@ class _Locks:
 
 
 _locks: dict[Path, _Locks] = {}
+"""Of this process, for the locks are."""
 _guard = threading.Lock()
 
 

@@ -38,6 +38,7 @@ _RECONNECT_MS = 10
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 0.01, 0.32
 """How many seconds a channel may take for what the other one has brought already, before a kernel is asked again."""
 _WELCOME_SECONDS = 1.0
+"""How long a kernel may take to greet who listens to it, before it is asked for something."""
 _SEPARATE_OUTPUTS = 1_000
 """From so many outputs of a cell on, printed text is put to that before it, up to :data:`_LARGEST_FOLDED` characters:
 each output by itself takes far more memory than its text."""
