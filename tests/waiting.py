@@ -38,3 +38,24 @@ def processes_with(text: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return [process for process in found if process.pid != os.getpid()]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process goes on: it has not ended, not even as a zombie that nobody has waited for yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants(text: str, pid: int | None = None) -> list[psutil.Process]:
+    """What a process (this one by default) has started, also by others, that lives and has ``text`` on its command
+    line; parents before their children."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if lives(process) and text in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found

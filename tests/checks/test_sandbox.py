@@ -20,7 +20,7 @@ import pytest
 
 from jupyter_mlops.checks import landlock
 from jupyter_mlops.checks.sandbox import Enclosed, Limits, Sandbox
-from tests.waiting import processes_with, until
+from tests.waiting import lives, processes_with, until
 
 pytestmark = pytest.mark.slow
 
@@ -299,11 +299,4 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         until(lambda: processes_with(mark), "the enclosed process started another")
         enclosed = psutil.Process(worker.pid).children(recursive=True)
         worker.kill()
-    until(lambda: not processes_with(mark) and not any(map(_runs, enclosed)), "all of it ended")
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    until(lambda: not processes_with(mark) and not any(map(lives, enclosed)), "all of it ended")

@@ -26,7 +26,7 @@ from jupyter_mlops.tracker.remote import RemoteTracker
 from tests.checks.conftest import MODEL, Registry, forbidden
 from tests.hub import standalone
 from tests.notebook_files import write_notebook
-from tests.waiting import until
+from tests.waiting import lives, until
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +184,7 @@ def test_the_job_of_a_killed_worker_is_done_by_another_after_its_lease(
     left = enclosed_by(first, tmp_path)
     first.kill()
     first.wait()
-    until(lambda: not any(map(_runs, left)), "what the killed worker had enclosed ended too")
+    until(lambda: not any(map(lives, left)), "what the killed worker had enclosed ended too")
     assert list(temporary.iterdir()) == []
     assert team.boss.checks.claim(["loads"]) is None, "the lease is not over yet"
     assert team.verdicts(request) == {"loads": None}
@@ -206,7 +206,7 @@ def test_a_worker_that_is_asked_to_end_leaves_nothing(team: Team, tmp_path: Path
     output, errors = worker.communicate(timeout=60)
     assert (worker.returncode, output) == (143, ""), errors
     assert "Traceback" not in errors
-    assert not any(map(_runs, left))
+    assert not any(map(lives, left))
     assert list(temporary.iterdir()) == []
     assert team.verdicts(request) == {"loads": None}
 
@@ -235,10 +235,3 @@ def _change(folder: Path, statement: str) -> int:
         changed = connection.execute(sa.text(statement)).rowcount
     engine.dispose()
     return changed
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

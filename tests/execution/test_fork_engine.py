@@ -25,7 +25,7 @@ from jupyter_mlops.recording import kernel
 from jupyter_mlops.recording.kernel import kill_stragglers
 from jupyter_mlops.tracker.protocol import Tracker
 from tests.execution.conftest import Command
-from tests.waiting import until
+from tests.waiting import descendants, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking needs Linux")
 
@@ -54,11 +54,7 @@ def printed(tracker: Tracker, run_id: str) -> str:
 
 def templates() -> list[psutil.Process]:
     """The processes that kernels are forked off, and these kernels."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE and "fork.template" in " ".join(process.cmdline())
-    ]
+    return descendants("fork.template")
 
 
 def test_it_is_the_default_and_checks_its_arguments() -> None:
@@ -301,14 +297,16 @@ def test_when_the_template_dies_the_other_points_get_fresh_kernels(
     path = notebook("data = 1", ENDS, "print('over', data)", parameters="how = ''")
     going, later = task(path, swept=("how",), how="wait"), task(path, swept=("how",), how="")
     ended: dict[str, TaskEvent] = {}
+    killed = False
     for event in ForkEngine().run([going, later], jobs=1):
         if isinstance(event, Remark):
             continue
         if event.status.ended:
             ended[event.run_id] = event
-        elif event.run_id == going.run_id and event.progress is not None and event.progress.done == 3:
-            (template,) = [process for process in templates() if process.ppid() == os.getpid()]
+        elif not killed and event.run_id == going.run_id and event.progress is not None and event.progress.done == 3:
+            template, *_kernels = templates()
             template.kill()
+            killed = True
     assert ended[going.run_id].status is RunStatus.FAILED
     assert _reason(ended, going).kind is ReasonKind.KERNEL_DIED
     assert ended[later.run_id].status is RunStatus.FINISHED
@@ -360,7 +358,7 @@ def test_nothing_is_left_of_a_sweep_that_was_killed(mlops: Command, notebook: Ca
     process = mlops.start("sweep", str(path), "--grid", "how=wait,wait2", "-j1")
     until((path.parent / "begun-wait").exists, "the beginning of the first point")
     everything = psutil.Process(process.pid).children(recursive=True)
-    (template, *_) = [each for each in everything if "fork.template" in " ".join(each.cmdline())]
+    template, *_kernels = descendants("fork.template", process.pid)
     folder = Path(next(word for word in template.cmdline() if "mlops-fork-" in word))
     assert folder.is_dir()
     os.kill(process.pid, signal.SIGKILL)

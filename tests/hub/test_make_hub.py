@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.hub.realhub import filled_in
+from tests.waiting import lives
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +54,7 @@ def test_one_command_to_a_hub_that_works(tmp_path: Path) -> None:
             assert len(started) >= 3
             process.send_signal(signal.SIGINT)
             process.wait(60)
-            assert not [each for each in started if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+            assert not any(map(lives, started))
         finally:
             if process.poll() is None:
                 process.terminate()
