@@ -40,6 +40,7 @@ from _io import _IOBase
 from pathlib import Path
 from typing import Any, cast
 
+from jupyter_mlops.execution.fork.hugepages import join_pages
 from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe, children
 from jupyter_mlops.execution.fork.shell import TemplateApp
 
@@ -156,6 +157,7 @@ class Server:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         # What there is now stays where it is, in memory that children share.
         gc.freeze()
+        join_pages()
         _tell(status, {"ready": os.getpid()})
 
     def serve(self) -> dict[str, Any] | None:
