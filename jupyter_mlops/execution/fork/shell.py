@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import inspect
 import json
 import os
 import sys
@@ -122,6 +123,9 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.shell_channel_thread: Any = self
+        run_cell = type(self.shell).run_cell_async
+        # ipykernel asks for it at each cell.
+        run_cell.__signature__ = inspect.signature(run_cell)
 
     def start(self) -> None:
         self.shell.exit_now = False
