@@ -147,9 +147,13 @@ CORPUS: dict[str, list[Any]] = {
         "file.read()",
     ),
     "what ends": cells(
-        "import atexit\nn = atexit.register(print, 'at the end')",
+        "import atexit\nn = atexit.register(print, 'at the end')\n"
+        "m = atexit.register(lambda: open('over.txt', 'a').write('o'))",
+        "import logging.handlers\nlog = logging.getLogger('own')\nlog.addHandler(logging.StreamHandler())\n"
+        "log.addHandler(logging.handlers.MemoryHandler(9, target=logging.FileHandler('log.txt', delay=True)))",
         "class Ends:\n    def __del__(self):\n        open('ended.txt', 'a').write('e')\nend = Ends()",
-        "x\nopen('left.txt', 'w').write('left') and None",
+        "x\nlog.warning('said')\nopen('left.txt', 'w').write('left') and None",
+        "shown = Ends()\nshown and None\nEnds()",
     ),
     "namespaces": cells(
         "a = [1]\nb = a\ndef grow():\n    a.append(2)",

@@ -79,6 +79,9 @@ class NoThread(IOPubThread):  # type: ignore[misc]
 class Stream(OutStream):  # type: ignore[misc]
     """Standard output or error: the same object before the fork and behind it, as code may have kept it."""
 
+    is_heard = True
+    """Whether anybody may listen."""
+
     def __init__(self, session: Session, pub_thread: IOPubThread, name: str) -> None:
         super().__init__(session, pub_thread, name, watchfd=False)
         self._number = 1 if name == "stdout" else 2
@@ -106,6 +109,10 @@ class Stream(OutStream):  # type: ignore[misc]
             os.close(self._original_stdstream_copy)
         del self._original_stdstream_copy
         self._fid, self._should_watch = None, False
+
+    def flush(self) -> None:
+        if self.is_heard:
+            super().flush()
 
     def connect(self, session: Session, pub_thread: IOPubThread) -> None:
         self.session, self.pub_thread, self._io_loop = session, pub_thread, pub_thread.io_loop
@@ -264,8 +271,15 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
 
     def leave(self) -> None:
         """Do not close at the end what nobody needs any more: the channels, as who has asked for the end listens no
-        more, and the history, which is in memory."""
-        self._history = history = self.shell.history_manager
+        more, and the history, which is in memory. Nor wait for outputs to be sent, or make the aliases of a shell that
+        is reset."""
+        shell = self.kernel.shell
+        self._history = history = shell.history_manager
         history.end_session = history.close = lambda: None
+        if hasattr(history, "_finalizer"):
+            history._finalizer.detach()
+        aliases = shell.alias_manager
+        aliases.clear_aliases = aliases.init_aliases = lambda: None
+        Stream.is_heard = False
         atexit.unregister(self.close)
         atexit.unregister(self.iopub_thread.stop)
