@@ -36,6 +36,7 @@ from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, read_letters
 from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.files import PutsTogether
+from jupyter_mlops.tracker.merging import Pending, goes_along, merged
 from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.spoolfile import (
@@ -58,10 +59,6 @@ from jupyter_mlops.tracker.spoolfile import (
 DROPPED_TAG = "mlops.dropped"
 _SENT_SUFFIX = ".sent"
 DAMAGED_SUFFIX = ".damaged"
-_MERGED_ENTRIES = 2_000
-_MERGED_BYTES = 2 << 20
-_MERGED_FILES, _MERGED_FILE_BYTES = 100, 1 << 20
-"""How many files are stored together, and how large each is at most: a large one gains nothing."""
 _HEADLESS_SECONDS = 3600.0
 _PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS = 600.0, 60.0
 """How long a stream is waited for that another process replays, which may be a large file's; or was stopped in that."""
@@ -209,13 +206,6 @@ def _open_stream(path: Path) -> _Stream | None:
     return None
 
 
-class _Pending(msgspec.Struct, frozen=True):
-    number: int
-    payload: bytes
-    entry: Entry
-    end: int
-
-
 class _Stream:
     """One spool file, and the part of it that is known to be applied."""
 
@@ -257,7 +247,7 @@ class _Stream:
         return True
 
     def _apply_new(self, file: BinaryIO, sender: _Sender) -> None:
-        group: list[_Pending] = []
+        group: list[Pending] = []
 
         def send() -> None:
             if group:
@@ -268,7 +258,7 @@ class _Stream:
         for number, (payload, end) in enumerate(read_payloads(file, self._offset), self._number + 1):
             entry = sender.to_send(number, payload)
             if entry is not None:
-                pending = _Pending(number, payload, entry, end)
+                pending = Pending(number, payload, entry, end)
                 if group and not sender.mergeable(group, pending):
                     send()
                 group.append(pending)
@@ -331,28 +321,10 @@ class _Sender:
             return None
         return entry
 
-    def mergeable(self, group: list[_Pending], pending: _Pending) -> bool:
-        last, entry = group[-1], pending.entry
-        if last.number == self._boundary:
-            return False
-        if isinstance(last.entry, Log) and isinstance(entry, Log):
-            return (
-                last.entry.run_id == entry.run_id
-                # A batch has its series behind its points: merged, they would change places with those of others.
-                and not last.entry.batch.series
-                and len(group) < _MERGED_ENTRIES
-                and pending.end - group[0].end < _MERGED_BYTES
-            )
-        if isinstance(last.entry, PutArtifact) and isinstance(entry, PutArtifact):
-            return (
-                last.entry.run_id == entry.run_id
-                and isinstance(self._tracker.artifacts, PutsTogether)
-                and len(group) < _MERGED_FILES
-                and all(self._is_small(each) for each in (last.entry, entry))
-            )
-        return False
+    def mergeable(self, group: list[Pending], pending: Pending) -> bool:
+        return group[-1].number != self._boundary and goes_along(group, pending, self._tracker, self._folder)
 
-    def send(self, group: list[_Pending]) -> None:
+    def send(self, group: list[Pending]) -> None:
         if len(group) == 1:
             self._send_one(group[0])
         elif not self._send_merged(group):
@@ -361,14 +333,14 @@ class _Sender:
             self.send(group[:half])
             self.send(group[half:])
 
-    def _send_merged(self, group: list[_Pending]) -> bool:
+    def _send_merged(self, group: list[Pending]) -> bool:
         """Whether the entries (of one run) could be written as one; nothing is written when not."""
         logs = [pending.entry for pending in group if isinstance(pending.entry, Log)]
         puts = [pending.entry for pending in group if isinstance(pending.entry, PutArtifact)]
         position = self._position(group[-1].number)
         try:
             if logs:
-                self._tracker.runs.log(logs[0].run_id, _merged([entry.batch for entry in logs]), position)
+                self._tracker.runs.log(logs[0].run_id, merged([entry.batch for entry in logs]), position)
             else:
                 self._put_together(puts, position)
         except MLOpsError as error:
@@ -379,7 +351,7 @@ class _Sender:
         self.stored = position.number
         return True
 
-    def _send_one(self, pending: _Pending) -> None:
+    def _send_one(self, pending: Pending) -> None:
         position = self._position(pending.number)
         try:
             self._apply(pending.entry, position)
@@ -417,9 +389,6 @@ class _Sender:
         for source in sources:
             _discard(source)
 
-    def _is_small(self, entry: PutArtifact) -> bool:
-        return entry.content is not None or _size(self._folder / entry.file) <= _MERGED_FILE_BYTES
-
     def _source(self, entry: PutArtifact) -> Path | BytesIO:
         """What is to be stored."""
         if entry.content is not None:
@@ -452,14 +421,6 @@ def _discard(source: Path | BytesIO) -> None:
         source.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
-    """The size of a file in bytes; 0 when it cannot be told, which storing it will find."""
-    try:
-        return path.lstat().st_size
-    except (OSError, ValueError):
-        return 0
-
-
 def is_refusal(error: MLOpsError) -> bool:
     """Whether sending it again could never succeed."""
     later = isinstance(error, Unauthenticated | TooManyRequests)
@@ -485,16 +446,3 @@ def _placed(entry: Create, tracker: Tracker) -> NewRun:
     if new.parent_run_id:
         return msgspec.structs.replace(new, experiment_id=tracker.runs.get(new.parent_run_id).experiment_id)
     raise InvalidValue("a new run names neither its experiment nor a parent run")
-
-
-def _merged(batches: list[Batch]) -> Batch:
-    """One batch that does what ``batches`` do one after the other."""
-    params = {(param.key, param.text): param for batch in batches for param in batch.params}
-    tags = {tag.key: tag for batch in batches for tag in batch.tags}
-    return Batch(
-        metrics=tuple(metric for batch in batches for metric in batch.metrics),
-        params=tuple(params.values()),
-        tags=tuple(tags.values()),
-        inputs=tuple(use for batch in batches for use in batch.inputs),
-        series=tuple(series for batch in batches for series in batch.series),
-    )
