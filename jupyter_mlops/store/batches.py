@@ -145,10 +145,10 @@ class RunWriter:
         beats = [call for call in fresh if isinstance(call, Heartbeat)]
         facts, experiments, is_limited = _facts(connection, fresh)
         created = _create(connection, creates, facts, experiments)
-        logs = [call for call in fresh if isinstance(call, Log)]
-        for call in (*logs, *changes, *beats):
-            _require_active(connection, call, facts)
-        logs.extend(call.log for call in created)
+        for call in fresh:
+            if not isinstance(call, Create):
+                _require_active(connection, call, facts)
+        logs = [*_logs(fresh), *(call.log for call in created)]
         _add_params(connection, [row for log in logs for row in log.params])
         tags.write(connection, logs)
         _add_inputs(connection, [(log.run_id, item) for log in logs for item in log.inputs])
@@ -241,6 +241,15 @@ class RunWriter:
             return False
         self._events = 0
         return True
+
+
+def _logs(calls: Iterable[RunCall]) -> Iterator[Log]:
+    """What the calls log to runs that there were before."""
+    for call in calls:
+        if isinstance(call, Log):
+            yield call
+        elif isinstance(call, Change) and call.log is not None:
+            yield call.log
 
 
 def _growths(

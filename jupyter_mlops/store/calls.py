@@ -111,11 +111,20 @@ class Create(RunCall):
 
 
 class Change(RunCall):
-    """Change fields of a run."""
+    """Change fields of a run, after ``log`` has been written to it where there is one."""
 
-    def __init__(self, run_id: str, change: RunChange, caller: Caller, position: StreamPosition | None = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        change: RunChange,
+        caller: Caller,
+        position: StreamPosition | None = None,
+        log: Log | None = None,
+    ) -> None:
         super().__init__(run_id, caller, position)
         self.change = change
+        self.log = log
+        self.rows = 1 if log is None else 1 + log.rows
         self.reason = _encoded(change.reason)
         self.runner = _encoded(change.runner)
 

@@ -9,8 +9,8 @@ import msgspec
 
 from jupyter_mlops.core.records import Batch
 from jupyter_mlops.tracker.files import PutsTogether
-from jupyter_mlops.tracker.protocol import Tracker
-from jupyter_mlops.tracker.spoolfile import Entry, Log, PutArtifact
+from jupyter_mlops.tracker.protocol import LogsAndChanges, Tracker
+from jupyter_mlops.tracker.spoolfile import Change, Entry, Log, PutArtifact
 
 _MOST_ENTRIES = 2_000
 _MOST_BYTES = 2 << 20
@@ -38,6 +38,8 @@ def goes_along(group: Sequence[Pending], pending: Pending, tracker: Tracker, fol
             and len(group) < _MOST_ENTRIES
             and pending.end - group[0].end < _MOST_BYTES
         )
+    if isinstance(last, Log) and isinstance(entry, Change):
+        return last.run_id == entry.run_id and isinstance(tracker.runs, LogsAndChanges)
     if isinstance(last, PutArtifact) and isinstance(entry, PutArtifact):
         return (
             last.run_id == entry.run_id
@@ -46,6 +48,14 @@ def goes_along(group: Sequence[Pending], pending: Pending, tracker: Tracker, fol
             and all(_is_small(each, folder) for each in (last, entry))
         )
     return False
+
+
+def parted(group: Sequence[Pending]) -> tuple[Sequence[Pending], Sequence[Pending]]:
+    """The two parts in which a group is sent that cannot be written as one."""
+    # What is refused may be one of them, or, by a proxy that takes little at once, the size of all. A change is sent as
+    # if it had never been with what was logged before it.
+    first = len(group) - 1 if isinstance(group[-1].entry, Change) else len(group) // 2
+    return group[:first], group[first:]
 
 
 def _is_small(entry: PutArtifact, folder: Path) -> bool:
@@ -70,4 +80,5 @@ def merged(batches: list[Batch]) -> Batch:
         tags=tuple(tags.values()),
         inputs=tuple(use for batch in batches for use in batch.inputs),
         series=tuple(series for batch in batches for series in batch.series),
+        model_points=tuple(point for batch in batches for point in batch.model_points),
     )

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jupyter_mlops.core.access import Principal
 from jupyter_mlops.core.audit import AuditHead, AuditVerdict, SealedEntry
@@ -75,6 +75,7 @@ __all__ = [
     "Datasets",
     "Experiments",
     "LoggedModels",
+    "LogsAndChanges",
     "Models",
     "People",
     "Policies",
@@ -160,6 +161,16 @@ class Experiments(Protocol):
     def transfer(self, experiment_id: str, owner: str) -> None:
         """Hand it over to a user, or to ``group:NAME``; its shares stay. ``NameTaken`` when that owner has an
         experiment of its name."""
+
+
+@runtime_checkable
+class LogsAndChanges(Protocol):
+    """What logs to a run and then changes it as cheaply as it does one of the two."""
+
+    def log_and_change(
+        self, run_id: str, batch: Batch, change: RunChange, position: StreamPosition | None = None
+    ) -> Run:
+        """:meth:`Runs.log`, then :meth:`Runs.change`: both are done, or none."""
 
 
 class Runs(Protocol):

@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -36,9 +36,9 @@ from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, read_letters
 from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.files import PutsTogether
-from jupyter_mlops.tracker.merging import Pending, goes_along, merged
+from jupyter_mlops.tracker.merging import Pending, goes_along, merged, parted
 from jupyter_mlops.tracker.process import is_alive
-from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.protocol import LogsAndChanges, Tracker
 from jupyter_mlops.tracker.spoolfile import (
     STAGED_SUFFIX,
     SUFFIX,
@@ -324,27 +324,29 @@ class _Sender:
     def mergeable(self, group: list[Pending], pending: Pending) -> bool:
         return group[-1].number != self._boundary and goes_along(group, pending, self._tracker, self._folder)
 
-    def send(self, group: list[Pending]) -> None:
+    def send(self, group: Sequence[Pending]) -> None:
         if len(group) == 1:
             self._send_one(group[0])
         elif not self._send_merged(group):
-            # What is refused may be one of them, or, by a proxy that takes little at once, the size of all.
-            half = len(group) // 2
-            self.send(group[:half])
-            self.send(group[half:])
+            for part in parted(group):
+                self.send(part)
 
-    def _send_merged(self, group: list[Pending]) -> bool:
+    def _send_merged(self, group: Sequence[Pending]) -> bool:
         """Whether the entries (of one run) could be written as one; nothing is written when not."""
         logs = [pending.entry for pending in group if isinstance(pending.entry, Log)]
         puts = [pending.entry for pending in group if isinstance(pending.entry, PutArtifact)]
+        last = group[-1].entry
         position = self._position(group[-1].number)
         try:
-            if logs:
+            if isinstance(last, Change):
+                self._log_and_change(logs, last, position)
+            elif logs:
                 self._tracker.runs.log(logs[0].run_id, merged([entry.batch for entry in logs]), position)
             else:
                 self._put_together(puts, position)
         except MLOpsError as error:
-            if not is_refusal(error):
+            # A quota may have room for what was logged, and none for the run that a change begins.
+            if not (is_refusal(error) or (isinstance(last, Change) and isinstance(error, QuotaExceeded))):
                 raise
             return False
         self._result.applied += len(group)
@@ -379,6 +381,11 @@ class _Sender:
             tracker.runs.change(entry.run_id, entry.change, position)
         elif isinstance(entry, Create):
             tracker.runs.create(_placed(entry, tracker), position)
+
+    def _log_and_change(self, logs: list[Log], change: Change, position: StreamPosition) -> None:
+        runs = self._tracker.runs
+        assert isinstance(runs, LogsAndChanges)
+        runs.log_and_change(change.run_id, merged([entry.batch for entry in logs]), change.change, position)
 
     def _put_together(self, entries: list[PutArtifact], position: StreamPosition) -> None:
         artifacts = self._tracker.artifacts

@@ -25,7 +25,7 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     Tag,
 )
-from jupyter_mlops.store import schema
+from jupyter_mlops.store import runs, schema, streams
 from jupyter_mlops.store.batches import EVENT_PERIOD_MS, RunWriter
 from jupyter_mlops.store.calls import Append, Caller, Change, Create, Heartbeat, Log, RunCall
 from jupyter_mlops.store.database import Database
@@ -95,6 +95,36 @@ def test_what_was_applied_before_tells_nothing(database: Database, database_url:
             writer.apply(connection, [call])
     assert first.run is not None
     assert (first.run.name, again.run) == ("once", None)
+
+
+def test_a_change_comes_after_what_is_logged_with_it(database: Database, two_runs: tuple[str, str]) -> None:
+    one, other = two_runs
+    end = RunChange(status=RunStatus.FINISHED)
+    calls: list[RunCall] = [
+        Log(one, Batch(metrics=(Metric("auc", 0.1, 1, 1),), tags=(Tag("phase", "first"),)), CALLER),
+        Change(one, end, CALLER, StreamPosition("s", 3), Log(one, everything(1), CALLER)),
+        Log(one, Batch(tags=(Tag("phase", "last"),)), CALLER),
+        Change(other, end, CALLER, log=Log(other, Batch(tags=(Tag("phase", "last"),)), CALLER)),
+    ]
+    writer = RunWriter(lambda: 5000)
+    committed(database, writer, *calls)
+    run, other_run = (call.run for call in calls if isinstance(call, Change))
+    assert run is not None
+    assert other_run is not None
+    assert [(item.key, item.count) for item in run.metrics] == [("auc", 4), ("loss", 3)]
+    assert ({tag.key: tag.value for tag in run.tags}, run.status) == ({"phase": "last", "team": "1"}, end.status)
+    assert ([tag.value for tag in other_run.tags], other_run.status) == (["last"], end.status)
+    assert told(database) == [(one, 5000), (other, 5000)]
+
+    again = Change(one, end, CALLER, StreamPosition("s", 3), Log(one, everything(1), CALLER))
+    bad = Change(one, RunChange(name="new"), CALLER, StreamPosition("s", 4), Log(one, everything(2), CALLER))
+    committed(database, writer, again)
+    with pytest.raises(InvalidValue, match="'lr'"):
+        committed(database, writer, bad)
+    with database.read() as connection:
+        assert streams.watermark(connection, "s", None) == 3
+        [found] = runs.load(connection, [one])
+    assert found == run
 
 
 def test_lists_in_tags_grow_in_the_order_of_the_calls(database: Database, database_url: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -11,30 +12,37 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlops.core.errors import Conflict, QuotaExceeded, Unavailable
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.quotas import Quota
 from jupyter_mlops.core.records import (
     Batch,
+    Dataset,
+    Input,
     Metric,
+    ModelPoint,
     NewRun,
     Param,
     RunChange,
     Runner,
     RunStatus,
+    Series,
     StreamPosition,
     Tag,
 )
 from jupyter_mlops.tracker import replay as replay_module
 from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.deadletters import dead_letters
+from jupyter_mlops.tracker.embedded import EmbeddedTracker
+from jupyter_mlops.tracker.merging import merged
 from jupyter_mlops.tracker.process import this_runner
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayed, Replayer, replay, replay_folder
@@ -45,8 +53,9 @@ MAGIC = b"jupyter-mlops spool\n"
 
 
 @pytest.fixture
-def tracker(tmp_path: Path) -> Iterator[Tracker]:
+def tracker(tmp_path: Path) -> Iterator[EmbeddedTracker]:
     with connect(f"sqlite:///{tmp_path}/mlops.db") as tracker:
+        assert isinstance(tracker, EmbeddedTracker)
         yield tracker
 
 
@@ -104,8 +113,27 @@ class WrappedRuns:
         self._runs = runs
         self._changed = changed
 
+    def log_and_change(self, *arguments: Any) -> Any:
+        return self._changed.get("log_and_change", self._runs.log_and_change)(*arguments)
+
     def __getattr__(self, name: str) -> Any:
         return self._changed.get(name) or getattr(self._runs, name)
+
+
+class Separate:
+    """A tracker that cannot log and change at once, as one that is far away."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self.runs = SeparateRuns(tracker.runs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tracker, name)
+
+
+class SeparateRuns:
+    def __init__(self, runs: Any) -> None:
+        self.log, self.change, self.watermark = runs.log, runs.change, runs.watermark
 
 
 def test_a_run_is_made_filled_and_ended_from_its_spool(tracker: Tracker, folder: Path) -> None:
@@ -202,6 +230,20 @@ def test_merged_entries_do_what_they_would_do_one_by_one(tracker: Tracker, run_i
     run = tracker.runs.get(run_id)
     assert {tag.key: tag.value for tag in run.tags}.items() >= {("phase", "last"), ("kept", "x")}
     assert len(run.params) == 1
+
+
+def test_a_merged_batch_leaves_out_nothing_that_a_batch_can_have() -> None:
+    metric, dataset = Metric("loss", 0.5, 1_700_000_000_000, 1), Dataset("wine", "d" * 8)
+    batch = Batch(
+        metrics=(metric,),
+        params=(Param("lr", 0.1, "0.1"),),
+        tags=(Tag("a", "b"),),
+        inputs=(Input(dataset, "training"),),
+        series=(Series("auc", bytes(8), bytes(8), bytes(8)),),
+        model_points=(ModelPoint(new_id(), metric),),
+    )
+    assert all(getattr(batch, name) for name in Batch.__struct_fields__)
+    assert merged([batch]) == batch
 
 
 def test_what_is_refused_goes_to_the_dead_letters_and_blocks_nothing(
@@ -346,6 +388,162 @@ def test_a_write_that_arrives_late_does_not_apply_twice(tracker: Tracker, run_id
     replay_folder(folder, Wrapped(tracker, watermark=watermark))  # type: ignore[arg-type]
     assert steps(tracker, run_id) == [0, 1, 2]
     assert count(tracker, run_id) == 3
+    assert left(folder) == []
+
+
+@contextlib.contextmanager
+def transactions(tracker: EmbeddedTracker) -> Iterator[list[str]]:
+    """Grows by one with each transaction that writes."""
+    found: list[str] = []
+
+    def commits(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("mlops_writes"):
+            found.append("written")
+
+    sa.event.listen(tracker.database.engine, "commit", commits)
+    try:
+        yield found
+    finally:
+        sa.event.remove(tracker.database.engine, "commit", commits)
+
+
+def ended(run_id: str, status: RunStatus = RunStatus.FINISHED, **more: Any) -> Change:
+    return Change(run_id, RunChange(status=status, **more))
+
+
+def test_what_is_logged_last_is_written_with_the_end(tracker: EmbeddedTracker, run_id: str, folder: Path) -> None:
+    writer = SpoolWriter(folder)
+    for entry in (points(run_id, 0), param(run_id, "lr", 0.1), points(run_id, 1), ended(run_id)):
+        writer.append(entry)
+    with transactions(tracker) as written:
+        assert replay_folder(folder, tracker).applied == 4
+    assert len(written) == 1
+    assert tracker.runs.watermark(writer.stream) == 4
+    run = tracker.runs.get(run_id)
+    assert (run.status, [found.key for found in run.params]) == (RunStatus.FINISHED, ["lr"])
+    assert (steps(tracker, run_id), count(tracker, run_id)) == ([0, 1], 2)
+    writer.close()
+
+
+def test_a_change_goes_with_what_was_logged_to_its_own_run_just_before(
+    tracker: EmbeddedTracker, run_id: str, folder: Path
+) -> None:
+    other = tracker.runs.create(NewRun(experiment_id=tracker.runs.get(run_id).experiment_id)).run_id
+    write(folder, points(run_id, 0), ended(other), ended(run_id), points(run_id, 1), points(run_id, 2))
+    with transactions(tracker) as written:
+        assert replay_folder(folder, tracker).applied == 5
+    assert len(written) == 4
+    assert [tracker.runs.get(each).status for each in (run_id, other)] == [RunStatus.FINISHED] * 2
+    assert steps(tracker, run_id) == [0, 1, 2]
+
+
+def test_who_cannot_log_and_change_at_once_does_both(tracker: Tracker, run_id: str, folder: Path) -> None:
+    write(folder, points(run_id, 0), ended(run_id))
+    assert replay_folder(folder, Separate(tracker)).applied == 2  # type: ignore[arg-type]
+    assert (tracker.runs.get(run_id).status, steps(tracker, run_id)) == (RunStatus.FINISHED, [0])
+
+
+def test_what_is_refused_of_the_last_values_does_not_cost_the_end(tracker: Tracker, run_id: str, folder: Path) -> None:
+    write(folder, param(run_id, "lr", 0.1), points(run_id, 0), param(run_id, "lr", 0.2), ended(run_id))
+    result = replay_folder(folder, tracker)
+    assert (result.applied, result.refused) == (3, 1)
+    ((letter,),) = dead_letters(folder).values()
+    assert letter.number == 3
+    assert (tracker.runs.get(run_id).status, count(tracker, run_id)) == (RunStatus.FINISHED, 1)
+
+
+def test_a_change_that_is_refused_does_not_cost_the_last_values(tracker: Tracker, run_id: str, folder: Path) -> None:
+    write(folder, points(run_id, 0), points(run_id, 1), ended(run_id, name="\0"))
+    result = replay_folder(folder, tracker)
+    assert (result.applied, result.refused) == (2, 1)
+    ((letter,),) = dead_letters(folder).values()
+    assert letter.number == 3
+    assert (tracker.runs.get(run_id).status, count(tracker, run_id)) == (RunStatus.RUNNING, 2)
+
+
+def test_last_values_that_have_no_room_hold_up_the_end_behind_them(tracker: Tracker, run_id: str, folder: Path) -> None:
+    owner = tracker.experiments.get(tracker.runs.get(run_id).experiment_id).owner
+    write(folder, points(run_id, 0), ended(run_id))
+    tracker.quotas.set(owner, Quota(points=0))
+    for _ in range(2):
+        with pytest.raises(QuotaExceeded):
+            replay_folder(folder, tracker)
+        assert tracker.runs.get(run_id).status is RunStatus.RUNNING
+    tracker.quotas.set(owner, None)
+    assert replay_folder(folder, tracker).applied == 2
+    assert (tracker.runs.get(run_id).status, count(tracker, run_id)) == (RunStatus.FINISHED, 1)
+
+
+def test_a_change_that_has_no_room_does_not_hold_up_what_was_logged_before(
+    tracker: Tracker, run_id: str, folder: Path
+) -> None:
+    experiment = tracker.experiments.get(tracker.runs.get(run_id).experiment_id)
+    new = NewRun(experiment_id=experiment.experiment_id, status=RunStatus.SCHEDULED)
+    waits = tracker.runs.create(new).run_id
+    tracker.quotas.set(experiment.owner, Quota(running=1))
+    write(folder, points(waits, 0), ended(waits, RunStatus.RUNNING))
+    with pytest.raises(QuotaExceeded):
+        replay_folder(folder, tracker)
+    assert (tracker.runs.get(waits).status, count(tracker, waits)) == (RunStatus.SCHEDULED, 1)
+    tracker.quotas.set(experiment.owner, None)
+    assert replay_folder(folder, tracker).applied == 1
+    assert (tracker.runs.get(waits).status, count(tracker, waits)) == (RunStatus.RUNNING, 1)
+
+
+def test_values_and_a_change_whose_answer_was_lost_are_not_applied_twice(
+    tracker: EmbeddedTracker, run_id: str, folder: Path
+) -> None:
+    def log_and_change(*arguments: Any) -> None:
+        tracker.runs.log_and_change(*arguments)
+        raise Unavailable("the answer was lost")
+
+    writer = SpoolWriter(folder)
+    writer.append(points(run_id, 0))
+    writer.append(Change(run_id, RunChange(hidden_state="a")))
+    replayer = Replayer(folder)
+    with pytest.raises(Unavailable):
+        replayer.run(Wrapped(tracker, log_and_change=log_and_change))  # type: ignore[arg-type]
+    tracker.runs.change(run_id, RunChange(hidden_state="b"))
+    writer.append(points(run_id, 1))
+    writer.append(ended(run_id))
+    writer.close()
+    assert replayer.run(tracker).applied == 2
+    run = tracker.runs.get(run_id)
+    assert (run.status, run.hidden_state, count(tracker, run_id)) == (RunStatus.FINISHED, "b", 2)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_values_that_arrive_late_are_not_applied_again_with_a_change(
+    tracker: EmbeddedTracker, run_id: str, folder: Path, first: int
+) -> None:
+    """What was sent, the values or the change with them, ends where it ended before when it is sent again."""
+    on_the_way: list[Callable[[], object]] = []
+
+    def giving_up(write: Callable[..., object]) -> Callable[..., object]:
+        def give_up(*call: Any) -> None:
+            on_the_way.append(lambda: write(*call))
+            raise Unavailable("no answer in time")
+
+        return give_up
+
+    def watermark(stream: str) -> int:
+        before = tracker.runs.watermark(stream)
+        on_the_way[0]()
+        return before
+
+    entries = [points(run_id, 0), ended(run_id), points(run_id, 1), Change(run_id, RunChange(name="late"))]
+    writer = SpoolWriter(folder)
+    for entry in entries[:first]:
+        writer.append(entry)
+    lost = Wrapped(tracker, log=giving_up(tracker.runs.log), log_and_change=giving_up(tracker.runs.log_and_change))
+    with pytest.raises(Unavailable):
+        replay_folder(folder, lost)  # type: ignore[arg-type]
+    for entry in entries[first:]:
+        writer.append(entry)
+    writer.close()
+    replay_folder(folder, Wrapped(tracker, watermark=watermark))  # type: ignore[arg-type]
+    run = tracker.runs.get(run_id)
+    assert (run.status, run.name, count(tracker, run_id)) == (RunStatus.FINISHED, "late", 2)
     assert left(folder) == []
 
 
@@ -630,6 +828,42 @@ def replaying(tracker: Tracker, folder: Path) -> subprocess.Popen[str]:
 def alternating(runs: list[str], number: int) -> list[Entry]:
     """Entries that cannot be merged."""
     return [points(runs[step % 2], step) for step in range(number)]
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    import sqlalchemy as sa
+    from jupyter_mlops.store.groupcommit import Call
+    from jupyter_mlops.tracker.connect import connect
+    from jupyter_mlops.tracker.replay import replay_folder
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with connect(sys.argv[1]) as tracker:
+        if sys.argv[3] == "before":
+            sa.event.listen(tracker.database.engine, "commit", die)
+        else:
+            Call.finish = die
+        replay_folder(Path(sys.argv[2]), tracker)
+"""
+
+
+@pytest.mark.parametrize(("when", "stored"), [("before", 0), ("after", 3)])
+def test_who_is_killed_around_the_commit_of_an_end_leaves_it_to_be_stored_once(
+    tracker: Tracker, run_id: str, folder: Path, when: str, stored: int
+) -> None:
+    writer = SpoolWriter(folder)
+    for entry in (points(run_id, 0), points(run_id, 1), ended(run_id)):
+        writer.append(entry)
+    writer.close()
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), tracker.url, str(folder), when]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert tracker.runs.watermark(writer.stream) == stored
+    assert replay_folder(folder, tracker).applied == 3 - stored
+    assert (tracker.runs.get(run_id).status, count(tracker, run_id)) == (RunStatus.FINISHED, 2)
+    assert left(folder) == []
 
 
 @pytest.mark.slow

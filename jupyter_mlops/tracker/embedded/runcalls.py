@@ -20,8 +20,8 @@ from jupyter_mlops.tracker.embedded._context import Context
 
 @checked
 class RunCalls:
-    """Takes what the methods of :class:`jupyter_mlops.tracker.protocol.Runs` of the same names take; there is none like
-    ``append``."""
+    """Takes what the methods of :class:`jupyter_mlops.tracker.protocol.Runs`, and of ``LogsAndChanges``, of the same
+    names take; there is none like ``append``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -58,10 +58,18 @@ class RunCalls:
         return Append(run_id, values.check_key(key, "tag"), text, self._context.caller)
 
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Change:
+        return self._change(run_id, change, position, None)
+
+    def log_and_change(
+        self, run_id: str, batch: Batch, change: RunChange, position: StreamPosition | None = None
+    ) -> Change:
+        return self._change(run_id, change, position, self.log(run_id, batch))
+
+    def _change(self, run_id: str, change: RunChange, position: StreamPosition | None, log: Log | None) -> Change:
         check_run_id(run_id)
         check_position(position)
         check_change(change)
-        return Change(run_id, _redacted_change(change), self._context.caller, position)
+        return Change(run_id, _redacted_change(change), self._context.caller, position, log)
 
     def heartbeat(self, run_id: str) -> Heartbeat:
         check_run_id(run_id)

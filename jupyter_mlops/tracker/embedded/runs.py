@@ -54,6 +54,12 @@ class EmbeddedRuns:
     def change(self, run_id: str, change: RunChange, position: StreamPosition | None = None) -> Run:
         return self._written(self._calls.change(run_id, change, position))
 
+    def log_and_change(
+        self, run_id: str, batch: Batch, change: RunChange, position: StreamPosition | None = None
+    ) -> Run:
+        """See :class:`jupyter_mlops.tracker.protocol.LogsAndChanges`."""
+        return self._written(self._calls.log_and_change(run_id, batch, change, position))
+
     def heartbeat(self, run_id: str) -> None:
         self._context.writer.submit(self._calls.heartbeat(run_id))
 
