@@ -252,9 +252,11 @@ class Recorder:
         except MLOpsError as error:
             self._warn(error)
 
-    def _replay(self) -> None:
-        refusal = self._replayer.run(self._tracker).refusal
-        self._refusal = self._refusal or refusal
+    def _replay(self) -> Run | None:
+        """Gives the run that the last of what was stored has changed."""
+        replayed = self._replayer.run(self._tracker)
+        self._refusal = self._refusal or replayed.refusal
+        return replayed.changed
 
     def _has_others(self) -> bool:
         """Whether others than this process have logged to the run."""
@@ -290,10 +292,12 @@ class Recorder:
             self._append(Change(self.run_id, change))
             with self._warned_of():
                 self._spool.close()
-        refusal = self._replayed()
+        run, refusal = self._replayed()
         if not noticed:
             self._tracker.runs.log(self.run_id, self._all_notices().batch)
-        run = self._tracker.runs.get(self.run_id)
+            run = None
+        if run is None or run.run_id != self.run_id or not run.status.ended:
+            run = self._tracker.runs.get(self.run_id)
         if not run.status.ended:
             # The notebook may have removed or damaged the spool, or what comes before the end waits for room.
             run = self._tracker.runs.change(self.run_id, change)
@@ -305,13 +309,14 @@ class Recorder:
             raise self._unraised
         return run
 
-    def _replayed(self) -> str:
-        """Store what was logged; why some of it is not, for good or until there is room in a quota, else nothing."""
+    def _replayed(self) -> tuple[Run | None, str]:
+        """Store what was logged. Gives the run that the last of it has changed, and why some of it is not stored, for
+        good or until there is room in a quota, else nothing."""
         try:
-            self._replay()
+            changed = self._replay()
         except QuotaExceeded as error:
-            return error.message
-        return self._refusal
+            return None, error.message
+        return changed, self._refusal
 
     def _notice_losses(self) -> None:
         counted = read_losses(self.folder.losses)

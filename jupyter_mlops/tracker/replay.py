@@ -31,7 +31,7 @@ from jupyter_mlops.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from jupyter_mlops.core.records import Batch, NewRun, StreamPosition, Tag
+from jupyter_mlops.core.records import Batch, NewRun, Run, StreamPosition, Tag
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, read_letters
 from jupyter_mlops.tracker.filelock import locked
@@ -71,6 +71,8 @@ class Replayed(msgspec.Struct):
     refused: int = 0
     refusal: str = ""
     """Why the first of them was refused."""
+    changed: Run | None = None
+    """The run that the last of what was applied has changed, as it is since; None where that was no change."""
 
 
 def replay(path: Path, tracker: Tracker) -> Replayed:
@@ -138,12 +140,12 @@ class Replayer:
                 if over:
                     del self._streams[name]
             for name in self._counted:
-                self._tell_losses(self._folder / name, tracker)
+                self._tell_losses(self._folder / name, tracker, result)
         if held_up is not None:
             raise held_up
         return result
 
-    def _tell_losses(self, path: Path, tracker: Tracker) -> None:
+    def _tell_losses(self, path: Path, tracker: Tracker, result: Replayed) -> None:
         """Tell the runs of a session how much of what they logged is lost."""
         if self._session not in (None, path.stem):
             return
@@ -153,6 +155,7 @@ class Replayer:
         told = self._told.setdefault(path.name, {})
         for run_id, count in found.counts.items():
             if count != told.get(run_id, 0):
+                result.changed = None
                 with _refused():  # the run is gone
                     tracker.runs.log(run_id, Batch(tags=(Tag(DROPPED_TAG, str(count)),)))
                 told[run_id] = count
@@ -337,9 +340,10 @@ class _Sender:
         puts = [pending.entry for pending in group if isinstance(pending.entry, PutArtifact)]
         last = group[-1].entry
         position = self._position(group[-1].number)
+        changed = None
         try:
             if isinstance(last, Change):
-                self._log_and_change(logs, last, position)
+                changed = self._log_and_change(logs, last, position)
             elif logs:
                 self._tracker.runs.log(logs[0].run_id, merged([entry.batch for entry in logs]), position)
             else:
@@ -349,27 +353,31 @@ class _Sender:
             if not (is_refusal(error) or (isinstance(last, Change) and isinstance(error, QuotaExceeded))):
                 raise
             return False
-        self._result.applied += len(group)
-        self.stored = position.number
+        self._note(len(group), position, changed)
         return True
 
     def _send_one(self, pending: Pending) -> None:
         position = self._position(pending.number)
         try:
-            self._apply(pending.entry, position)
+            changed = self._apply(pending.entry, position)
         except MLOpsError as error:
             if not is_refusal(error):
                 raise
             self._bury(pending.number, pending.payload, pending.entry, error)
         else:
-            self._result.applied += 1
-            self.stored = position.number
+            self._note(1, position, changed)
+
+    def _note(self, applied: int, position: StreamPosition, changed: Run | None) -> None:
+        self._result.applied += applied
+        self._result.changed = changed
+        self.stored = position.number
 
     def _position(self, number: int) -> StreamPosition:
         os.pwrite(self._sent, number.to_bytes(8, "little"), 0)
         return StreamPosition(self._stream, number)
 
-    def _apply(self, entry: Entry, position: StreamPosition) -> None:
+    def _apply(self, entry: Entry, position: StreamPosition) -> Run | None:
+        """Gives the run that is changed, as it is then."""
         tracker = self._tracker
         if isinstance(entry, Log):
             tracker.runs.log(entry.run_id, entry.batch, position)
@@ -378,14 +386,15 @@ class _Sender:
             tracker.artifacts.put(entry.run_id, entry.path, source, position)
             _discard(source)
         elif isinstance(entry, Change):
-            tracker.runs.change(entry.run_id, entry.change, position)
+            return tracker.runs.change(entry.run_id, entry.change, position)
         elif isinstance(entry, Create):
             tracker.runs.create(_placed(entry, tracker), position)
+        return None
 
-    def _log_and_change(self, logs: list[Log], change: Change, position: StreamPosition) -> None:
+    def _log_and_change(self, logs: list[Log], change: Change, position: StreamPosition) -> Run:
         runs = self._tracker.runs
         assert isinstance(runs, LogsAndChanges)
-        runs.log_and_change(change.run_id, merged([entry.batch for entry in logs]), change.change, position)
+        return runs.log_and_change(change.run_id, merged([entry.batch for entry in logs]), change.change, position)
 
     def _put_together(self, entries: list[PutArtifact], position: StreamPosition) -> None:
         artifacts = self._tracker.artifacts

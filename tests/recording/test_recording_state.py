@@ -11,15 +11,17 @@ import pytest
 from jupyter_core.utils import ensure_event_loop
 from nbformat.v4 import new_code_cell, new_notebook
 
+from jupyter_mlops.core.errors import StorageFull
 from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, RunStatus, Tag
-from jupyter_mlops.recording.recorder import Recorder, RunFolder
+from jupyter_mlops.recording.recorder import NOTICE_TAG, Recorder, RunFolder
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.state import _PAUSE, RecordingState
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.protocol import Tracker
+from jupyter_mlops.tracker.replay import replay_folder
 from jupyter_mlops.tracker.spool import SpoolWriter
-from jupyter_mlops.tracker.spoolfile import Log
+from jupyter_mlops.tracker.spoolfile import Entry, Log
 
 SECONDS = 0.01
 """What a save takes."""
@@ -95,6 +97,69 @@ def test_what_the_kernel_logged_comes_before_the_end(
     run = recorder.finish(RunChange(status=RunStatus.FINISHED))
     assert calls == ["log", "change"]
     assert ("last", "word") in {(tag.key, tag.value) for tag in run.tags}
+
+
+def test_the_run_that_an_end_gives_is_not_read_again(
+    tracker: Tracker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(tracker.runs, "get", partial(_noted, calls, "get", get := tracker.runs.get))
+    recorder.log(tags=[Tag("last", "word")])
+    run = recorder.finish(RunChange(status=RunStatus.FINISHED))
+    assert calls == []
+    assert run == get(recorder.run_id)
+    assert (run.status, [tag.value for tag in run.tags]) == (RunStatus.FINISHED, ["word"])
+
+
+def test_a_notice_without_room_on_the_disk_is_in_the_run_that_an_end_gives(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = SpoolWriter.append
+
+    def full(spool: SpoolWriter, entry: Entry) -> None:
+        if isinstance(entry, Log):
+            raise StorageFull("no room")
+        append(spool, entry)
+
+    monkeypatch.setattr(SpoolWriter, "append", full)
+    recorder.notice("something went wrong")
+    run = recorder.finish(RunChange(status=RunStatus.FINISHED))
+    assert run.status is RunStatus.FINISHED
+    ((key, told),) = ((tag.key, tag.value) for tag in run.tags)
+    assert (key, told.splitlines()[0]) == (NOTICE_TAG, "something went wrong")
+
+
+def test_an_end_that_another_process_has_stored_is_read(
+    tracker: Tracker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = recorder._spool.close
+
+    def close_and_come_second() -> None:
+        close()
+        assert replay_folder(recorder.folder.spool, tracker).applied == 2
+        tracker.runs.change(recorder.run_id, RunChange(name="renamed"))
+
+    monkeypatch.setattr(recorder._spool, "close", close_and_come_second)
+    recorder.log(tags=[Tag("last", "word")])
+    run = recorder.finish(RunChange(status=RunStatus.FINISHED))
+    assert (run.status, run.name, [tag.value for tag in run.tags]) == (RunStatus.FINISHED, "renamed", ["word"])
+
+
+def test_what_is_stored_after_the_end_is_in_the_run_that_it_gives(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a process that outlives its kernel."""
+    close = recorder._spool.close
+
+    def close_and_log() -> None:
+        close()
+        other = SpoolWriter(recorder.folder.spool)
+        other.append(Log(recorder.run_id, Batch(tags=(Tag("last", "word"),))))
+        other.close()
+
+    monkeypatch.setattr(recorder._spool, "close", close_and_log)
+    run = recorder.finish(RunChange(status=RunStatus.FINISHED))
+    assert (run.status, [tag.value for tag in run.tags]) == (RunStatus.FINISHED, ["word"])
 
 
 def _noted(calls: list[str], name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -146,8 +146,9 @@ def test_a_run_is_made_filled_and_ended_from_its_spool(tracker: Tracker, folder:
     writer.append(points(run_id, 1, 2))
     writer.append(Change(run_id, RunChange(status=RunStatus.FINISHED)))
     writer.close()
-    assert replay_folder(folder, tracker) == Replayed(applied=6)
+    replayed = replay_folder(folder, tracker)
     run = tracker.runs.get(run_id)
+    assert replayed == Replayed(applied=6, changed=run)
     assert (run.name, run.status, run.experiment_id) == (
         "offline",
         RunStatus.FINISHED,
@@ -423,6 +424,32 @@ def test_what_is_logged_last_is_written_with_the_end(tracker: EmbeddedTracker, r
     assert (run.status, [found.key for found in run.params]) == (RunStatus.FINISHED, ["lr"])
     assert (steps(tracker, run_id), count(tracker, run_id)) == ([0, 1], 2)
     writer.close()
+
+
+def test_a_replay_that_ends_with_a_change_gives_the_run_as_it_is_then(
+    tracker: EmbeddedTracker, run_id: str, folder: Path
+) -> None:
+    write(folder, points(run_id, 0), ended(run_id), ended(run_id, name="again"))
+    assert replay_folder(folder, Separate(tracker)).changed == tracker.runs.get(run_id)  # type: ignore[arg-type]
+    write(folder, points(run_id, 1), ended(run_id))
+    assert replay_folder(folder, tracker).changed == tracker.runs.get(run_id)
+    assert replay_folder(folder, tracker).changed is None
+    write(folder, ended(run_id), points(run_id, 2))
+    assert replay_folder(folder, tracker).changed is None
+    write(folder, ended(run_id))
+    write(folder, points(run_id, 3))
+    assert replay_folder(folder, tracker).changed is None
+
+
+def test_what_is_told_of_losses_comes_after_the_change_that_a_replay_ends_with(
+    tracker: Tracker, run_id: str, folder: Path
+) -> None:
+    writer = SpoolWriter(folder)
+    writer.append(ended(run_id))
+    writer.losses.add({run_id: 3})
+    writer.close()
+    assert replay_folder(folder, tracker) == Replayed(applied=1)
+    assert [(tag.key, tag.value) for tag in tracker.runs.get(run_id).tags] == [("mlops.dropped", "3")]
 
 
 def test_a_change_goes_with_what_was_logged_to_its_own_run_just_before(
