@@ -21,7 +21,10 @@ _LOCKED = (
     .order_by(_stream.id)
     .with_for_update()
 )
-_APPEAR = Upsert(lambda insert: insert(schema.stream).on_conflict_do_nothing())
+# Else how many rows an insertion has added is forgotten with psycopg's cursor.
+_APPEAR = Upsert(
+    lambda insert: insert(schema.stream).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+)
 _ADVANCE = (
     sa.update(schema.stream)
     .where(_stream.id == sa.bindparam("stream"), _stream.watermark < sa.bindparam("number"))
@@ -54,8 +57,11 @@ def locked_watermarks(connection: Connection, uses: Iterable[tuple[str, str | No
     if missing:
         # A row must exist to be locked: else two replayers of a new stream would both find nothing and both apply.
         rows = [{"id": name, "watermark": 0, "updated": now, "created_by": users[name]} for name in missing]
-        connection.execute(_APPEAR.on(connection), rows)
-        found.update(_locked(connection, missing))
+        if connection.execute(_APPEAR.on(connection), rows).rowcount == len(rows):
+            # What this transaction inserted is its own: who inserts the same waits for its end.
+            found.update((name, (0, users[name])) for name in missing)
+        else:
+            found.update(_locked(connection, missing))
     for name, user in uses:
         if _is_of_another(found[name][1], user):
             raise PermissionDenied(f"the stream {name!r} is of another user: a client begins streams of its own")
