@@ -147,11 +147,13 @@ def prepare(coming: Preparation, trackers: Trackers) -> None:
 
     from jupyter_mlops.core.redaction import find_secrets
     from jupyter_mlops.recording import execution, kernelsession, notebook  # noqa: F401
+    from jupyter_mlops.recording.companions import known_companions
     from jupyter_mlops.recording.kernel import kernel_spec
     from jupyter_mlops.recording.source import executable, read_source
 
     # Of the check of a cell the first one has the code made.
     nbformat.v4.new_code_cell()
+    known_companions()
     with contextlib.suppress(Exception):
         source = read_source(coming.notebook)
         executable(source, {}, kernel=coming.kernel_name)
@@ -160,10 +162,16 @@ def prepare(coming: Preparation, trackers: Trackers) -> None:
             find_secrets(cell)
         tracker = trackers.get(coming)
         tracker.artifacts.check_location()
-        # The first question has what asks for it made, in a store as on the way to a service.
-        tracker.runs.watermark(new_id())
-        if not is_service(coming.tracking_url):
-            from jupyter_mlops.store import batches, logged_models, runchange  # noqa: F401
+        if is_service(coming.tracking_url):
+            # The first question has the way to it made.
+            tracker.runs.watermark(new_id())
+        else:
+            from jupyter_mlops.tracker.embedded import EmbeddedTracker
+            from jupyter_mlops.tracker.embedded.rehearsal import rehearse
+
+            assert isinstance(tracker, EmbeddedTracker)
+            if tracker.database.is_sqlite:
+                rehearse(tracker)
 
 
 def record_failure(tracker: Tracker, task: NotebookTask, reason: Reason) -> Run:

@@ -5,7 +5,7 @@ Companions are known by name here: they are of layers above this one, which runs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Protocol
 
@@ -31,8 +31,11 @@ class Companion(Protocol):
         """End, after the kernel. Nothing happens when it is closed."""
 
 
+def known_companions() -> list[Callable[..., Companion]]:
+    """What makes them, imported."""
+    return [getattr(import_module(module), name) for module, name in _KNOWN]
+
+
 def companions(run_id: str, *, named: bool, tracking_url: str) -> list[Companion]:
     """Those of a run; ``named`` says whether a name was chosen for it."""
-    return [
-        getattr(import_module(module), name)(run_id, named=named, tracking_url=tracking_url) for module, name in _KNOWN
-    ]
+    return [make(run_id, named=named, tracking_url=tracking_url) for make in known_companions()]

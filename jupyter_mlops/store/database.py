@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ _ONE_STATE: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_
 """What makes all statements of a transaction of PostgreSQL see the same; those of SQLite always do."""
 _POOL = "jupyter-mlops"
 _ANY = sa.select(1)
+_TABLES = sa.text(
+    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid"
+)
 BUSY_TIMEOUT_MS = 60_000
 """How long a writer waits for another one, which may have been stopped and might never go on."""
 CONNECT_TIMEOUT = 10
@@ -140,6 +144,24 @@ class Database:
         ):
             yield connection
             self.begin_commit()
+
+    @contextmanager
+    def blank(self) -> Iterator[Connection]:
+        """A transaction of a database in memory with the tables of this one, which is SQLite's, and nothing in them.
+        Statements that are compiled for it are compiled for this one."""
+        with self.read() as connection:
+            tables = connection.execute(_TABLES).scalars().all()
+        pool = sa.pool.StaticPool(
+            partial(sqlite3.connect, ":memory:", check_same_thread=False), dialect=self.engine.dialect
+        )
+        sa.event.listen(pool, "connect", _configure_sqlite)
+        try:
+            proxied = pool.connect()
+            proxied.cursor().executescript(";\n".join(tables))
+            with Connection(self.engine, proxied) as connection, connection.begin():
+                yield connection
+        finally:
+            pool.dispose()
 
     def begin_commit(self) -> None:
         """From here on something that this thread does may be durable, whatever is heard of it."""

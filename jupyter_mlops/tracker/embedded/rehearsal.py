@@ -1,0 +1,77 @@
+"""A rehearsal of a run's record: all that a process does for the first time when it writes one, done beforehand."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+
+from sqlalchemy.engine import Connection
+
+from jupyter_mlops.core.ids import new_id
+from jupyter_mlops.core.records import (
+    Batch,
+    Metric,
+    NewRun,
+    Param,
+    Progress,
+    RunChange,
+    RunKind,
+    RunStatus,
+    StreamPosition,
+    Tag,
+)
+from jupyter_mlops.store.database import Database
+from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
+
+
+class _OneTransaction(Database):
+    """A database all of whose transactions are parts of one, which somebody else ends."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self.__dict__.update(database.__dict__)
+        self._connection = connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        yield self._connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        yield self._connection
+
+
+def rehearse(tracker: EmbeddedTracker) -> None:
+    """Record runs as runners do, in a store that is empty and vanishes; that of ``tracker``, which is on SQLite, is
+    neither written to nor waited for.
+
+    Ready for ``tracker`` is then what is made when it is needed first: the statements, which a database compiles once,
+    and the checks of arguments.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-rehearsal-") as files, tracker.database.blank() as connection:
+        store = OpenStore(_OneTransaction(tracker.database, connection), files)
+        try:
+            view = EmbeddedTracker(store, tracker.principal, is_view=True)
+            experiment = view.experiments.ensure("rehearsal")
+            # Of a statement for one row, and for several, each is compiled by itself.
+            for rows in (1, 2):
+                _record(view, experiment.experiment_id, rows)
+        finally:
+            store.writer.close()
+
+
+def _record(tracker: EmbeddedTracker, experiment_id: str, rows: int) -> None:
+    run_id, stream = new_id(), new_id()
+    names = [str(number) for number in range(rows)]
+    batch = Batch(params=tuple(Param(name, 0, "0") for name in names), tags=tuple(Tag(name, "") for name in names))
+    tracker.runs.create(NewRun(run_id=run_id, experiment_id=experiment_id, kind=RunKind.NOTEBOOK, batch=batch))
+    tracker.runs.watermark(stream)
+    files = {name: BytesIO(f"{run_id} {name}".encode()) for name in names}
+    tracker.artifacts.put_files(run_id, files, StreamPosition(stream, 1))
+    metrics = tuple(Metric(name, 0.0, 0) for name in names)
+    tracker.runs.log(run_id, Batch(metrics=metrics), StreamPosition(stream, 2))
+    done = RunChange(status=RunStatus.FINISHED, progress=Progress(done=1, total=1))
+    tracker.runs.change(run_id, done, StreamPosition(stream, 3))
+    tracker.runs.children(run_id)
+    tracker.runs.get(run_id)
