@@ -7,7 +7,6 @@ and to those whose server is gone.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -32,6 +31,7 @@ from jupyter_mlops.execution import jobs
 from jupyter_mlops.execution.jobs import End, Job, JobFolder
 from jupyter_mlops.recording.cancellation import leave_note, read_note
 from jupyter_mlops.recording.lost import close
+from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.location import make_private
 from jupyter_mlops.tracker.process import how_ended, is_alive, this_runner
 from jupyter_mlops.tracker.protocol import Tracker
@@ -43,6 +43,8 @@ ASK_AGAIN_SECONDS = 2.0
 """How long a run that the store does not let begin waits before it asks again."""
 KILL_SECONDS = 30.0
 """How long a worker that was asked to end may take."""
+_PATIENCE_SECONDS = 60.0
+"""How long a turn waits for another server's, which may have been stopped and might never go on."""
 LOG_LINES = 5
 """How much of what a dead worker last printed goes into the reason of its run."""
 
@@ -420,7 +422,7 @@ class Queue:
             with jobs.writing(self.folder):
                 make_private(self.folder)
                 lock = opened.enter_context((self.folder / "lock").open("ab"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                opened.enter_context(locked(lock.fileno(), _PATIENCE_SECONDS))
             yield
 
 

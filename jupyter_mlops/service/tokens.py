@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,11 @@ from jupyter_mlops.core.credentials import new_token, token_digest
 from jupyter_mlops.core.errors import InvalidValue, Unauthenticated, Unavailable
 from jupyter_mlops.core.formats import now
 from jupyter_mlops.core.records import Record
+from jupyter_mlops.tracker.filelock import locked
 
 TOKEN_PREFIX = "mlops_"
+_PATIENCE_SECONDS = 60.0
+"""How long a change of the file waits for another, whose process may have been stopped and might never go on."""
 _CREDENTIAL = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
 
 
@@ -114,8 +116,12 @@ def _changing(path: Path) -> Iterator[Path]:
         raise InvalidValue(f"{path} is no file; tokens are kept in one of their own")
     descriptor = os.open(place.parent, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield place
+        with ExitStack() as turn:
+            try:
+                turn.enter_context(locked(descriptor, _PATIENCE_SECONDS))
+            except TimeoutError as error:
+                raise Unavailable(f"{path} cannot be changed now: {error.strerror}") from error
+            yield place
     finally:
         os.close(descriptor)
 
