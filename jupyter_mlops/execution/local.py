@@ -155,6 +155,9 @@ class Workers:
                     self._idle().start(task)
             if not self._busy():
                 return
+            if not more:
+                # They end while others store what is over.
+                self._let_go()
             ready = self._selector.select(max(0.0, next_stops - time.monotonic()))
             if time.monotonic() >= next_stops:
                 self._stop(stops())
@@ -187,6 +190,11 @@ class Workers:
     def _idle(self) -> WorkerProcess:
         """A worker that has nothing to do; a new one when all have."""
         return next((worker for worker in self._workers if worker.task is None), None) or self.add()
+
+    def _let_go(self) -> None:
+        for worker in self._workers:
+            if worker.task is None:
+                worker.cancel()
 
     def _stop(self, asked: Mapping[str, Reason]) -> None:
         for worker in self._workers:
