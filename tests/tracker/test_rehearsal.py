@@ -49,8 +49,8 @@ def record(tracker: EmbeddedTracker, experiment_id: str) -> str:
     tracker.runs.create(NewRun(run_id=run_id, experiment_id=experiment_id, kind=RunKind.NOTEBOOK, batch=batch))
     files = {"notebook/executed.ipynb": BytesIO(b"{}"), "notebook/cells.json": BytesIO(os.urandom(9000))}
     tracker.artifacts.put_files(run_id, files, StreamPosition(stream, 1))
-    tracker.runs.log(run_id, Batch(metrics=(Metric("auc", 0.9, 1),)), StreamPosition(stream, 2))
-    tracker.runs.change(run_id, RunChange(status=RunStatus.FINISHED), StreamPosition(stream, 3))
+    batch = Batch(metrics=(Metric("auc", 0.9, 1),))
+    tracker.runs.log_and_change(run_id, batch, RunChange(status=RunStatus.FINISHED), StreamPosition(stream, 2))
     return run_id
 
 

@@ -69,9 +69,8 @@ def _record(tracker: EmbeddedTracker, experiment_id: str, rows: int) -> None:
     tracker.runs.watermark(stream)
     files = {name: BytesIO(f"{run_id} {name}".encode()) for name in names}
     tracker.artifacts.put_files(run_id, files, StreamPosition(stream, 1))
-    metrics = tuple(Metric(name, 0.0, 0) for name in names)
-    tracker.runs.log(run_id, Batch(metrics=metrics), StreamPosition(stream, 2))
+    batch = Batch(metrics=tuple(Metric(name, 0.0, 0) for name in names))
     done = RunChange(status=RunStatus.FINISHED, progress=Progress(done=1, total=1))
-    tracker.runs.change(run_id, done, StreamPosition(stream, 3))
+    tracker.runs.log_and_change(run_id, batch, done, StreamPosition(stream, 2))
     tracker.runs.children(run_id)
     tracker.runs.get(run_id)
