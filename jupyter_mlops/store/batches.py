@@ -98,7 +98,8 @@ _DATASETS = sa.select(_dataset.id, *runs.DATASET_COLUMNS).where(among(_dataset.d
 def _upserts(insert: Any) -> dict[str, Any]:
     run_input = insert(schema.run_input)
     return {
-        "param": insert(schema.param).on_conflict_do_nothing(),
+        # Else how many rows an insertion has added is forgotten with psycopg's cursor.
+        "param": insert(schema.param).on_conflict_do_nothing().execution_options(preserve_rowcount=True),
         "dataset": insert(schema.dataset).on_conflict_do_nothing(),
         "input": run_input.on_conflict_do_update(
             index_elements=["run_id", "dataset_id", "context"],
