@@ -35,6 +35,9 @@ _MODULES_PROBE = (
     "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))}})))(__import__('sys'))"
 )
 
+_ANSWER_SECONDS = 5.0
+"""How long a command may take that tells of the machine; without an answer it is left out."""
+
 
 def modules_probe(known: int = 0) -> str:
     """A Python expression that tells the files of imported modules that belong to no installation, but for the first
@@ -194,9 +197,10 @@ def _processor() -> str:
 
 def _ask(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
-    except OSError:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
         return ""
+    return answer.stdout.strip()
 
 
 def _number(path: Path) -> int | None:

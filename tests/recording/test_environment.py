@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jupyter_mlops.recording import git
+from jupyter_mlops.recording import environment, git
 from jupyter_mlops.recording.environment import Interpreter, conda_packages, lock, machine
 from jupyter_mlops.recording.usage import CPU, MEMORY, Usage
 
@@ -172,3 +172,11 @@ def test_gpus_that_cannot_be_read_are_left_out(
         timeout=60,
     )
     assert json.loads(done.stdout) == [found, used]
+
+
+def test_a_command_that_does_not_answer_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_ANSWER_SECONDS", 0.05)
+    assert environment._ask("sleep", "600") == ""
+    assert environment._ask("no-such-command") == ""
+    monkeypatch.undo()
+    assert environment._ask("echo", "a machine") == "a machine"
