@@ -110,7 +110,8 @@ class Machine:
 
     def assert_clean(self) -> None:
         until(lambda: not self.processes(), "the end of all processes")
-        assert self.left() == []
+        left = self.left()
+        assert left == [], f"{left} was left"
 
     def close(self) -> None:
         for process in self.processes():
