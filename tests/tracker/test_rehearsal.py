@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -54,11 +55,13 @@ def record(tracker: EmbeddedTracker, experiment_id: str) -> str:
     return run_id
 
 
-def test_nothing_is_left_of_it(tracker: EmbeddedTracker, tmp_path: Path) -> None:
+def test_nothing_is_left_of_it(tracker: EmbeddedTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment_id = tracker.experiments.ensure("churn").experiment_id
     record(tracker, experiment_id)
     before, files = everything(tracker.database), sorted(tmp_path.rglob("*"))
     threads = set(threading.enumerate())
+    # Nor for a moment, in which it might be killed.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no-such-folder"))
     rehearse(tracker)
     assert everything(tracker.database) == before
     assert sorted(tmp_path.rglob("*")) == files

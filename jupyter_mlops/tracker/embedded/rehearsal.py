@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from io import BytesIO
 
 from sqlalchemy.engine import Connection
@@ -22,8 +22,50 @@ from jupyter_mlops.core.records import (
     StreamPosition,
     Tag,
 )
+from jupyter_mlops.store.blobs import BlobStore
 from jupyter_mlops.store.database import Database
+from jupyter_mlops.store.objects import Objects
 from jupyter_mlops.tracker.embedded import EmbeddedTracker, OpenStore
+
+
+class _Unkept:
+    """Objects that nobody will read, and their writer."""
+
+    url = "nowhere:"
+
+    def create(self, key: str) -> _Unkept:  # noqa: ARG002
+        return self
+
+    def write(self, piece: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+    def sync(self, keys: list[str]) -> None: ...
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:  # noqa: ARG002
+        raise FileNotFoundError(key)
+
+    def remove(self, key: str) -> None: ...
+
+    def listing(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+    def link(self, key: str, seconds: int) -> None: ...
+
+
+class _UnkeptBlobs(BlobStore):
+    """Not in a folder for the time being: a worker that is killed meanwhile shall leave nothing."""
+
+    def elsewhere(self, location: str) -> Objects:  # noqa: ARG002
+        return _Unkept()
+
+
+class _EmptyStore(OpenStore):
+    @cached_property
+    def blobs(self) -> BlobStore:
+        return _UnkeptBlobs(self.database, self.artifacts_url)
 
 
 class _OneTransaction(Database):
@@ -49,8 +91,8 @@ def rehearse(tracker: EmbeddedTracker) -> None:
     Ready for ``tracker`` is then what is made when it is needed first: the statements, which a database compiles once,
     and the checks of arguments.
     """
-    with tempfile.TemporaryDirectory(prefix="mlops-rehearsal-") as files, tracker.database.blank() as connection:
-        store = OpenStore(_OneTransaction(tracker.database, connection), files)
+    with tracker.database.blank() as connection:
+        store = _EmptyStore(_OneTransaction(tracker.database, connection), "")
         try:
             view = EmbeddedTracker(store, tracker.principal, is_view=True)
             experiment = view.experiments.ensure("rehearsal")
