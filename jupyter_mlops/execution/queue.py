@@ -191,6 +191,10 @@ class Queue:
         workers = [folder.worker() for folder, _ in self._live()]
         return [int(worker.started * 1000) for worker in workers if worker is not None and is_alive(worker)]
 
+    def unfinished(self) -> set[str]:
+        """The runs of this server's jobs that have not ended: of their ends it tells how their workers ended."""
+        return {job.run_id for folder, job in self._live() if self._is_ours(folder)}
+
     def step(self, tracker: Tracker) -> None:
         """Take note of workers that are gone, and start what may begin. An error of the tracker is for the next step
         to overcome; it is raised when the rest was done."""

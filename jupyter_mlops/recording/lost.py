@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Collection
 from functools import partial
 
 from jupyter_mlops.core.errors import Conflict, NotFound, QuotaExceeded, TrackerClosed
@@ -20,8 +21,9 @@ from jupyter_mlops.tracker.replay import replay_folder
 from jupyter_mlops.tracker.spool import SpoolWriter
 
 
-def recover(tracker: Tracker) -> list[Run]:
-    """Bring to an end the runs of this machine whose runner is gone, and return them as they are then.
+def recover(tracker: Tracker, *, but: Collection[str] = ()) -> list[Run]:
+    """Bring to an end the runs of this machine whose runner is gone, and return them as they are then; ``but`` are the
+    ids of those that somebody looks after who knows more of their ends.
 
     A kernel that still lives is killed, but only when it is the very process that the runner started. What the run had
     logged, and the notebook as far as it was executed, are stored first; what finds no room in a quota is kept for the
@@ -39,7 +41,7 @@ def recover(tracker: Tracker) -> list[Run]:
         held_up = error
     found = []
     for run in tracker.runs.active():
-        if run.runner is not None and is_alive(run.runner) is False:
+        if run.run_id not in but and run.runner is not None and is_alive(run.runner) is False:
             found.append(close(tracker, run))
     _remove_abandoned(tracker)
     if held_up is not None:

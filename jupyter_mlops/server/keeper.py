@@ -99,7 +99,7 @@ class Keeper:
             await self._wait(lambda: self._queue.step(tracker))
             if recovering:
                 self._recovered = time.monotonic()
-                await self._wait(lambda: recover(tracker))
+                await self._wait(lambda: recover(tracker, but=self._queue.unfinished()))
 
     def _look(self) -> tuple[bool, bool]:
         """Whether runs count as activity now, and whether there may be something to recover."""

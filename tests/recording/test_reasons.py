@@ -253,6 +253,9 @@ def test_a_killed_runner_is_found_by_the_next_command(
     kernel, grandchild = (int((tmp_path / name).read_text()) for name in ("kernel", "grandchild"))
     process.kill()
     process.communicate(timeout=60)
+    # Whoever looks after it may know more of its end.
+    assert recover(tracker, but={work.run_id}) == []
+    assert tracker.runs.get(work.run_id).status is RunStatus.RUNNING
     assert [run.run_id for run in recover(tracker)] == [work.run_id]
     assert [start_time(kernel), start_time(grandchild)] == [None, None]
     run = tracker.runs.get(work.run_id)
