@@ -37,7 +37,7 @@ from jupyter_mlops.tracker.deadletters import DEAD_SUFFIX, DeadLetter, bury, rea
 from jupyter_mlops.tracker.filelock import locked
 from jupyter_mlops.tracker.files import PutsTogether
 from jupyter_mlops.tracker.merging import Pending, goes_along, merged, parted
-from jupyter_mlops.tracker.process import is_alive
+from jupyter_mlops.tracker.process import is_alive, this_runner
 from jupyter_mlops.tracker.protocol import LogsAndChanges, Tracker
 from jupyter_mlops.tracker.spoolfile import (
     STAGED_SUFFIX,
@@ -220,6 +220,7 @@ class _Stream:
         self._offset = offset
         self._number = 0
         self._closed = False
+        self._is_own = header.writer == this_runner()
         self._stored: tuple[str, int] | None = None
         """Where, and up to which number, the store has said so."""
 
@@ -238,7 +239,7 @@ class _Stream:
                 return True
             sent = os.open(self._sent, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                known = self._stored[1] if self._stored is not None and self._stored[0] == tracker.url else None
+                known = self._known(tracker)
                 sender = _Sender(self._path, self.header.stream, sent, tracker, result, known)
                 self._apply_new(file, sender)
                 self._stored = None if sender.stored is None else (tracker.url, sender.stored)
@@ -248,6 +249,14 @@ class _Stream:
                 return False
             self._remove(file)
         return True
+
+    def _known(self, tracker: Tracker) -> int | None:
+        """The number up to which the store is known to have the entries, unless somebody has sent some since."""
+        if self._stored is not None and self._stored[0] == tracker.url:
+            return self._stored[1]
+        # Of a stream of this process it has none, as long as nobody has noted that he sends some: the machine has not
+        # gone down meanwhile, which may lose such a note.
+        return 0 if self._is_own else None
 
     def _apply_new(self, file: BinaryIO, sender: _Sender) -> None:
         group: list[Pending] = []
