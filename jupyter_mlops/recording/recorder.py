@@ -50,8 +50,9 @@ _UPLOAD_SECONDS = 5.0
 _HALF_MADE_SECONDS = 3600.0
 _SMALL_FILE = 1 << 16
 """Bytes up to which a file's content is written to the spool itself."""
+_OWNER_BYTES = 1 << 12
 _RESERVE_BYTES = 1 << 16
-"""Room for what a run's end is told in, also where it filled the disk."""
+"""Room for what a run's end is told in, also where it filled the disk: behind what tells of the folder's owner."""
 
 
 class RunFolder:
@@ -67,7 +68,6 @@ class RunFolder:
         """The executed notebook as far as it is."""
         self.kernel_log = self.path / "kernel.log"
         self.losses = self.spool / losses.OF_A_RUN
-        self._reserve = self.path / "reserve"
         self._owner = self.path / "owner.json"
 
     def create(self) -> None:
@@ -79,8 +79,7 @@ class RunFolder:
             self.spool.mkdir()
             self.scratch.mkdir()
             LossCounter(self.losses, "").reserve()
-            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
-            self._owner.write_bytes(msgspec.json.encode(this_runner()))
+            self._owner.write_bytes(msgspec.json.encode(this_runner()).ljust(_OWNER_BYTES) + b" " * _RESERVE_BYTES)
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
         except OSError as error:
@@ -92,7 +91,8 @@ class RunFolder:
 
     def give_room(self) -> None:
         """Give up the room that was reserved for the end of the run: a full disk has so much again."""
-        self._reserve.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the notebook may have removed the folder
+            os.truncate(self._owner, _OWNER_BYTES)
 
     @property
     def owner(self) -> Runner | None:
