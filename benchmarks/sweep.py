@@ -50,7 +50,7 @@ def compare(quick: bool) -> Iterator[Comparison]:
             _read_libraries()
             yield from _prefix_heavy(tracker, folder, 8 if quick else 50, prefix=0.5 if quick else 2.0)
             yield _suffix_heavy(tracker, folder, 2 if quick else 4, suffix=0.5 if quick else 30.0)
-            yield _overhead(tracker, folder, *((2, 6) if quick else (10, 60)))
+            yield _overhead(tracker, folder, *((2, 6) if quick else (10, 210)))
             yield _many(tracker, folder, 20 if quick else 1000)
             yield _on_dask(tracker, folder, 6 if quick else 40, suffix=0.2 if quick else 1.0)
 
