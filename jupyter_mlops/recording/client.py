@@ -37,8 +37,6 @@ _RECONNECT_MS = 10
 """How soon a channel tries again while the kernel is not listening yet; ZeroMQ's own 100 ms would be waited in full."""
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 0.01, 0.32
 """How many seconds a channel may take for what the other one has brought already, before a kernel is asked again."""
-_WELCOME_SECONDS = 1.0
-"""How long a kernel may take to greet who listens to it, before it is asked for something."""
 _SEPARATE_OUTPUTS = 1_000
 """From so many outputs of a cell on, printed text is put to that before it, up to :data:`_LARGEST_FOLDED` characters:
 each output by itself takes far more memory than its text."""
@@ -68,12 +66,7 @@ class RecordingClient(AskingClient):
 
     def ask_to_end(self, *, idle: bool) -> None:
         """Have the kernel end, without waiting, and disconnect; a kernel that is not idle is interrupted first."""
-        if self._kernel.is_ipykernel and idle and self.kc is not None:
-            # Not on the control channel, as usual: ipykernel 7 handles that one in a thread, which at times waits ten
-            # seconds for another thread that the main one has just ended.
-            self.kc.shell_channel.send(self.kc.session.msg("shutdown_request", {"restart": False}))
-        else:
-            self._kernel.ask_to_end(interrupt=not idle)
+        self._kernel.ask_to_end(self.kc, idle=idle)
         if self.kc is not None:
             self.kc.shell_channel.stop()
             self.kc.iopub_channel.stop()
@@ -86,7 +79,9 @@ class RecordingClient(AskingClient):
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def async_start_new_kernel_client(self) -> Any:
-        self._kernel.await_channels(self.startup_timeout)
+        self.kc = self._kernel.client()
+        if self.kc is not None:
+            return self.kc
         # One for all, as each has threads.
         self.kc = self.km.client(context=zmq.asyncio.Context.instance())
         self.kc.iopub_channel_class = OutputChannel
@@ -101,14 +96,10 @@ class RecordingClient(AskingClient):
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 
     async def _until_ready(self) -> None:
-        """Wait to be welcomed, or for an answer on both channels. (The client's own way then listens for silence for
-        another 0.2 s.)"""
+        """Wait for an answer on both channels. (The client's own way then listens for silence for another 0.2 s.)"""
         deadline = time.monotonic() + self.startup_timeout
         patience = _FIRST_PATIENCE
         while True:
-            # A kernel that sends just then may not notice who listens, and welcomes nobody; it is heard all the same.
-            if self._kernel.shared.welcomes and await self._hears(_WELCOME_SECONDS):
-                return
             if await self._replied(self.kc.kernel_info(), 1.0):
                 if await self._hears(patience):
                     return

@@ -208,7 +208,7 @@ class Execution:
     def _complete(self, reason: Reason | None, output: Path | None) -> None:
         """Ask the kernel to end, and meanwhile record what the execution left."""
         intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
-        if intact and self._kernel.modules is None:
+        if intact and not self._kernel.tells_modules:
             self._modules = self._ask(modules_probe())
         self.recorder.sample_last()
         self._client.ask_to_end(idle=self.failure is None)
@@ -224,9 +224,9 @@ class Execution:
     def _imported(self) -> Iterator[str]:
         """The files of modules that the kernel, which has ended, had imported and that belong to no installation."""
         told = self._modules
-        if self._kernel.modules is not None:
-            with contextlib.suppress(OSError, ValueError):  # it was killed
-                told = json.loads(self._kernel.modules.read_bytes())
+        if self._kernel.tells_modules:
+            with contextlib.suppress(ValueError):  # it was killed
+                told = json.loads(self._kernel.modules)
         files = [*self._kernel.shared.files, *(told if isinstance(told, list) else ())]
         return (file for file in files if isinstance(file, str))
 

@@ -10,6 +10,7 @@ import select
 import socket as sockets
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,13 +71,14 @@ class _Filed:
     sizes: tuple[int, ...]
 
 
-class OutputChannel(AsyncZMQSocketChannel):
+class Outputs(ABC):
     """Receives at once whatever comes, also while the notebook is saved or nobody asks for messages, so that none is
-    lost to a full queue of ZeroMQ's (the cell's end among them) and the bytes that wait can be counted."""
+    lost to a full queue (the cell's end among them) and the bytes that wait can be counted."""
 
-    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:
-        super().__init__(socket, session, loop)
-        self._receiver: zmq.Socket[bytes] = zmq.Socket(shadow=socket)
+    session: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._lock = threading.Lock()
         """Of the socket and of what waits: who asks for a message receives, too."""
         self._waiting: deque[list[bytes] | _Printed | _Filed] = deque()
@@ -87,8 +89,22 @@ class OutputChannel(AsyncZMQSocketChannel):
         """Done when a message comes."""
         self._failure: Exception | None = None
         """What ended the receiving."""
+        self._is_over = False
+        """Whether nothing can come any more."""
         self._stop_received, self._stop = sockets.socketpair()
         self._thread = threading.Thread(target=self._receive_always, name="mlops-outputs", daemon=True)
+
+    @abstractmethod
+    def _next(self) -> Sequence[bytes | memoryview] | None:
+        """The parts of the next message; None when there is none yet."""
+
+    @abstractmethod
+    def _read(self, parts: list[bytes]) -> dict[str, Any]:
+        """The message that these are parts of."""
+
+    @abstractmethod
+    def _descriptor(self) -> int:
+        """The file descriptor by which is seen that something came."""
 
     def start(self) -> None:
         """Begin to receive."""
@@ -102,20 +118,17 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._stop_received.close()
         if self._file is not None:
             self._file.close()
-        super().close()
 
-    stop = close
-
-    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:  # type: ignore[override]
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
         """The next message; ``queue.Empty`` when none comes within ``timeout`` seconds."""
         with self._lock:
-            is_over = bool(self._waiting) or self._failure is not None
-            asking = self._asking = None if is_over else asyncio.get_running_loop().create_future()
-            if self._waiting:
+            if self._waiting or not self._thread.is_alive():
                 # The thread alone would wait for the interpreter at each part of a message.
                 self._receive()
+            is_over = bool(self._waiting) or self._failure is not None
+            asking = self._asking = None if is_over else asyncio.get_running_loop().create_future()
         if asking is not None:
-            await (asking if timeout is None else asyncio.wait((asking,), timeout=timeout))
+            await self._answered(asking, timeout)
         with self._lock:
             if not self._waiting:
                 raise self._failure or Empty
@@ -127,18 +140,21 @@ class OutputChannel(AsyncZMQSocketChannel):
                 first = self._take_from_file(first)
             else:
                 self._bytes -= sum(map(len, first))
-        _, message = self.session.feed_identities(first)
-        return self.session.deserialize(message)
+        return self._read(first)
+
+    async def _answered(self, asking: asyncio.Future[None], timeout: float | None) -> None:
+        """Wait for a message to come."""
+        await (asking if timeout is None else asyncio.wait((asking,), timeout=timeout))
 
     def _receive_always(self) -> None:
         """Receive also while others keep whoever asks for messages busy."""
         stopped, news = select.poll(), select.poll()
         for poll in stopped, news:
             poll.register(self._stop_received, select.POLLIN)
-        news.register(int(self._receiver.get(zmq.FD)), select.POLLIN)
-        # What it tells by its descriptor it tells once: all must be taken that there is.
+        news.register(self._descriptor(), select.POLLIN)
+        # What it tells by its descriptor it may tell once: all must be taken that there is.
         more = True
-        while not stopped.poll(_PAUSE_MS if more else 0):
+        while not self._is_over and not stopped.poll(_PAUSE_MS if more else 0):
             with self._lock:
                 try:
                     more = self._receive()
@@ -152,12 +168,12 @@ class OutputChannel(AsyncZMQSocketChannel):
     def _receive(self) -> bool:
         """Take what has come, at most :data:`_AT_ONCE` messages; whether there may be more."""
         more = True
-        try:
-            for _ in range(_AT_ONCE):
-                # Long ones are not copied to be read.
-                self._take(self._receiver.recv_multipart(zmq.NOBLOCK, copy=False))
-        except zmq.Again:
-            more = False
+        for _ in range(_AT_ONCE):
+            parts = self._next()
+            if parts is None:
+                more = False
+                break
+            self._take(parts)
         if self._waiting:
             self._answer()
         return more
@@ -170,12 +186,12 @@ class OutputChannel(AsyncZMQSocketChannel):
                 self._asking.get_loop().call_soon_threadsafe(_answer, self._asking)
             self._asking = None
 
-    def _take(self, frames: Sequence[zmq.Frame]) -> None:
-        size = sum(map(len, frames))
+    def _take(self, parts: Sequence[bytes | memoryview]) -> None:
+        size = sum(map(len, parts))
         crowded = len(self._waiting) >= _MOST_SEPARATE or self._bytes + size >= _MOST_SEPARATE_BYTES
-        if crowded and self._join([frame.buffer for frame in frames]):
+        if crowded and self._join([memoryview(part) for part in parts]):
             return
-        whole = [frame.bytes for frame in frames]
+        whole = list(map(bytes, parts))
         filed = self._put_into_file(whole) if self._bytes + size > MOST_WAITING_BYTES else None
         self._waiting.append(filed or whole)
         self._bytes += 0 if filed else size
@@ -250,6 +266,35 @@ class OutputChannel(AsyncZMQSocketChannel):
             self._file.truncate(0)
             self._end_of_file = 0
         return frames
+
+
+class OutputChannel(Outputs, AsyncZMQSocketChannel):  # type: ignore[misc]
+    """The channel of a kernel's outputs in a client of Jupyter's."""
+
+    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:
+        super().__init__(socket, session, loop)
+        self._receiver: zmq.Socket[bytes] = zmq.Socket(shadow=socket)
+
+    def _next(self) -> Sequence[memoryview] | None:
+        try:
+            # Long ones are not copied to be read.
+            return [frame.buffer for frame in self._receiver.recv_multipart(zmq.NOBLOCK, copy=False)]
+        except zmq.Again:
+            return None
+
+    def _read(self, parts: list[bytes]) -> dict[str, Any]:
+        _, signed = self.session.feed_identities(parts)
+        message: dict[str, Any] = self.session.deserialize(signed)
+        return message
+
+    def _descriptor(self) -> int:
+        return int(self._receiver.get(zmq.FD))
+
+    def close(self) -> None:
+        super().close()
+        AsyncZMQSocketChannel.close(self)
+
+    stop = close
 
 
 def _answer(asking: asyncio.Future[None]) -> None:

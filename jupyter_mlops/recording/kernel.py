@@ -22,7 +22,6 @@ from jupyter_mlops.tracker.process import same_process, start_time
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import KernelManager
 
     from jupyter_mlops.recording.capture import Description
     from jupyter_mlops.recording.companions import Companion
@@ -77,9 +76,7 @@ class Shared:
     files: tuple[str, ...] = ()
     """The files of the modules that were imported and that belong to no installation."""
     language: Mapping[str, Any] | None = None
-    """What they say of their language,"""
-    welcomes: bool = False
-    """and whether they greet who listens to their outputs."""
+    """What they say of their language."""
 
 
 class Kernel:
@@ -100,38 +97,26 @@ class Kernel:
         What its process writes to its own output, outside of cells, goes to the file ``log``. The companions end with
         it. ``NotebookError`` when there is no such kernel, or its command cannot be started.
         """
-        from jupyter_client.manager import KernelManager
-
-        from jupyter_mlops.recording.kernelsession import SharedSession
-
         self.name = name
-        self.spec, specs = self._specification()
+        self.spec, self._specs = self._specification()
         self.run_id = run_id
         self.log = log
         self.companions = companions
         self.replayed: Mapping[int, Sequence[Any]] = {}
         """Cells that it has executed before it began, by their place, each with the messages that this gave."""
         self.shared = Shared()
-        self.modules: Path | None = None
-        """Where it leaves, at its end, a JSON list of the files of modules that it has imported; None where it must be
-        asked."""
+        self.tells_modules = False
+        """Whether it says at its end, in ``modules``, what must be asked of others:"""
+        self.modules = b""
+        """a JSON list of the files of modules that it has imported."""
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""
         self._oom_kills = oom_kills()
         self._folder = connection_folder(run_id)
-        self._folder.mkdir(mode=0o700)
         self.is_ipykernel = any("ipykernel" in part for part in self.spec.argv)
-        self.manager: KernelManager = KernelManager(
-            kernel_name=name,
-            kernel_spec_manager=specs,
-            session=SharedSession(),
-            client_class="jupyter_client.asynchronous.AsyncKernelClient",
-            connection_file=str(self._folder / "kernel.json"),
-            # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
-            # not all know how such an address is written.
-            transport="ipc" if self.is_ipykernel else "tcp",
-        )
+        self.manager: Any
+        """What Jupyter's client asks about the process."""
         self.process = self._start(cwd, environment)
         """None for a kernel that a provisioner runs elsewhere."""
 
@@ -141,6 +126,21 @@ class Kernel:
         return kernel_spec(self.name, specs), specs
 
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process | None:
+        from jupyter_client.manager import KernelManager
+
+        from jupyter_mlops.recording.kernelsession import SharedSession
+
+        self._folder.mkdir(mode=0o700)
+        self.manager = KernelManager(
+            kernel_name=self.name,
+            kernel_spec_manager=self._specs,
+            session=SharedSession(),
+            client_class="jupyter_client.asynchronous.AsyncKernelClient",
+            connection_file=str(self._folder / "kernel.json"),
+            # Sockets in a private folder: nobody else on the machine can connect, and it is faster. Other kernels do
+            # not all know how such an address is written.
+            transport="ipc" if self.is_ipykernel else "tcp",
+        )
         with self.log.open("ab") as output:
             try:
                 with postponed_signals():
@@ -165,16 +165,22 @@ class Kernel:
     def language(self) -> str:
         return str(self.spec.language).lower()
 
-    def await_channels(self, seconds: float) -> None:
-        """Wait until it listens, where that can be known; not longer than so many ``seconds``."""
+    def client(self) -> Any | None:
+        """A client whose channels are open; None where they are to be opened."""
+        return None
 
     def is_alive(self) -> bool:
         return bool(self.manager.is_alive())
 
-    def ask_to_end(self, *, interrupt: bool = False) -> None:
-        """Send the request to shut down, without waiting; before that, interrupt what a cell still does."""
-        if self.is_alive():
-            if interrupt:
+    def ask_to_end(self, client: Any | None, *, idle: bool) -> None:
+        """Have it end, without waiting; ``client`` is the one that speaks with it. When it is not ``idle``, what a cell
+        still does is interrupted first."""
+        if self.is_ipykernel and idle and client is not None:
+            # Not on the control channel, as usual: ipykernel 7 handles that one in a thread, which at times waits ten
+            # seconds for another thread that the main one has just ended.
+            client.shell_channel.send(client.session.msg("shutdown_request", {"restart": False}))
+        elif self.is_alive():
+            if not idle:
                 self.manager.interrupt_kernel()
             self.manager.request_shutdown()
 
@@ -189,11 +195,15 @@ class Kernel:
                 kill_stragglers(self.run_id)
         elif self.is_alive():
             self.manager.shutdown_kernel()
-        self.manager.cleanup_resources()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._clean_up()
         # What the kernel's code logs at its own end is still taken.
         for companion in self.companions:
             companion.close()
+
+    def _clean_up(self) -> None:
+        """Of a process that is gone: leave nothing of the channels."""
+        self.manager.cleanup_resources()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _may_have_left_processes(self) -> bool:
         """Of a process that is gone: whether others that it started may be there."""

@@ -66,7 +66,7 @@ def _connection_file() -> Path | None:
 
     try:
         return Path(get_connection_file())
-    except RuntimeError:
+    except (RuntimeError, OSError):
         return None
 
 

@@ -39,6 +39,14 @@ CORPUS: dict[str, list[Any]] = {
         "import sys\nprint('out'); print('err', file=sys.stderr); print('again')",
         "print(x); print('err', x, file=sys.stderr); sys.stdout.write('w'); sys.stdout.flush()",
     ),
+    "streams that are replaced": cells(
+        "import sys\nclass Loud:\n    def __init__(self, to):\n        self.to = to\n    def write(self, text):\n"
+        "        return self.to.write(text.upper())\n    def flush(self):\n        self.to.flush()\n"
+        "class Knowing(Loud):\n    def __getattr__(self, name):\n        return getattr(self.to, name)\n"
+        "sys.stdout, sys.stderr = Loud(sys.stdout), Knowing(sys.stderr)",
+        "print('shared'); print('told', file=sys.stderr)",
+        "print('point', x); print('told', x, file=sys.stderr)\nn = sys.stderr.to.write('kept')",
+    ),
     "file descriptors": cells(
         f"import os\nn = os.write(1, b'raw\\n')\nn = os.system('echo shell')\n{_ERRORS}",
         f"n = os.write(1, b'%d\\n' % x)\nn = os.system('echo shell')\n{_ERRORS}",
@@ -134,6 +142,20 @@ CORPUS: dict[str, list[Any]] = {
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n    print(pool.map(double, [1, x]))",
         f"n = subprocess.run(['echo', 'heard']).returncode\n{_READ}",
     ),
+    "processes that print": cells(
+        "import multiprocessing, os, sys\ndef show(n):\n    print('of a process', n, 'p' * 200_000)\n"
+        "    print('err', n, file=sys.stderr)\ndef run(*ns):\n    for n in ns:\n"
+        "        p = multiprocessing.get_context('fork').Process(target=show, args=(n,))\n        p.start(); p.join()",
+        "print('first'); run(1)",
+        "run(x, x + 1); print('last', x)",
+    ),
+    "very much": cells(
+        "from IPython.display import display, HTML",
+        "display(HTML('h' * 3_000_000)); print('t' * 3_000_000)",
+        "for n in range(3000):\n    print(n, flush=n % 7 == 0)",
+        "for n in range(300):\n    display({'text/plain': f'{x} {n}' * 500}, raw=True)",
+        "'r' * 400_000",
+    ),
     "seeds": cells(
         "import random\nimport numpy as np\nrandom.seed(3); np.random.seed(4)\ngenerator = np.random.default_rng(5)",
         "random.random(), np.random.rand(), generator.random()",
@@ -160,6 +182,10 @@ CORPUS: dict[str, list[Any]] = {
         "grow(); b",
         "sorted(n for n in dir() if not n.startswith('_'))[:4]",
         "x",
+    ),
+    "a connection file": cells(
+        "import json\nfrom ipykernel.connect import get_connection_file",
+        "x, sorted(json.load(open(get_connection_file())))[:3]",
     ),
     "a module": cells(
         "import sys\n__name__, sys.argv[0], sys.argv[1::2]", "'__file__' in dir()", "x, sys.stdin.read()"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -144,15 +146,55 @@ def template(
         yield Path(folder), Template(Path(folder)).about.template, item
 
 
+def started(template: Template, item: NotebookTask, folder: Path) -> Any:
+    """A kernel that was forked for the task."""
+    return template.starter(item)(
+        "python3", cwd=folder, environment={}, run_id=item.run_id, log=folder / "log", companions=()
+    )
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_is_printed_is_told_while_the_cell_goes_on(
+    template: tuple[Path, int, NotebookTask], tmp_path: Path, cut: bool
+) -> None:
+    """Also what is written to the descriptor, of which a character may come in two parts."""
+    folder, _, item = template
+    kernel = started(Template(folder), item, tmp_path)
+    go = tmp_path / "go"
+    said = f"import os\nn = os.write(1, {chr(0x20AC).encode()[:2]!r})" if cut else "print('now')"
+    rest = f"n = os.write(1, {chr(0x20AC).encode()[2:]!r})\n" if cut else ""
+    wait = f"import time\nfrom pathlib import Path\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.02)\n"
+
+    async def heard() -> None:
+        client = kernel.client()
+        request = client.execute(f"{said}\n{rest}{wait}")
+        while (message := await client.iopub_channel.get_msg(timeout=DEADLINE))["msg_type"] != "stream":
+            assert message["parent_header"]["msg_id"] == request
+        assert message["content"] == {"name": "stdout", "text": "\N{EURO SIGN}" if cut else "now\n"}
+        go.touch()
+        reply = await client.shell_channel.get_msg(timeout=DEADLINE)
+        assert (reply["content"]["status"], reply["parent_header"]["msg_id"]) == ("ok", request)
+
+    try:
+        asyncio.run(heard())
+        kernel.ask_to_end(kernel.client(), idle=True)
+        assert kernel.process.wait(DEADLINE) == 0
+    finally:
+        kernel.kill()
+        kernel.end()
+    assert isinstance(json.loads(kernel.modules), list)
+    assert processes_with(item.run_id) == []
+
+
 @linux
 @pytest.mark.slow
 def test_a_child_and_who_asked_for_it_may_end_at_once(template: tuple[Path, int, NotebookTask], tmp_path: Path) -> None:
     folder, pid, item = template
     known = Template(folder)
     sockets = lambda: sum(each.fd >= 0 for each in psutil.Process(pid).net_connections("unix"))  # noqa: E731
-    kernel: Any = known.starter(item)(
-        "python3", cwd=tmp_path, environment={}, run_id=item.run_id, log=tmp_path / "log", companions=()
-    )
+    kernel = started(known, item, tmp_path)
     try:
         before = sockets()
         with socket.socket(socket.AF_UNIX) as silent:
@@ -167,8 +209,6 @@ def test_a_child_and_who_asked_for_it_may_end_at_once(template: tuple[Path, int,
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(kernel.pid, signal.SIGKILL)
-        kernel.manager.cleanup_resources()
+        kernel._clean_up()
         assert processes_with(item.run_id) == []
-        for path in connection_folder(item.run_id).glob("*"):
-            path.unlink()
-        connection_folder(item.run_id).rmdir()
+        assert not connection_folder(item.run_id).exists()

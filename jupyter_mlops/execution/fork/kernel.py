@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,10 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from jupyter_client.session import Session
 
 from jupyter_mlops.core.records import Json
+from jupyter_mlops.execution.fork.clientchannels import WireClient
+from jupyter_mlops.execution.fork.unnamed import unnamed_file
+from jupyter_mlops.execution.fork.wire import Wire
 from jupyter_mlops.recording.environment import Interpreter, modules_probe
-from jupyter_mlops.recording.kernel import Kernel, Process, Shared, connection_folder, kernel_spec, kernel_specs
+from jupyter_mlops.recording.kernel import Kernel, Process, Shared, kernel_spec, kernel_specs
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from jupyter_mlops.recording.task import NotebookTask
 
 SOCKET = "fork.sock"
+_LARGEST_TOLD = 16 << 20
+"""Bytes of what a kernel tells of its modules."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +81,10 @@ class Template:
             interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter),
             files=tuple(json.loads(told["files"])),
             language=told["language"],
-            welcomes=told["welcome"],
         )
+        self.session = Session()
+        """Of those who speak with its children. Nobody else has the sockets, so nothing is signed."""
+        self.session.auth = None
         self._specifications: dict[str, tuple[KernelSpec, KernelSpecManager]] = {}
 
     def specification(self, name: str) -> tuple[KernelSpec, KernelSpecManager]:
@@ -102,7 +109,6 @@ class Template:
             try:
                 return ForkedKernel(name, template=self, code=code, source=source, **options)
             except TemplateGone:
-                shutil.rmtree(connection_folder(options["run_id"]), ignore_errors=True)
                 return Kernel(name, **options)
 
         return start
@@ -130,12 +136,24 @@ class ForkedKernel(Kernel):
     ) -> None:
         self._template = template
         self._code, self._source = code, source
-        self._modules = log.with_name("modules.json")
         super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
-        self.replayed, self.shared, self.modules = template.messages, template.shared, self._modules
+        self.replayed, self.shared, self.tells_modules = template.messages, template.shared, True
 
-    def await_channels(self, seconds: float) -> None:
-        self._forked.await_channels(seconds)
+    def client(self) -> WireClient:
+        return self._client
+
+    def ask_to_end(self, client: Any, *, idle: bool) -> None:  # noqa: ARG002 - its own
+        if not idle:
+            self.manager.interrupt_kernel()
+        # That nobody speaks with it any more has it end.
+        self._client.stop_channels()
+
+    def _clean_up(self) -> None:
+        self._client.stop_channels()
+        if not self._told.closed:
+            with self._told:
+                self._told.seek(0)
+                self.modules = self._told.read(min(os.fstat(self._told.fileno()).st_size, _LARGEST_TOLD))
 
     def _specification(self) -> tuple[KernelSpec, KernelSpecManager]:
         return self._template.specification(self.name)
@@ -145,37 +163,60 @@ class ForkedKernel(Kernel):
 
     def _start(self, cwd: Path, environment: Mapping[str, str]) -> Process:  # noqa: ARG002 - it is the template's
         self.log.touch(mode=0o600)
-        self.manager.write_connection_file()
+        requests, kernels_requests = Wire.pair()
+        outputs, kernels_outputs = Wire.pair()
+        self._told = unnamed_file("mlops-modules")
         try:
-            self._forked = ForkedProcess(
+            process = ForkedProcess(
                 self._template.folder / SOCKET,
                 {
                     "template": self._template.about.template,
-                    "connection_file": self.manager.connection_file,
                     "environment": {**self._template.about.threads, **environment},
                     "log": str(self.log),
                     "code": self._code,
                     "source": self._source,
-                    "modules": str(self._modules),
                     "probe": self._template.probe,
                 },
+                [kernels_requests.fileno(), kernels_outputs.fileno(), self._told.fileno()],
             )
         except OSError as error:
-            # Not at some later time, when another kernel has a file of that name.
-            self.manager.cleanup_connection_file()
+            requests.close()
+            outputs.close()
+            self._told.close()
             raise TemplateGone(str(error)) from error
-        self.manager.provisioner = provisioner(self._forked, self.manager, self.spec)
-        return self._forked
+        finally:
+            kernels_requests.close()
+            kernels_outputs.close()
+        self._forked = process
+        self.manager = ProcessManager(process)
+        self._client = WireClient(self._template.session, requests, outputs, self.manager.is_alive)
+        return process
+
+
+class ProcessManager:
+    """What a notebook client asks of a kernel's manager."""
+
+    has_kernel = True
+
+    def __init__(self, process: ForkedProcess) -> None:
+        self._process = process
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def interrupt_kernel(self) -> None:
+        if self.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGINT)
 
 
 class ForkedProcess:
     """A child of the template's, with the part of :class:`subprocess.Popen` that is needed. Any thread may call."""
 
-    def __init__(self, address: Path, request: Mapping[str, Json]) -> None:
-        """Have it forked; ``OSError`` when the template is gone."""
+    def __init__(self, address: Path, request: Mapping[str, Json], descriptors: Sequence[int]) -> None:
+        """Have it forked, and given copies of these file ``descriptors``; ``OSError`` when the template is gone."""
         self._lock = threading.Lock()
         self._rest = b""
-        self._listens = False
         self.returncode: int | None = None
         """As :mod:`subprocess` has it."""
         self.left = True
@@ -183,24 +224,15 @@ class ForkedProcess:
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(str(address))
-            self._connection.sendall(json.dumps(request).encode() + b"\n")
-            while (told := self._line(None)) is not None and "listens" in told:
-                self._listens = True
-            if told is None:
+            line = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(self._connection, [line], descriptors)
+            self._connection.sendall(line[sent:])
+            if (told := self._line(None)) is None:
                 raise ConnectionError("the process that executed the first cells is gone")
         except BaseException:
             self._connection.close()
             raise
         self.pid: int = told["pid"]
-
-    def await_channels(self, seconds: float) -> None:
-        """Wait until it listens, or has ended; not longer than so many ``seconds``."""
-        with self._lock, contextlib.suppress(TimeoutError):
-            while self.returncode is None and not self._listens:
-                self._hear(seconds)
-
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
 
     def poll(self) -> int | None:
         return self._await(0)
@@ -221,9 +253,6 @@ class ForkedProcess:
     def _hear(self, timeout: float | None) -> None:
         """Take in what is told next; ``TimeoutError`` when that is nothing."""
         told = self._line(timeout)
-        if told is not None and "listens" in told:
-            self._listens = True
-            return
         # Children do not outlive the template.
         status = signal.SIGKILL if told is None else int(told["status"])
         self.left = told is None or told["left"]
@@ -246,16 +275,6 @@ class ForkedProcess:
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
         return dict(json.loads(line))
-
-
-def provisioner(process: ForkedProcess, manager: Any, spec: KernelSpec) -> Any:
-    """What Jupyter's kernel manager asks about the process."""
-    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-
-    # It asks its process for what ours has.
-    made: Any = LocalProvisioner(kernel_id=manager.kernel_id or "", kernel_spec=spec, parent=manager)
-    made.process, made.pid, made.pgid = process, process.pid, process.pid
-    return made
 
 
 def _messages(document: Mapping[str, list[dict[str, Any]]]) -> dict[int, list[dict[str, Any]]]:

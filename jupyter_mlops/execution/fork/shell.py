@@ -3,43 +3,47 @@ soon as it has been given channels. It needs nothing but ipykernel."""
 
 from __future__ import annotations
 
-import atexit
 import base64
+import contextlib
+import fcntl
 import inspect
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import zmq
 from ipykernel import kernelapp
-from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelbase import Kernel
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
-from tornado.platform import asyncio  # noqa: F401 - the first loop would import it, in each child
+from tornado.ioloop import IOLoop
+from traitlets import Any as Anything
 from traitlets import Type
-from zmq.eventloop.zmqstream import ZMQStream
 
+from jupyter_mlops.execution.fork.kernelchannels import NoThread, Outputs, Requests, Stream, Watch
 from jupyter_mlops.execution.fork.safety import children
-
-_LINGER_MS = 1000
-"""As ipykernel has it."""
-_READ_SECONDS = 1.0
+from jupyter_mlops.execution.fork.unnamed import unnamed_file
+from jupyter_mlops.execution.fork.wire import Wire
 
 
 class Memo(Session):
-    """A session that keeps what it is to send."""
+    """A session that keeps what it is to send, and what processes that were forked off this one are to send."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.sent: list[dict[str, Any]] = []
+        self._file = unnamed_file("mlops-messages")
+        # Whoever writes does so behind the others.
+        fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_APPEND)
 
     def send(self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, *_: Any, **more: Any) -> Any:
+        if os.getpid() != self.pid:
+            # As with sessions that send: another process may print, and no more.
+            return None
         if isinstance(msg_or_type, dict):
             message = dict(msg_or_type)
         else:
@@ -48,82 +52,31 @@ class Memo(Session):
         buffers = more.get("buffers") or message.get("buffers") or ()
         message["buffers"] = [base64.b64encode(bytes(buffer)).decode() for buffer in buffers]
         message["channel"] = "shell" if stream is None else "iopub"
-        # As it is now: what it was made of may change.
-        self.sent.append(json.loads(json.dumps(message, default=json_default)))
+        # On a line of its own also behind a process that was killed in the middle of one.
+        line = memoryview(f"\n{json.dumps(message, default=json_default)}\n".encode())
+        while line:
+            line = line[self._file.write(line) :]
         return message
 
     def taken(self) -> list[dict[str, Any]]:
         """What was sent since it was last asked."""
-        taken, self.sent = self.sent, []
+        self._file.seek(0)
+        lines = self._file.read().splitlines()
+        self._file.truncate(0)
+        taken = []
+        for line in filter(None, lines):
+            with contextlib.suppress(ValueError):
+                taken.append(json.loads(line))
         return taken
-
-
-class NoThread(IOPubThread):  # type: ignore[misc]
-    """Stands where the thread of outputs is, while there is to be none."""
-
-    def __init__(self) -> None:
-        self.thread = threading.Thread()
-        self.io_loop: Any = self
-
-    def schedule(self, f: Any) -> None:
-        f()
-
-    def call_later(self, *_: Any) -> None:
-        """Nothing: what was printed is sent when the cell ends."""
-
-    @property
-    def closed(self) -> bool:
-        return False
-
-
-class Stream(OutStream):  # type: ignore[misc]
-    """Standard output or error: the same object before the fork and behind it, as code may have kept it."""
-
-    is_heard = True
-    """Whether anybody may listen."""
-
-    def __init__(self, session: Session, pub_thread: IOPubThread, name: str) -> None:
-        super().__init__(session, pub_thread, name, watchfd=False)
-        self._number = 1 if name == "stdout" else 2
-
-    def watch(self) -> None:
-        """Take what is written to the file descriptor itself, by a thread."""
-        reading, writing = os.pipe()
-        self._original_stdstream_fd = self._number
-        self._original_stdstream_copy = os.dup(self._number)
-        os.dup2(writing, self._number)
-        os.close(writing)
-        self._fid: Any = reading
-        self._exc, self._should_watch = None, True
-        self.watch_fd_thread = threading.Thread(target=self._watch_pipe_fd, daemon=True)
-        self.watch_fd_thread.start()
-
-    def unwatch(self) -> None:
-        """Take the rest and end the thread."""
-        # This closes the last writing end, unless a process that was started holds it too; then a thread is left over,
-        # which is found.
-        os.dup2(self._original_stdstream_copy, self._number)
-        self.watch_fd_thread.join(_READ_SECONDS)
-        if not self.watch_fd_thread.is_alive():
-            os.close(self._fid)
-            os.close(self._original_stdstream_copy)
-        del self._original_stdstream_copy
-        self._fid, self._should_watch = None, False
-
-    def flush(self) -> None:
-        if self.is_heard:
-            super().flush()
-
-    def connect(self, session: Session, pub_thread: IOPubThread) -> None:
-        self.session, self.pub_thread, self._io_loop = session, pub_thread, pub_thread.io_loop
-        self._master_pid = os.getpid()
-        self._flush_pending = False
 
 
 class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     """A kernel that is given its channels after it has executed cells."""
 
     _supports_kernel_subshells = False
+    shell_stream = Anything(allow_none=True)
+    streams: list[Stream]
+    """Standard output and error, which code may have replaced."""
     parent_thread = threading.main_thread()
     """What is asked of the thread of the shell's channel, which there is not: where cells are awaited."""
 
@@ -141,12 +94,13 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         Kernel.start(self)
         self.shell_channel_thread = self
 
-    def connect(self, shell: ZMQStream, control: ZMQStream, session: Session, iopub: IOPubThread) -> None:
-        """Take channels."""
-        self.shell_stream, self.control_stream = shell, control
-        self.session, self.iopub_thread, self.iopub_socket = session, iopub, iopub.background_socket
+    def connect(self, requests: Requests, outputs: Outputs, session: Session) -> None:
+        """Take channels. There is no other: a runner gives no input and does not debug, it interrupts by a signal, and
+        whether the process lives the template tells."""
+        self.shell_stream = requests
+        self.session, self.iopub_thread, self.iopub_socket = session, outputs, outputs
         for publisher in self.shell.displayhook, self.shell.display_pub:
-            publisher.session, publisher.pub_socket = session, self.iopub_socket
+            publisher.session, publisher.pub_socket = session, outputs
 
     before_cells: Callable[[], None] | None = None
     """Called once, when the first cell comes by a channel."""
@@ -156,6 +110,11 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
             self.before_cells()
             self.before_cells = None
         await super().execute_request(stream, ident, parent)
+
+    def _publish_status(self, status: str, *arguments: Any, **options: Any) -> None:
+        # Nobody waits for it to begin.
+        if status != "starting":
+            super()._publish_status(status, *arguments, **options)
 
     def _process_children(self) -> Any:
         # Usually there are none, which psutil finds out by looking at all processes.
@@ -171,9 +130,7 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         memo: Any = self.session
         content = {"code": source, "silent": False, "store_history": True, "stop_on_error": True}
         request = memo.msg("execute_request", content={**content, "user_expressions": {}, "allow_stdin": False})
-        streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Stream)]
-        for stream in streams:
-            stream.watch()
+        watch = Watch(self.streams, flushes=False)
         self.set_parent([], request)
         self._publish_status("busy", "shell")
         self.pre_handler_hook()
@@ -181,13 +138,13 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
             await self.execute_request(None, [], request)
         finally:
             self.post_handler_hook()
-            for stream in streams:
-                stream.unwatch()
-        sys.stdout.flush()
-        sys.stderr.flush()
+            watch.end()
+        for stream in self.streams:
+            stream.flush()
         self._publish_status("idle", "shell")
-        taken: list[dict[str, Any]] = memo.taken()
-        return taken
+        # As a client does: who does not know of this cell says what belongs to another.
+        own = request["header"]["msg_id"]
+        return [message for message in memo.taken() if message["parent_header"].get("msg_id") == own]
 
 
 class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
@@ -196,18 +153,21 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     kernel_class: Any = Type(TemplateKernel, klass="ipykernel.kernelbase.Kernel")
     outstream_class: Any = None
     session: Any
-    welcomes = hasattr(IOPubThread, "_send_welcome_message")
-    """Whether who listens to outputs is told so."""
+    is_asked_to_end = False
 
-    def begin(self, options: list[str]) -> None:
+    def begin(self, options: list[str], connection_file: Path) -> None:
+        """Make the shell. Code may look for a connection file, which nobody can connect by."""
         super(kernelapp.IPKernelApp, self).initialize(options)
+        ports = {f"{channel}_port": 0 for channel in ("shell", "iopub", "stdin", "control", "hb")}
+        connection_file.write_text(json.dumps({**ports, "ip": "", "transport": "ipc", "key": ""}))
+        self.connection_file = str(connection_file)
         # It would make what it does not tell.
         self.log.setLevel(self.log_level)
         memo = Memo(parent=self)
         self.iopub_thread = self.iopub_socket = muted = NoThread()
         self.init_pdb()
-        sys.stdout = Stream(memo, muted, "stdout")
-        sys.stderr = Stream(memo, muted, "stderr")
+        self._streams = [Stream(memo, muted, name) for name in ("stdout", "stderr")]
+        sys.stdout, sys.stderr = self._streams
         # Not with the session of the channels.
         own, self.session = self.session, memo
         self.init_io()
@@ -223,6 +183,7 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             profile_dir=self.profile_dir,
             user_ns=self.user_ns,
         )
+        self.kernel.streams = self._streams
         self.displayhook.get_execution_count = lambda: self.kernel.execution_count
         self.init_path()
         self.init_shell()
@@ -231,48 +192,35 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.init_code()
         # What shows values is made when the first is shown: here, once for all children.
         self.shell.user_expressions({"": "''"})
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in self._streams:
+            stream.flush()
         memo.taken()
+        # The first loop imports much, too.
+        IOLoop.current()
 
     def configure_tornado_logger(self) -> None:
         """Nothing: it was done once for all children."""
 
-    def go_on(self, connection_file: str) -> None:
-        """Open the channels that the connection file names, in a process that was forked."""
-        self.connection_file = connection_file
-        self.load_connection_info(json.loads(Path(connection_file).read_bytes()))
+    def go_on(self, requests: socket.socket, outputs: socket.socket) -> None:
+        """Open the channels, in a process that was forked."""
         self.session.pid = os.getpid()
-        self.init_sockets()
-        for stream in sys.stdout, sys.stderr:
-            if isinstance(stream, Stream):
-                stream.connect(self.session, self.iopub_thread)
-                stream.watch()
-        self.displayhook.session, self.displayhook.pub_socket = self.session, self.iopub_socket
-        shell, control = ZMQStream(self.shell_socket), ZMQStream(self.control_socket)
-        self.kernel.connect(shell, control, self.session, self.iopub_thread)
+        # Nobody else has the sockets, so nothing is signed.
+        self.session.auth = None
+        self.iopub_thread = self.iopub_socket = iopub = Outputs(Wire(outputs))
+        for stream in self._streams:
+            stream.connect(self.session, iopub)
+        self._watch = Watch(self._streams, flushes=True)
+        self.displayhook.session, self.displayhook.pub_socket = self.session, iopub
+        self.kernel.connect(Requests(Wire(requests), self._end), iopub, self.session)
 
-    def init_sockets(self) -> None:
-        """Those that a runner has a use for: it gives no input and does not debug, and whether the process lives the
-        template tells. The main thread serves the control channel, too."""
-        self.context = zmq.Context()
-        atexit.register(self.close)
-        for channel in "shell", "control":
-            socket = self.context.socket(zmq.ROUTER)
-            socket.linger = _LINGER_MS
-            port = self._bind_socket(socket, getattr(self, f"{channel}_port"))
-            setattr(self, f"{channel}_socket", socket)
-            setattr(self, f"{channel}_port", port)
-        self.init_iopub(self.context)
-
-    @property
-    def is_asked_to_end(self) -> bool:
-        return self.kernel._shutdown_message is not None
+    async def _end(self) -> None:
+        self.is_asked_to_end = True
+        await self.kernel._at_shutdown()
+        self.io_loop.stop()
 
     def leave(self) -> None:
-        """Do not close at the end what nobody needs any more: the channels, as who has asked for the end listens no
-        more, and the history, which is in memory. Nor wait for outputs to be sent, or make the aliases of a shell that
-        is reset."""
+        """Do not close at the end what nobody needs any more: the history, which is in memory. Nor send outputs, as who
+        has asked for the end listens no more, or make the aliases of a shell that is reset."""
         shell = self.kernel.shell
         self._history = history = shell.history_manager
         history.end_session = history.close = lambda: None
@@ -281,5 +229,3 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         aliases = shell.alias_manager
         aliases.clear_aliases = aliases.init_aliases = lambda: None
         Stream.is_heard = False
-        atexit.unregister(self.close)
-        atexit.unregister(self.iopub_thread.stop)

@@ -9,13 +9,13 @@ modules; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
 gave (``interpreter``, ``files``), the number of ``modules``, the ``messages`` that each cell gave, what kernels say of
-their ``language``, and whether they ``welcome`` who listens to their outputs.
+their ``language``.
 
-A line with ``connection_file``, ``environment``, ``log``, ``code``, ``source``, ``modules`` and ``probe`` makes a
-child, a kernel like others. It is answered by ``{"pid": number}``, by ``{"listens": true}`` when the child's channels
-are open (which it says itself, perhaps before), and at its end by its ``status`` as ``waitpid`` has it and whether it
-has ``left`` processes behind, or another child may have. A child that was asked to end writes to the file ``modules``
-what the expression ``probe`` gives. Whoever closes the connection before has it killed.
+A line with ``environment``, ``log``, ``code``, ``source`` and ``probe`` makes a child. With it come the descriptors of
+the ends of two wires, for requests to the kernel and its replies and for its outputs, and of a file. It is answered by
+``{"pid": number}``, and at the child's end by its ``status`` as ``waitpid`` has it and whether it has ``left``
+processes behind, or another child may have. The end of requests ends the child, which then writes to the file what the
+expression ``probe`` gives. Whoever closes the connection before has it killed.
 
 The end of standard input ends all.
 """
@@ -46,8 +46,7 @@ from jupyter_mlops.execution.fork.shell import TemplateApp
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None).prctl
-_FILE = "kernel.json"
-"""Among the arguments, the connection file that each child will have."""
+_READ_BYTES, _DESCRIPTORS = 1 << 16, 3
 
 
 def main() -> None:
@@ -65,9 +64,9 @@ def main() -> None:
         work = json.loads(lines.readline())
     app: Any = TemplateApp.instance()
     options = [*sys.argv[3:], "--HistoryManager.hist_file=:memory:"]
-    app.begin(options)
+    app.begin(options, folder / "kernel.json")
     launcher = importlib.util.find_spec("ipykernel_launcher")
-    sys.argv = [str(launcher and launcher.origin), "-f", _FILE, *options]
+    sys.argv = [str(launcher and launcher.origin), "-f", app.connection_file, *options]
     interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
     seeds, surroundings = Seeds(), Surroundings()
     try:
@@ -86,23 +85,22 @@ def main() -> None:
         "files": eval(work["modules"], {}),
         "messages": messages,
         "language": app.kernel.language_info,
-        "welcome": app.welcomes,
     }
     asked = Server(folder, control, status, executed).serve()
     if asked is None:
         # What was registered for the end is for the children's.
         os._exit(0)
     surroundings.reopen()
+    requests, outputs, told = asked["descriptors"]
     _become(app, loop, seeds, asked, work)
-    _say(asked["connection"], {"listens": True})
-    asked["connection"].close()
+    app.go_on(socket.socket(fileno=requests), socket.socket(fileno=outputs))
     shared = dict(app.kernel.shell.user_ns)
     try:
         app.start()
     finally:
         if app.is_asked_to_end:
             with contextlib.suppress(Exception):  # cells may have changed anything
-                Path(asked["modules"]).write_text(eval(asked["probe"], {}))
+                os.write(told, eval(asked["probe"], {}).encode())
             app.leave()
         _finish(app.kernel.shell.user_ns, shared)
 
@@ -181,29 +179,35 @@ class Server:
 
     def _accept(self) -> dict[str, Any] | None:
         connection, _ = self._listener.accept()
-        with connection.makefile("rb") as lines:
-            line = lines.readline()
-        if not line.endswith(b"\n"):
-            connection.close()
+        line, descriptors = _request(connection)
+        asked: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+        pid = self._fork(connection) if "environment" in asked else None
+        if pid == 0:
+            return {**asked, "descriptors": descriptors}
+        for number in descriptors:
+            os.close(number)
+        if pid is not None:
+            _say(connection, {"pid": pid})
             return None
-        asked: dict[str, Any] = json.loads(line)
         if "tell" in asked:
             _say(connection, self._executed)
-            connection.close()
-            return None
+        connection.close()
+        return None
+
+    def _fork(self, connection: socket.socket) -> int | None:
+        """Fork a child for who has the ``connection``, as ``os.fork`` does; None when that cannot be."""
         try:
             pid = os.fork()
         except OSError:
             # Too many processes, or too little memory: whoever asked starts a kernel by itself, and the others go on.
-            connection.close()
             return None
         if pid == 0:
             self._leave()
-            return {**asked, "connection": connection}
-        self._living[pid] = connection
-        self._selector.register(connection, selectors.EVENT_READ, pid)
-        _say(connection, {"pid": pid})
-        return None
+            connection.close()
+        else:
+            self._living[pid] = connection
+            self._selector.register(connection, selectors.EVENT_READ, pid)
+        return pid
 
     def _reap(self) -> None:
         over: dict[int, int] = {}
@@ -253,7 +257,6 @@ def _become(
     os.dup2(log, 1)
     _replace(2, log)
     os.environ.update(asked["environment"])
-    sys.argv[:] = [asked["connection_file"] if word == _FILE else word for word in sys.argv]
     _renew(loop)
     shell = app.kernel.shell
     if asked["code"] is not None:
@@ -263,7 +266,6 @@ def _become(
     # Not before, because opening channels draws random numbers, too.
     source = "\n".join(source for _, source, _ in work["cells"])
     app.kernel.before_cells = seeds.restore if work["equal"] else lambda: seeds.renew(shell.user_ns, source)
-    app.go_on(asked["connection_file"])
 
 
 def _renew(loop: Any) -> None:
@@ -313,6 +315,18 @@ def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
             with contextlib.suppress(Exception):  # as with files that are dropped
                 found.flush()
     os._exit(0)
+
+
+def _request(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """What is asked for, and the file descriptors that come with it."""
+    line, descriptors = b"", list[int]()
+    with contextlib.suppress(ConnectionError):  # who asked is gone
+        line, descriptors, *_ = socket.recv_fds(connection, _READ_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        more = line
+        while more and not more.endswith(b"\n"):
+            more = connection.recv(_READ_BYTES)
+            line += more
+    return line, descriptors
 
 
 def _tell(status: int, document: dict[str, Any]) -> None:

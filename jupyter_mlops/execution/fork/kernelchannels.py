@@ -1,0 +1,212 @@
+"""What a forked kernel has in place of ipykernel's channels: a wire for requests and their replies, and one for its
+outputs. It needs nothing but ipykernel."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import zmq
+from ipykernel.iostream import IOPubThread, OutStream
+from jupyter_client.session import Session
+from tornado.ioloop import IOLoop
+
+from jupyter_mlops.execution.fork.wire import Wire
+
+_READ_SECONDS = 1.0
+_READ_BYTES = 1 << 16
+
+
+class Requests:
+    """Stands where the stream of the shell's channel is."""
+
+    def __init__(self, wire: Wire, at_end: Callable[[], Any]) -> None:
+        """``at_end`` is called, and may be asynchronous, when nobody speaks with this kernel any more."""
+        self._wire = wire
+        self._at_end = at_end
+        self._callback: Callable[[list[zmq.Frame]], Any] = lambda _: None
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._is_over = False
+        self.io_loop = IOLoop.current()
+
+    def on_recv(self, callback: Callable[[list[zmq.Frame]], Any], copy: bool = True) -> None:  # noqa: ARG002 - its own
+        """Have the parts of each request given to ``callback``, which may be asynchronous."""
+        self._callback = callback
+        self.io_loop.add_handler(self._wire.fileno(), self._take_next, IOLoop.READ)
+
+    def flush(self, flag: int = zmq.POLLIN | zmq.POLLOUT, limit: int | None = None) -> int:
+        """Take what has come, and say how many requests: event loops of user interfaces ask for that."""
+        taken = 0
+        while flag & zmq.POLLIN and (limit is None or taken < limit) and self._take():
+            taken += 1
+        return taken
+
+    def getsockopt(self, _: int) -> int:
+        """The only option that is asked for, ``FD``."""
+        return self._wire.fileno()
+
+    def send_multipart(self, parts: Sequence[Any], *_: Any, **__: Any) -> None:
+        with contextlib.suppress(OSError):  # nobody waits for a reply any more
+            self._wire.send(parts)
+
+    def _take_next(self, *_: int) -> None:
+        self._take()
+
+    def _take(self) -> bool:
+        """Begin with the next request, if there is one."""
+        if self._is_over:
+            return False
+        try:
+            parts = self._wire.receive()
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._is_over = True
+            self.io_loop.remove_handler(self._wire.fileno())
+            self._begin(self._at_end())
+            return False
+        self._begin(self._callback([zmq.Frame(part) for part in parts]))
+        return True
+
+    def _begin(self, awaitable: Any) -> None:
+        if awaitable is not None:
+            task = asyncio.ensure_future(awaitable)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+class NoThread(IOPubThread):  # type: ignore[misc]
+    """Stands where the thread of outputs is: whoever has an output sends it."""
+
+    def __init__(self) -> None:
+        self.thread = threading.Thread()
+        self.io_loop: Any = self
+
+    def schedule(self, f: Callable[[], None]) -> None:
+        f()
+
+    def call_later(self, *_: Any) -> None:
+        """Nothing: what was printed is sent when the cell ends, and by :class:`Watch`."""
+
+    @property
+    def closed(self) -> bool:
+        return False
+
+
+class Outputs(NoThread):
+    """The same, and the socket of outputs as well."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def send_multipart(self, parts: Sequence[Any], *_: Any, **__: Any) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            self._wire.send(parts)
+
+
+class Stream(OutStream):  # type: ignore[misc]
+    """Standard output or error: the same object before the fork and behind it, as code may have kept it."""
+
+    is_heard = True
+    """Whether anybody may listen."""
+    _turn = threading.RLock()
+
+    def __init__(self, session: Session, pub_thread: IOPubThread, name: str) -> None:
+        super().__init__(session, pub_thread, name, watchfd=False)
+        self._number = 1 if name == "stdout" else 2
+
+    def divert(self) -> int:
+        """Have what is written to the file descriptor itself go into a pipe: its other end."""
+        reading, writing = os.pipe()
+        self._original_stdstream_fd = self._number
+        self._original_stdstream_copy = os.dup(self._number)
+        os.dup2(writing, self._number)
+        os.close(writing)
+        return reading
+
+    def restore(self) -> None:
+        """Undo that; this closes the last writing end, unless a process that was started holds it, too."""
+        os.dup2(self._original_stdstream_copy, self._number)
+
+    def take(self, written: bytes, text: str) -> None:
+        """Bytes that came by the pipe, and what they say."""
+        with contextlib.suppress(OSError, ValueError):  # code has closed it
+            self.write(text)
+            os.write(self._original_stdstream_copy, written)
+
+    def forget(self) -> None:
+        """Close what was kept to restore the descriptor."""
+        os.close(self._original_stdstream_copy)
+        del self._original_stdstream_copy
+
+    def flush(self) -> None:
+        if self.is_heard:
+            self._flush()
+
+    def _flush(self) -> None:
+        if os.getpid() != self._master_pid:
+            # Another thread of the process that this one was forked off may have had the turn.
+            super()._flush()
+            return
+        # Or a thread would say later what it has taken before.
+        with self._turn:
+            super()._flush()
+
+    def connect(self, session: Session, pub_thread: IOPubThread) -> None:
+        self.session, self.pub_thread, self._io_loop = session, pub_thread, pub_thread.io_loop
+        self._master_pid = os.getpid()
+        self._flush_pending = False
+
+
+class Watch(threading.Thread):
+    """Takes what is written to the file descriptors of streams themselves, and, where it ``flushes``, has sent from
+    time to time what was printed.
+
+    A subclass, since ipykernel 6 has all that a thread with a function prints belong to the cell that was the last when
+    it was started.
+    """
+
+    def __init__(self, streams: Iterable[Stream], *, flushes: bool) -> None:
+        super().__init__(daemon=True)
+        self._streams = {stream.divert(): stream for stream in streams}
+        self._flushes = flushes
+        self.start()
+
+    def run(self) -> None:
+        poll = select.poll()
+        decoders = {reading: codecs.getincrementaldecoder("utf-8")("replace") for reading in self._streams}
+        for reading in decoders:
+            poll.register(reading, select.POLLIN)
+        flushed = time.monotonic()
+        while decoders:
+            for reading, _ in poll.poll(OutStream.flush_interval * 1000 if self._flushes else None):
+                written = os.read(reading, _READ_BYTES)
+                self._streams[reading].take(written, decoders[reading].decode(written, final=not written))
+                if not written:
+                    poll.unregister(reading)
+                    del decoders[reading]
+            if self._flushes and time.monotonic() - flushed >= OutStream.flush_interval:
+                flushed = time.monotonic()
+                for stream in self._streams.values():
+                    # A lock that is held when code forks, the new process waits for without end.
+                    if stream._flush_pending:
+                        stream.flush()
+
+    def end(self) -> None:
+        """Take the rest and end the thread, unless a process that was started goes on writing: a thread that is left
+        over is found."""
+        for stream in self._streams.values():
+            stream.restore()
+        self.join(_READ_SECONDS)
+        for reading, stream in self._streams.items():
+            if not self.is_alive():
+                os.close(reading)
+                stream.forget()
