@@ -15,7 +15,7 @@ from jupyter_core.utils import run_sync
 from nbclient.client import timestamp
 from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from nbclient.util import ensure_async
-from nbformat import from_dict
+from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
 
 from jupyter_mlops.core.records import Json
@@ -62,7 +62,9 @@ class RecordingClient(AskingClient):
 
     def connect(self) -> None:
         """Wait until the kernel answers; ``DeadKernelError`` when it dies or takes longer than ``startup_timeout``."""
-        self.start_new_kernel_client()
+        self.kc = self._kernel.client()
+        if self.kc is None:
+            self.start_new_kernel_client()
 
     def ask_to_end(self, *, idle: bool) -> None:
         """Have the kernel end, without waiting, and disconnect; a kernel that is not idle is interrupted first."""
@@ -79,9 +81,6 @@ class RecordingClient(AskingClient):
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def async_start_new_kernel_client(self) -> Any:
-        self.kc = self._kernel.client()
-        if self.kc is not None:
-            return self.kc
         # One for all, as each has threads.
         self.kc = self.km.client(context=zmq.asyncio.Context.instance())
         self.kc.iopub_channel_class = OutputChannel
@@ -171,7 +170,17 @@ class RecordingClient(AskingClient):
         finally:
             self._give_out(cell.get("outputs", []), cell_index)
 
-    execute_cell = run_sync(async_execute_cell)
+    _execute_in_loop = run_sync(async_execute_cell)
+
+    def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
+        if cell_index not in self._kernel.replayed:
+            return self._execute_in_loop(cell, cell_index, *arguments, **options)
+        # To begin and end a loop takes longer than to take what was kept, which waits for nothing.
+        try:
+            self.async_execute_cell(cell, cell_index, *arguments, **options).send(None)
+        except StopIteration as ended:
+            return ended.value
+        raise AssertionError("a cell that was executed before is waited for")
 
     async def _replay(self, cell: Any, cell_index: int) -> Any:
         """Take what the kernel's messages told of a cell that it executed before."""
@@ -224,13 +233,27 @@ class RecordingClient(AskingClient):
         self._withheld.clear()
 
     def _output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
-        out = super().output(outs, msg, display_id, cell_index)
+        out = self._printed(outs, msg, cell_index) or super().output(outs, msg, display_id, cell_index)
         if out:
             logged = read_output(out, self._cwd)
             out = self._kept(outs, cell_index)
             if logged:
                 self._recorder.take(self._redactor.logged(logged))
         return out
+
+    def _printed(self, outs: list[Any], msg: dict[str, Any], cell_index: int) -> Any:
+        """Take printed text as the client does, but for comparing each part of it with the format, which takes far
+        longer; None for another message, and where a widget takes it."""
+        content, parent = msg["content"], msg["parent_header"].get("msg_id")
+        is_text = msg["msg_type"] == "stream" and all(type(content.get(key)) is str for key in ("name", "text"))
+        if not is_text or self.output_hook_stack.get(parent):
+            return None
+        if self.clear_before_next_output:
+            outs[:] = []
+            self.clear_display_id_mapping(cell_index)
+            self.clear_before_next_output = False
+        outs.append(NotebookNode(output_type="stream", name=content["name"], text=content["text"]))
+        return outs[-1]
 
     def _kept(self, outs: list[Any], cell_index: int) -> Any:
         """The last output as it is kept, without secrets: the first one that finds no room becomes a line that says so,
