@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -26,7 +27,7 @@ from jupyter_mlops.core.records import (
     RunChange,
     RunStatus,
 )
-from jupyter_mlops.core.redaction import find_secrets, redact_params
+from jupyter_mlops.core.redaction import Finding, find_secrets, redact_params
 from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient
@@ -172,8 +173,8 @@ class Execution:
             path = f"{LONG_PARAMETERS}/{name}.json"
             self.recorder.put(path, self._redactor.text(json.dumps(value)).encode())
             self.recorder.notice(f"the parameter {name!r} does not fit into the record: it is the file {path}")
-        for index, cell in enumerate(self._source.cells):
-            for finding in find_secrets(cell):
+        for index, findings in enumerate(_findings(self._source.cells)):
+            for finding in findings:
                 self.recorder.notice(
                     f"{Path(self._source.path).name}, {cell_name(index)}, line {finding.line}: this looks like a "
                     f"secret ({finding.what}); the notebook is recorded as it is, so better pass it as a parameter"
@@ -273,6 +274,12 @@ class Execution:
         self._cancelled = reason
         self._kernel.kill()
         self._client.cancel()
+
+
+@functools.lru_cache(maxsize=1)
+def _findings(cells: tuple[str, ...]) -> tuple[tuple[Finding, ...], ...]:
+    """What looks like a secret in each cell, for all points of a sweep."""
+    return tuple(map(find_secrets, cells))
 
 
 def _begin(tracker: Tracker, new: NewRun, kernel: Kernel) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
 _LOG_TAIL = 2000
+_OOM_KILLS = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def kernel_spec(name: str, specs: KernelSpecManager | None = None) -> KernelSpec:
@@ -314,10 +316,9 @@ def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
     on this machine; 0 where neither is known."""
     for path in _memory_events(proc, cgroups), proc / "vmstat":
         with contextlib.suppress(OSError):
-            for line in path.read_text(encoding="ascii").splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
+            counted = _OOM_KILLS.search(path.read_bytes())
+            if counted is not None:
+                return int(counted[1])
     return 0
 
 

@@ -373,15 +373,13 @@ def _insert_blobs(
     wanted = {blob.digest: blob for blob in blobs}
     found: dict[str, Blob] = {}
     also = set(digests)
-    table = schema.blob
     while missing := sorted((wanted.keys() | also) - found.keys()):
         # More than one turn only when a collection removed a row between the two statements.
         rows = [msgspec.structs.asdict(wanted[digest]) | {"created": now} for digest in missing if digest in wanted]
         if rows:
             connection.execute(_APPEAR.on(connection), rows)
         also.clear()
-        query = sa.select(table.c.id, table.c.digest, table.c.size).where(among(table.c.digest, "digests", missing))
-        for row in connection.execute(query.order_by(table.c.digest).with_for_update(read=True, key_share=True)):
+        for row in connection.execute(_FOUND, {"digests": missing}):
             found[row.digest] = Blob(row.id, row.digest, row.size)
     return found
 
@@ -407,4 +405,10 @@ def _store_id(database: Database) -> str:
     return known
 
 
+_FOUND = (
+    sa.select(schema.blob.c.id, schema.blob.c.digest, schema.blob.c.size)
+    .where(among(schema.blob.c.digest, "digests"))
+    .order_by(schema.blob.c.digest)
+    .with_for_update(read=True, key_share=True)
+)
 _APPEAR = Upsert(lambda insert: insert(schema.blob).on_conflict_do_nothing())

@@ -111,5 +111,8 @@ def read_losses(path: Path) -> Losses | None:
 
 
 def _counts(content: bytes) -> dict[str, int]:
+    if not content[_HEAD_BYTES:].strip(b"\0"):
+        # As nearly always.
+        return {}
     whole = content[_HEAD_BYTES : _HEAD_BYTES + (len(content) - _HEAD_BYTES) // _SLOT.size * _SLOT.size]
     return {run_id.decode(): count for run_id, count in _SLOT.iter_unpack(whole) if run_id.strip(b"\0")}
