@@ -25,7 +25,8 @@ if sys.platform != "linux":
     pytest.skip("forking needs Linux", allow_module_level=True)
 
 from jupyter_mlops.execution.fork import clientchannels
-from jupyter_mlops.execution.fork.clientchannels import OutputWire, RequestWire, read_message
+from jupyter_mlops.execution.fork.clientchannels import OutputWire, RequestWire
+from jupyter_mlops.execution.fork.message import read_message
 from jupyter_mlops.execution.fork.wire import Wire
 
 PACKET = 60_000
@@ -81,6 +82,19 @@ def test_the_end_of_one_end_is_told_behind_what_it_sent(ends: tuple[Wire, Wire])
             ends[1].receive()
     with pytest.raises(BrokenPipeError):
         ends[1].send([b"nobody"])
+
+
+def test_who_sends_to_nobody_is_not_killed(ends: tuple[Wire, Wire]) -> None:
+    ends[1].close()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for send in ends[0].send, lambda parts: ends[0].send_at_once(next(ends[0].packets(parts))):
+            with contextlib.suppress(BrokenPipeError):
+                send([b"nobody"])
+                os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_threads_and_processes_send_at_the_same_time(ends: tuple[Wire, Wire]) -> None:

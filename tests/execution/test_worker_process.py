@@ -146,6 +146,26 @@ def template(
         yield Path(folder), Template(Path(folder)).about.template, item
 
 
+CHILDREN = """
+import signal, subprocess, sys
+from jupyter_mlops.execution.fork.safety import children, has_children
+assert not has_children()
+for number in (signal.SIG_DFL, signal.SIG_IGN):
+    signal.signal(signal.SIGCHLD, number)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert has_children() and children() == [process.pid]
+    process.communicate(b"over")
+    assert not has_children() and children() == []
+"""
+
+
+@linux
+def test_whether_there_are_children_is_known() -> None:
+    command = [sys.executable, "-c", CHILDREN]
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr
+
+
 def started(template: Template, item: NotebookTask, folder: Path) -> Any:
     """A kernel that was forked for the task."""
     return template.starter(item)(

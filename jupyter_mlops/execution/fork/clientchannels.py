@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from queue import Empty
 from typing import Any
 
-from jupyter_client.session import DELIM, Session
+from jupyter_client.session import Session
 
+from jupyter_mlops.execution.fork.message import read_message
 from jupyter_mlops.execution.fork.wire import Wire
 from jupyter_mlops.recording.iopub import Outputs
 
@@ -194,26 +193,6 @@ class OutputWire(Outputs):
         self._wire.close()
 
     stop = close
-
-
-def read_message(parts: list[bytes]) -> dict[str, Any]:
-    """The message that these are parts of, as :meth:`Session.deserialize` has it, which takes three times as long.
-    Nobody but the kernel has the other end of its wire, so signatures are not looked at."""
-    begin = parts.index(DELIM) + 2
-    header, parent, metadata, content = map(json.loads, parts[begin : begin + 4])
-    for each in header, parent:
-        # What code has made up stays as it is.
-        with contextlib.suppress(KeyError, ValueError, AttributeError):
-            each["date"] = datetime.fromisoformat(each["date"].replace("Z", "+00:00"))
-    return {
-        "header": header,
-        "msg_id": header["msg_id"],
-        "msg_type": header["msg_type"],
-        "parent_header": parent,
-        "metadata": metadata,
-        "content": content,
-        "buffers": [memoryview(part) for part in parts[begin + 4 :]],
-    }
 
 
 def _done(future: asyncio.Future[None]) -> None:

@@ -18,10 +18,20 @@ from ipykernel.iostream import IOPubThread, OutStream
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 
+from jupyter_mlops.execution.fork.message import DELIMITER, read_message
 from jupyter_mlops.execution.fork.wire import Wire
 
 _READ_SECONDS = 1.0
 _READ_BYTES = 1 << 16
+
+
+class WireSession(Session):
+    """A session whose messages come by a wire."""
+
+    def deserialize(self, msg_list: list[Any], content: bool = True, copy: bool = True) -> dict[str, Any]:
+        if not content:
+            return dict(super().deserialize(msg_list, content, copy))
+        return read_message([DELIMITER, *(part if copy else part.bytes for part in msg_list)])
 
 
 class Requests:

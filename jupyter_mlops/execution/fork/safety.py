@@ -180,3 +180,12 @@ def children() -> list[int]:
         with contextlib.suppress(OSError):
             found += map(int, (task / "children").read_text(encoding="ascii").split())
     return found
+
+
+def has_children() -> bool:
+    """Whether there are any, or ended ones that were not waited for: a hundred times as fast as to say which."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

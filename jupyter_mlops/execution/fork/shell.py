@@ -25,8 +25,8 @@ from tornado.ioloop import IOLoop
 from traitlets import Any as Anything
 from traitlets import Type
 
-from jupyter_mlops.execution.fork.kernelchannels import NoThread, Outputs, Requests, Stream, Watch
-from jupyter_mlops.execution.fork.safety import children
+from jupyter_mlops.execution.fork.kernelchannels import NoThread, Outputs, Requests, Stream, Watch, WireSession
+from jupyter_mlops.execution.fork.safety import has_children
 from jupyter_mlops.execution.fork.unnamed import unnamed_file
 from jupyter_mlops.execution.fork.wire import Wire
 
@@ -118,7 +118,7 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
 
     def _process_children(self) -> Any:
         # Usually there are none, which psutil finds out by looking at all processes.
-        return super()._process_children() if children() else []
+        return super()._process_children() if has_children() else []
 
     def _abort_queues(self, *arguments: Any, **options: Any) -> None:
         # Without channels nothing is queued.
@@ -169,9 +169,9 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self._streams = [Stream(memo, muted, name) for name in ("stdout", "stderr")]
         sys.stdout, sys.stderr = self._streams
         # Not with the session of the channels.
-        own, self.session = self.session, memo
+        self.session = memo
         self.init_io()
-        self.session = own
+        self.session = WireSession(parent=self)
         super().configure_tornado_logger()
         self.init_signal()
         self.kernel = TemplateKernel.instance(
@@ -215,7 +215,8 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
 
     async def _end(self) -> None:
         self.is_asked_to_end = True
-        await self.kernel._at_shutdown()
+        if has_children():
+            await self.kernel._at_shutdown()
         self.io_loop.stop()
 
     def leave(self) -> None:

@@ -211,10 +211,9 @@ class Server:
 
     def _reap(self) -> None:
         over: dict[int, int] = {}
-        for pid in children():
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                over[pid] = status
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                over[ended[0]] = ended[1]
         left = len(children()) > len(self._living.keys() - over.keys())
         for pid in self._living.keys() & over.keys():
             connection = self._living.pop(pid)

@@ -47,7 +47,8 @@ class Wire:
         """Send a message, whose parts are bytes or buffers of them; wait while the other end takes none.
         ``OSError`` when there is nobody any more."""
         for packet in self.packets(parts):
-            self._end.send(packet)
+            # Code may have restored what SIGPIPE does by itself.
+            self._end.send(packet, socket.MSG_NOSIGNAL)
 
     def packets(self, parts: Sequence[Any]) -> Iterator[bytes]:
         """What a message is sent as."""
@@ -64,7 +65,7 @@ class Wire:
 
     def send_at_once(self, packet: bytes) -> None:
         """Send one of :meth:`packets`; ``BlockingIOError`` when the other end has to take others first."""
-        self._end.send(packet, socket.MSG_DONTWAIT)
+        self._end.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def receive(self) -> list[bytes]:
         """The parts of the next message; ``BlockingIOError`` when there is none yet, ``ConnectionError`` when there is
