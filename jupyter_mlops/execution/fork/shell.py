@@ -221,12 +221,12 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
 
     def leave(self) -> None:
         """Do not close at the end what nobody needs any more: the history, which is in memory. Nor send outputs, as who
-        has asked for the end listens no more, or make the aliases of a shell that is reset."""
+        has asked for the end listens no more, or make the names and aliases of a shell that is reset."""
         shell = self.kernel.shell
         self._history = history = shell.history_manager
         history.end_session = history.close = lambda: None
         if hasattr(history, "_finalizer"):
             history._finalizer.detach()
         aliases = shell.alias_manager
-        aliases.clear_aliases = aliases.init_aliases = lambda: None
+        aliases.clear_aliases = aliases.init_aliases = shell.init_user_ns = lambda: None
         Stream.is_heard = False
