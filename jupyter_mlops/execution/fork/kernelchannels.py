@@ -23,6 +23,7 @@ from jupyter_mlops.execution.fork.wire import Wire
 
 _READ_SECONDS = 1.0
 _READ_BYTES = 1 << 16
+"""As many as a pipe has room for."""
 
 
 class WireSession(Session):
@@ -140,6 +141,7 @@ class Stream(OutStream):  # type: ignore[misc]
         self._original_stdstream_copy = os.dup(self._number)
         os.dup2(writing, self._number)
         os.close(writing)
+        os.set_blocking(reading, False)
         return reading
 
     def restore(self) -> None:
@@ -187,28 +189,46 @@ class Watch(threading.Thread):
     def __init__(self, streams: Iterable[Stream], *, flushes: bool) -> None:
         super().__init__(daemon=True)
         self._streams = {stream.divert(): stream for stream in streams}
+        self._decoders = {reading: codecs.getincrementaldecoder("utf-8")("replace") for reading in self._streams}
         self._flushes = flushes
+        self._lock = threading.Lock()
         self.start()
 
     def run(self) -> None:
         poll = select.poll()
-        decoders = {reading: codecs.getincrementaldecoder("utf-8")("replace") for reading in self._streams}
-        for reading in decoders:
+        for reading in self._streams:
             poll.register(reading, select.POLLIN)
-        flushed = time.monotonic()
-        while decoders:
+        flushed, left = time.monotonic(), len(self._streams)
+        while left:
             for reading, _ in poll.poll(OutStream.flush_interval * 1000 if self._flushes else None):
-                written = os.read(reading, _READ_BYTES)
-                self._streams[reading].take(written, decoders[reading].decode(written, final=not written))
-                if not written:
+                with self._lock:
+                    is_over = self._take(reading)
+                if is_over:
                     poll.unregister(reading)
-                    del decoders[reading]
+                    left -= 1
             if self._flushes and time.monotonic() - flushed >= OutStream.flush_interval:
                 flushed = time.monotonic()
                 for stream in self._streams.values():
                     # A lock that is held when code forks, the new process waits for without end.
                     if stream._flush_pending:
                         stream.flush()
+
+    def _take(self, reading: int) -> bool:
+        """Take what was written; whether that was the last."""
+        try:
+            written = os.read(reading, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # code has closed it
+            return True
+        self._streams[reading].take(written, self._decoders[reading].decode(written, final=not written))
+        return not written
+
+    def settle(self) -> None:
+        """Take what was written before. A pipe has room for no more than is read at once."""
+        with self._lock:
+            for reading in self._streams:
+                self._take(reading)
 
     def end(self) -> None:
         """Take the rest and end the thread, unless a process that was started goes on writing: a thread that is left

@@ -77,6 +77,7 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
     shell_stream = Anything(allow_none=True)
     streams: list[Stream]
     """Standard output and error, which code may have replaced."""
+    watch: Watch | None = None
     parent_thread = threading.main_thread()
     """What is asked of the thread of the shell's channel, which there is not: where cells are awaited."""
 
@@ -110,6 +111,9 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
             self.before_cells()
             self.before_cells = None
         await super().execute_request(stream, ident, parent)
+        if self.watch is not None:
+            # What a cell has written is told before its end.
+            self.watch.settle()
 
     def _publish_status(self, status: str, *arguments: Any, **options: Any) -> None:
         # Nobody waits for it to begin.
@@ -209,7 +213,7 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.iopub_thread = self.iopub_socket = iopub = Outputs(Wire(outputs))
         for stream in self._streams:
             stream.connect(self.session, iopub)
-        self._watch = Watch(self._streams, flushes=True)
+        self.kernel.watch = Watch(self._streams, flushes=True)
         self.displayhook.session, self.displayhook.pub_socket = self.session, iopub
         self.kernel.connect(Requests(Wire(requests), self._end), iopub, self.session)
 
