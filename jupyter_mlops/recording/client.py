@@ -170,17 +170,7 @@ class RecordingClient(AskingClient):
         finally:
             self._give_out(cell.get("outputs", []), cell_index)
 
-    _execute_in_loop = run_sync(async_execute_cell)
-
-    def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
-        if cell_index not in self._kernel.replayed:
-            return self._execute_in_loop(cell, cell_index, *arguments, **options)
-        # To begin and end a loop takes longer than to take what was kept, which waits for nothing.
-        try:
-            self.async_execute_cell(cell, cell_index, *arguments, **options).send(None)
-        except StopIteration as ended:
-            return ended.value
-        raise AssertionError("a cell that was executed before is waited for")
+    execute_cell = run_sync(async_execute_cell)
 
     async def _replay(self, cell: Any, cell_index: int) -> Any:
         """Take what the kernel's messages told of a cell that it executed before."""

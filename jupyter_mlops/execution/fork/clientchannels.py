@@ -23,8 +23,6 @@ _MANY = 50
 class WireClient:
     """What a notebook client asks of a client of Jupyter's, which takes longer to make than all that is asked of it."""
 
-    allow_stdin = False
-
     def __init__(
         self, session: Session, requests: socket.socket, outputs: socket.socket, is_alive: Callable[[], bool]
     ) -> None:

@@ -262,7 +262,7 @@ def _become(
         exec(compile(asked["code"], "<parameters>", "exec"), shell.user_ns)  # as the cell of parameters would
         _remember(shell, asked["source"], work)
     _use_cores(asked["environment"].get("OMP_NUM_THREADS", "1"))
-    # Not before, because opening channels draws random numbers, too.
+    # Not before: what comes until then may draw random numbers, too.
     source = "\n".join(source for _, source, _ in work["cells"])
     app.kernel.before_cells = seeds.restore if work["equal"] else lambda: seeds.renew(shell.user_ns, source)
 
