@@ -175,11 +175,14 @@ def test_outputs_arrive_in_order_however_many(ends: tuple[Wire, Wire], count: in
     session.auth = None
     channel = OutputWire(ends[0], session)
     parent = session.msg("execute_request", {})
+    many_wait = threading.Event()
 
     def publish() -> None:
         for number in range(count):
             content = {"name": "stdout", "text": f"{number}\n"}
             ends[1].send(session.serialize(session.msg("stream", content, parent=parent), ident=b"stream.stdout"))
+            if number in (clientchannels._MANY, count - 1):
+                many_wait.set()
         ends[1].send(session.serialize(session.msg("status", {"execution_state": "idle"}, parent=parent)))
 
     async def text() -> str:
@@ -191,6 +194,7 @@ def test_outputs_arrive_in_order_however_many(ends: tuple[Wire, Wire], count: in
 
     publisher = threading.Thread(target=publish)
     publisher.start()
+    assert many_wait.wait(60)
     with contextlib.closing(channel):
         assert asyncio.run(text()) == "".join(f"{number}\n" for number in range(count))
         publisher.join()
