@@ -36,11 +36,12 @@ class WireSession(Session):
 
 
 class Requests:
-    """Stands where the stream of the shell's channel is."""
+    """Stands where the stream of the shell's channel is. Nothing comes before it is opened."""
 
-    def __init__(self, wire: Wire, at_end: Callable[[], Any]) -> None:
+    _wire: Wire
+
+    def __init__(self, at_end: Callable[[], Any]) -> None:
         """``at_end`` is called, and may be asynchronous, when nobody speaks with this kernel any more."""
-        self._wire = wire
         self._at_end = at_end
         self._callback: Callable[[list[zmq.Frame]], Any] = lambda _: None
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -50,7 +51,10 @@ class Requests:
     def on_recv(self, callback: Callable[[list[zmq.Frame]], Any], copy: bool = True) -> None:  # noqa: ARG002 - its own
         """Have the parts of each request given to ``callback``, which may be asynchronous."""
         self._callback = callback
-        self.io_loop.add_handler(self._wire.fileno(), self._take_next, IOLoop.READ)
+
+    def open(self, wire: Wire) -> None:
+        self._wire = wire
+        self.io_loop.add_handler(wire.fileno(), self._take_next, IOLoop.READ)
 
     def flush(self, flag: int = zmq.POLLIN | zmq.POLLOUT, limit: int | None = None) -> int:
         """Take what has come, and say how many requests: event loops of user interfaces ask for that."""
@@ -112,15 +116,17 @@ class NoThread(IOPubThread):  # type: ignore[misc]
 
 
 class Outputs(NoThread):
-    """The same, and the socket of outputs as well."""
+    """The same, and the socket of outputs as well. Nobody listens before it is opened."""
 
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
+    _wire: Wire | None = None
+
+    def open(self, wire: Wire) -> None:
         self._wire = wire
 
     def send_multipart(self, parts: Sequence[Any], *_: Any, **__: Any) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more
-            self._wire.send(parts)
+        if self._wire is not None:
+            with contextlib.suppress(OSError):  # nobody listens any more
+                self._wire.send(parts)
 
 
 class Stream(OutStream):  # type: ignore[misc]
@@ -174,8 +180,11 @@ class Stream(OutStream):  # type: ignore[misc]
 
     def connect(self, session: Session, pub_thread: IOPubThread) -> None:
         self.session, self.pub_thread, self._io_loop = session, pub_thread, pub_thread.io_loop
-        self._master_pid = os.getpid()
         self._flush_pending = False
+
+    def be_of_this_process(self) -> None:
+        """Send from here, and not from processes that are forked off this one."""
+        self._master_pid = os.getpid()
 
 
 class Watch(threading.Thread):

@@ -71,7 +71,7 @@ class Memo(Session):
 
 
 class TemplateKernel(IPythonKernel):  # type: ignore[misc]
-    """A kernel that is given its channels after it has executed cells."""
+    """A kernel that is given its channels after it has executed cells, and starts before they are opened."""
 
     _supports_kernel_subshells = False
     shell_stream = Anything(allow_none=True)
@@ -88,13 +88,6 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         # ipykernel asks for it at each cell.
         run_cell.__signature__ = inspect.signature(run_cell)
 
-    def start(self) -> None:
-        self.shell.exit_now = False
-        self.shell_channel_thread = None
-        # Not as Python's kernels do, which are made ready for a debugger.
-        Kernel.start(self)
-        self.shell_channel_thread = self
-
     def connect(self, requests: Requests, outputs: Outputs, session: Session) -> None:
         """Take channels. There is no other: a runner gives no input and does not debug, it interrupts by a signal, and
         whether the process lives the template tells."""
@@ -102,6 +95,14 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         self.session, self.iopub_thread, self.iopub_socket = session, outputs, outputs
         for publisher in self.shell.displayhook, self.shell.display_pub:
             publisher.session, publisher.pub_socket = session, outputs
+        self.shell.exit_now = False
+        self.shell_channel_thread = None
+        # Not as Python's kernels do, which are made ready for a debugger.
+        Kernel.start(self)
+        self.shell_channel_thread = self
+
+    def start(self) -> None:
+        """Nothing: it was started once for all children."""
 
     before_cells: Callable[[], None] | None = None
     """Called once, when the first cell comes by a channel."""
@@ -205,17 +206,25 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     def configure_tornado_logger(self) -> None:
         """Nothing: it was done once for all children."""
 
-    def go_on(self, requests: socket.socket, outputs: socket.socket) -> None:
-        """Open the channels, in a process that was forked."""
-        self.session.pid = os.getpid()
+    def connect(self) -> None:
+        """Make the channels, which nothing comes or goes by yet."""
         # Nobody else has the sockets, so nothing is signed.
         self.session.auth = None
-        self.iopub_thread = self.iopub_socket = iopub = Outputs(Wire(outputs))
+        self._requests = Requests(self._end)
+        self.iopub_thread = self.iopub_socket = self._outputs = Outputs()
         for stream in self._streams:
-            stream.connect(self.session, iopub)
+            stream.connect(self.session, self._outputs)
+        self.displayhook.session, self.displayhook.pub_socket = self.session, self._outputs
+        self.kernel.connect(self._requests, self._outputs, self.session)
+
+    def open(self, requests: socket.socket, outputs: socket.socket) -> None:
+        """Open the channels, in a process that was forked."""
+        self.session.pid = os.getpid()
+        self._outputs.open(Wire(outputs))
+        for stream in self._streams:
+            stream.be_of_this_process()
         self.kernel.watch = Watch(self._streams, flushes=True)
-        self.displayhook.session, self.displayhook.pub_socket = self.session, iopub
-        self.kernel.connect(Requests(Wire(requests), self._end), iopub, self.session)
+        self._requests.open(Wire(requests))
 
     async def _end(self) -> None:
         self.is_asked_to_end = True

@@ -75,6 +75,7 @@ def main() -> None:
         gc.collect()
         surroundings.check(loop)
         seeds.hold()
+        app.connect()
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
@@ -93,7 +94,7 @@ def main() -> None:
     surroundings.reopen()
     requests, outputs, told = asked["descriptors"]
     _become(app, loop, seeds, asked, work)
-    app.go_on(socket.socket(fileno=requests), socket.socket(fileno=outputs))
+    app.open(socket.socket(fileno=requests), socket.socket(fileno=outputs))
     shared = dict(app.kernel.shell.user_ns)
     try:
         app.start()
