@@ -44,7 +44,8 @@ class Capture:
     def modules(self, files: Iterable[str]) -> None:
         """Record which of the imported ``files`` are local modules that git does not keep; waits for the rest."""
         self.wait()
-        if self._interpreter is None:
+        files = tuple(files)
+        if self._interpreter is None or not files:
             return
         root = None if self._checkout is None else Path(self._checkout.root)
         cwd = Path(self._interpreter.cwd)

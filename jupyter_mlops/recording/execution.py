@@ -220,7 +220,8 @@ class Execution:
         self.recorder.put("notebook/cells.json", f"[\n {cells}\n]".encode())
         if output is not None:
             write_atomically(output, content + b"\n")
-        self.recorder.store()
+        if not self._kernel.ends_at_once:
+            self.recorder.store()
 
     def _imported(self) -> Iterator[str]:
         """The files of modules that the kernel, which has ended, had imported and that belong to no installation."""

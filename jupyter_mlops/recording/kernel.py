@@ -111,6 +111,8 @@ class Kernel:
         """Whether it says at its end, in ``modules``, what must be asked of others:"""
         self.modules = b""
         """a JSON list of the files of modules that it has imported."""
+        self.ends_at_once = False
+        """Whether nothing else is worth beginning while it ends."""
         environment = {key: value for each in companions for key, value in each.environment.items()} | {**environment}
         self.started_at = time.time_ns() // 1_000_000
         """When it was started, in milliseconds since the epoch."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -101,7 +102,7 @@ def require_usable(location: str) -> None:
     if folder is None:
         require_driver(location)
         return
-    present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    present = next(place for place in chain((folder,), folder.parents) if os.path.lexists(place))
     if not present.is_dir() or not os.access(present, os.W_OK):
         raise InvalidValue(f"files cannot be stored in {folder}: {present} is no folder that can be written to")
 
@@ -142,12 +143,12 @@ class FolderObjects:
 
     def create(self, key: str) -> Writer:
         with self._failures():
-            return _FolderWriter(self, self._path(key))
+            return _FolderWriter(self, key)
 
     def sync(self, keys: list[str]) -> None:
         with self._failures():
-            for folder in {self._path(key).parent for key in keys}:
-                _sync_folder(folder)
+            for shard in {key[:_SHARD] for key in keys}:
+                _sync_folder(self.folder / shard)
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         with self._failures(passing=FileNotFoundError):
@@ -190,15 +191,16 @@ class FolderObjects:
 
 
 class _FolderWriter:
-    def __init__(self, objects: FolderObjects, path: Path) -> None:
+    def __init__(self, objects: FolderObjects, key: str) -> None:
         self._objects = objects
-        self._path = path
-        self._part = path.with_suffix(_UNFINISHED)
+        # Paths as objects would take longer to make than the file.
+        self._path = f"{objects.folder}/{key[:_SHARD]}/{key}"
+        self._part = f"{self._path}{_UNFINISHED}"
         try:
-            self._file = self._part.open("xb", buffering=0)
+            self._file = open(self._part, "xb", buffering=0)  # noqa: PTH123, SIM115 - finish or discard closes it
         except FileNotFoundError:
-            _make_folder(path.parent)
-            self._file = self._part.open("xb", buffering=0)
+            _make_folder(Path(self._path).parent)
+            self._file = open(self._part, "xb", buffering=0)  # noqa: PTH123, SIM115
 
     def write(self, piece: bytes) -> None:
         with self._objects._failures():
@@ -210,13 +212,13 @@ class _FolderWriter:
         with self._objects._failures():
             os.fsync(self._file.fileno())
             self._file.close()
-            self._part.rename(self._path)
+            os.rename(self._part, self._path)  # noqa: PTH104
 
     def discard(self) -> None:
         self._file.close()
         # What made the upload fail is being raised; a leftover is found by a collection.
         with suppress(OSError):
-            self._part.unlink()
+            os.unlink(self._part)  # noqa: PTH108
 
 
 class RemoteObjects:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -83,6 +84,7 @@ class Header(msgspec.Struct, frozen=True):
     writer: Runner
 
 
+_ROOT = Path("/")
 _entry_decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
@@ -94,8 +96,14 @@ def target_of(url: str) -> str:
     scheme = scheme.partition("+")[0].lower()
     authority, _, path = rest.partition("?")[0].partition("/")
     if scheme == "sqlite":
-        return f"sqlite:///{Path(path).absolute()}"
+        return f"sqlite:///{_absolute(path, _ROOT if path.startswith('/') else Path.cwd())}"
     return f"{scheme}://{authority.rpartition('@')[2].lower()}/{path}"
+
+
+@lru_cache(maxsize=16)
+def _absolute(path: str, folder: Path) -> Path:
+    """Asked for again and again, of a path or two."""
+    return folder / path
 
 
 def frame(payload: bytes) -> bytes:

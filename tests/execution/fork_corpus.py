@@ -183,6 +183,12 @@ CORPUS: dict[str, list[Any]] = {
         "sorted(n for n in dir() if not n.startswith('_'))[:4]",
         "x",
     ),
+    "names of files": cells(
+        "import os\nname = os.fsdecode(b'caf\\xe9.txt')\nprint(name)",
+        "from IPython.display import display\ndisplay({'text/plain': name}, raw=True)\n{'name': name}",
+        "print(x, name)\ndisplay({'text/plain': name}, raw=True)\nname",
+        "raise OSError(name)",
+    ),
     "a connection file": cells(
         "import json\nfrom ipykernel.connect import get_connection_file",
         "x, sorted(json.load(open(get_connection_file())))[:3]",

@@ -17,7 +17,7 @@ from nbformat.v4 import new_notebook
 from jupyter_mlops.execution.engine import NotebookTask, Remark
 from jupyter_mlops.execution.fork.engine import ForkEngine
 from jupyter_mlops.tracker.protocol import Tracker
-from tests.execution.fork_corpus import CORPUS
+from tests.execution.fork_corpus import CORPUS, cells
 
 # What differs between any two runs of papermill: names of cells' files, addresses, process ids.
 _VARYING = re.compile(r"ipykernel_\d+|0x[0-9a-f]+|[0-9a-f]{32}")
@@ -81,3 +81,30 @@ def test_forked_kernels_give_what_fresh_ones_give(
     assert _comparable(ours) == _comparable(theirs)
     files = {path.name: path.read_text(encoding="utf-8") for path in folders[1].iterdir()}
     assert left == files
+
+
+@pytest.mark.slow
+def test_halves_of_characters_hold_nothing_up(
+    tracker: Tracker, task: Callable[..., NotebookTask], tmp_path: Path
+) -> None:
+    """A fresh kernel says in their place how it failed to say them."""
+    sources = [
+        "half = '\\ud83d'\nprint('shared', half)",
+        "from IPython.display import display\ntry:\n    display({'text/plain': half}, raw=True)\n"
+        "except UnicodeEncodeError:\n    print('told')",
+        "x\nprint('point', half, flush=True)",
+        "try:\n    display({'text/plain': half}, raw=True)\nexcept UnicodeEncodeError:\n    print('told')",
+        "raise ValueError(half)",
+    ]
+    notebook = new_notebook(cells=cells(*sources), metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    tasks = [task(tmp_path / "n.ipynb", swept=("x",), x=x) for x in (7, 8)]
+    remarks = [event.text for event in ForkEngine().run(tasks, jobs=1) if isinstance(event, Remark)]
+    assert "fresh kernel" not in "".join(remarks), remarks
+    for each in tasks:
+        executed = json.loads(b"".join(tracker.artifacts.open(each.run_id, "notebook/executed.ipynb")))
+        *shown, failed = [cell["outputs"] for cell in executed["cells"] if cell["outputs"]]
+        printed = ["".join(output["text"]) for outputs in shown for output in outputs if "text" in output]
+        assert printed == ["shared ?\n", "told\n", "point ?\n", "told\n"]
+        assert [(output["ename"], output["evalue"]) for output in failed] == [("ValueError", "?")]
+        assert tracker.runs.get(each.run_id).reason.message == "ValueError: ?"  # type: ignore[union-attr]

@@ -137,7 +137,8 @@ class ForkedKernel(Kernel):
         self._template = template
         self._code, self._source = code, source
         super().__init__(name, cwd=cwd, environment=environment, run_id=run_id, log=log, companions=companions)
-        self.replayed, self.shared, self.tells_modules = template.messages, template.shared, True
+        self.replayed, self.shared = template.messages, template.shared
+        self.tells_modules = self.ends_at_once = True
 
     def client(self) -> WireClient:
         return self._client

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import json
 import os
 import select
 import threading
@@ -15,18 +16,42 @@ from typing import Any
 
 import zmq
 from ipykernel.iostream import IOPubThread, OutStream
+from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 
 from jupyter_mlops.execution.fork.message import DELIMITER, read_message
 from jupyter_mlops.execution.fork.wire import Wire
 
+_SAID = ("stream", "error", "execute_reply")
+"""What is said of code."""
 _READ_SECONDS = 1.0
 _READ_BYTES = 1 << 16
 """As many as a pipe has room for."""
 
 
-class WireSession(Session):
+class KernelSession(Session):
+    """A session that does not fail to say what code has printed or how it ended for what no encoding has, as halves of
+    characters: whoever waits for the end of the cell would wait for ever. Of what code shows itself, it is told."""
+
+    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *arguments: Any, **options: Any) -> Any:
+        try:
+            return self._send(stream, msg_or_type, content, *arguments, **options)
+        except UnicodeEncodeError:
+            message = msg_or_type if isinstance(msg_or_type, dict) else {"msg_type": msg_or_type, "content": content}
+            if message["msg_type"] not in _SAID:
+                raise
+            content = json.dumps(message["content"], default=json_default, ensure_ascii=False)
+            replaced = json.loads(content.encode("utf-8", "replace"))
+            if isinstance(msg_or_type, dict):
+                msg_or_type = {**msg_or_type, "content": replaced}
+            return self._send(stream, msg_or_type, replaced, *arguments, **options)
+
+    def _send(self, *arguments: Any, **options: Any) -> Any:
+        return super().send(*arguments, **options)
+
+
+class WireSession(KernelSession):
     """A session whose messages come by a wire."""
 
     def deserialize(self, msg_list: list[Any], content: bool = True, copy: bool = True) -> dict[str, Any]:

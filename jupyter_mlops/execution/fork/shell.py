@@ -19,19 +19,25 @@ from typing import Any
 from ipykernel import kernelapp
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelbase import Kernel
-from jupyter_client.jsonutil import json_default
-from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 from traitlets import Any as Anything
 from traitlets import Type
 
-from jupyter_mlops.execution.fork.kernelchannels import NoThread, Outputs, Requests, Stream, Watch, WireSession
+from jupyter_mlops.execution.fork.kernelchannels import (
+    KernelSession,
+    NoThread,
+    Outputs,
+    Requests,
+    Stream,
+    Watch,
+    WireSession,
+)
 from jupyter_mlops.execution.fork.safety import has_children
 from jupyter_mlops.execution.fork.unnamed import unnamed_file
 from jupyter_mlops.execution.fork.wire import Wire
 
 
-class Memo(Session):
+class Memo(KernelSession):
     """A session that keeps what it is to send, and what processes that were forked off this one are to send."""
 
     def __init__(self, **options: Any) -> None:
@@ -40,7 +46,7 @@ class Memo(Session):
         # Whoever writes does so behind the others.
         fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_APPEND)
 
-    def send(self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, *_: Any, **more: Any) -> Any:
+    def _send(self, stream: Any, msg_or_type: Any, content: Any, parent: Any = None, *_: Any, **more: Any) -> Any:
         if os.getpid() != self.pid:
             # As with sessions that send: another process may print, and no more.
             return None
@@ -53,7 +59,7 @@ class Memo(Session):
         message["buffers"] = [base64.b64encode(bytes(buffer)).decode() for buffer in buffers]
         message["channel"] = "shell" if stream is None else "iopub"
         # On a line of its own also behind a process that was killed in the middle of one.
-        line = memoryview(f"\n{json.dumps(message, default=json_default)}\n".encode())
+        line = memoryview(b"\n%b\n" % self.pack(message))
         while line:
             line = line[self._file.write(line) :]
         return message
@@ -66,7 +72,7 @@ class Memo(Session):
         taken = []
         for line in filter(None, lines):
             with contextlib.suppress(ValueError):
-                taken.append(json.loads(line))
+                taken.append(json.loads(line.decode("utf-8", "replace")))
         return taken
 
 
@@ -88,7 +94,7 @@ class TemplateKernel(IPythonKernel):  # type: ignore[misc]
         # ipykernel asks for it at each cell.
         run_cell.__signature__ = inspect.signature(run_cell)
 
-    def connect(self, requests: Requests, outputs: Outputs, session: Session) -> None:
+    def connect(self, requests: Requests, outputs: Outputs, session: WireSession) -> None:
         """Take channels. There is no other: a runner gives no input and does not debug, it interrupts by a signal, and
         whether the process lives the template tells."""
         self.shell_stream = requests
