@@ -12,6 +12,7 @@ import msgspec
 from jupyter_mlops.core.records import Json
 from jupyter_mlops.core.redaction import (
     Withheld,
+    is_secret_name,
     redact_params,
     redact_tags,
     redact_text,
@@ -27,7 +28,9 @@ class Redactor:
 
     def __init__(self, parameters: Mapping[str, Json]) -> None:
         """``parameters`` are all that the run has, defaults included."""
-        self._secrets = secret_values({**os.environ, **parameters})
+        # Of the environment only what is secret by name is read: there is much in it.
+        environment = {name: os.environ[name] for name in os.environ if is_secret_name(name)}
+        self._secrets = secret_values(environment) | secret_values(parameters)
         self._redacted = {name: redact_value(name, value) for name, value in parameters.items()}
         self._changed = {name for name, value in parameters.items() if self._redacted[name] != value}
 

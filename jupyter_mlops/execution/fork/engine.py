@@ -149,6 +149,7 @@ class TemplateProcess:
             "equal": self._equal,
             "probe": PROBE,
             "modules": modules_probe(),
+            "cores": threads["OMP_NUM_THREADS"],
             "about": msgspec.to_builtins(about),
         }
         assert self._process.stdin is not None

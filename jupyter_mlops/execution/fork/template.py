@@ -4,8 +4,8 @@ It is run by the kernel's own Python, which need not have jupyter_mlops, with th
 ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
 fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``equal``: whether random states that were
 not seeded stay equal; ``probe``, ``modules``: expressions for texts that tell of the interpreter and of imported
-modules; ``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each cell, and then
-``{"unsafe": why}`` or ``{"ready": pid}``.
+modules; ``cores``: how many a child may use; ``about``: whatever others are to be told). STATUS_FD is told
+``{"begun": index}`` for each cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
 gave (``interpreter``, ``files``), the number of ``modules``, the ``messages`` that each cell gave, what kernels say of
@@ -76,6 +76,7 @@ def main() -> None:
         surroundings.check(loop)
         seeds.hold()
         app.connect()
+        libraries = _libraries(work["cores"])
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
@@ -94,6 +95,8 @@ def main() -> None:
     surroundings.reopen()
     requests, outputs, told = asked["descriptors"]
     _become(app, loop, seeds, asked, work)
+    if libraries is not None:
+        libraries.limit(limits=int(work["cores"]))
     app.open(socket.socket(fileno=requests), socket.socket(fileno=outputs))
     shared = dict(app.kernel.shell.user_ns)
     try:
@@ -262,7 +265,6 @@ def _become(
     if asked["code"] is not None:
         exec(compile(asked["code"], "<parameters>", "exec"), shell.user_ns)  # as the cell of parameters would
         _remember(shell, asked["source"], work)
-    _use_cores(asked["environment"].get("OMP_NUM_THREADS", "1"))
     # Not before: what comes until then may draw random numbers, too.
     source = "\n".join(source for _, source, _ in work["cells"])
     app.kernel.before_cells = seeds.restore if work["equal"] else lambda: seeds.renew(shell.user_ns, source)
@@ -288,14 +290,16 @@ def _remember(shell: Any, source: str, work: dict[str, Any]) -> None:
         shell.user_ns[f"_i{count}"] = source
 
 
-def _use_cores(count: str) -> None:
-    """Let numeric libraries that are loaded use as many cores as are meant for one point."""
-    if count != "1" and count.isdecimal():
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            return
-        threadpool_limits(int(count))
+def _libraries(cores: str) -> Any:
+    """The numeric libraries that are loaded, which use one core here, where a child may use more. To look for them
+    takes milliseconds."""
+    if cores == "1" or not cores.isdecimal():
+        return None
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()
 
 
 def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
