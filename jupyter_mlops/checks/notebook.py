@@ -13,8 +13,8 @@ from jupyter_mlops.core.checks import NotebookSettings, logged_checks
 from jupyter_mlops.core.errors import InvalidValue, NotebookError
 from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Json, ModelVersion, RunStatus
+from jupyter_mlops.core.run_files import SOURCE
 from jupyter_mlops.recording.source import parse_source
-from jupyter_mlops.tracker.evidence import NOTEBOOK
 
 CANDIDATE, CHAMPION, SERVICE = "candidate", "champion", "tracking_url"
 """Parameters that the notebook is given where it declares them: models as ``mlops.load_model`` takes them (an empty
@@ -31,7 +31,7 @@ class NotebookCheck:
         authors = {subject.candidate.user, getattr(subject.run_of(subject.candidate), "user", None)}
         if settings.other_owner and origin.user in authors:
             return failed(f"the validation notebook is {origin.user}'s, who is the candidate's author too")
-        content = b"".join(subject.tracker.artifacts.open(origin.run_id, NOTEBOOK))
+        content = b"".join(subject.tracker.artifacts.open(origin.run_id, SOURCE))
         if settings.digest is not None and hashlib.sha256(content).hexdigest() != settings.digest.lower():
             raise InvalidValue(f"the notebook of run {origin.run_id} is not the one with the digest {settings.digest}")
         ended = run_notebook(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyter_mlops.checks.check import Finding, Subject, failed, passed
 from jupyter_mlops.core.checks import ProvenanceSettings
 from jupyter_mlops.core.records import Run
-from jupyter_mlops.tracker.evidence import UNCOMMITTED
+from jupyter_mlops.core.run_files import UNCOMMITTED
 
 
 class ProvenanceCheck:

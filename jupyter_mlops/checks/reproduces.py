@@ -16,11 +16,11 @@ from jupyter_mlops.core.reasons import brief
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import comparable_metrics
 from jupyter_mlops.core.run_fields import RERUN_TAG
-from jupyter_mlops.recording.recorder import ENVIRONMENT
+from jupyter_mlops.core.run_files import ENVIRONMENT, GIT, MODULES, SOURCE, UNCOMMITTED
 from jupyter_mlops.recording.repeat import parameters_again
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.tracker.download import save_file
-from jupyter_mlops.tracker.evidence import MODULES, NOTEBOOK, UNCOMMITTED, reproduction
+from jupyter_mlops.tracker.evidence import reproduction
 
 
 class ReproducesCheck:
@@ -33,7 +33,7 @@ class ReproducesCheck:
         if run is None or run.kind is not RunKind.NOTEBOOK:
             return failed(f"version {subject.job.version} comes from no recorded notebook run")
         comparable_metrics(run, settings.metrics)
-        content = b"".join(tracker.artifacts.open(run.run_id, NOTEBOOK))
+        content = b"".join(tracker.artifacts.open(run.run_id, SOURCE))
         notebook = subject.sandbox.given / "notebook.ipynb"
         notebook.write_bytes(content)
         source = parse_source(content, run.source)
@@ -124,7 +124,7 @@ class _Where(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, subject: Subject, run: Run) -> _Where:
         tracker = subject.tracker
         environment = _decoded(file_of(tracker, run.run_id, ENVIRONMENT))
-        git = _decoded(file_of(tracker, run.run_id, "environment/git.json"))
+        git = _decoded(file_of(tracker, run.run_id, GIT))
         root, remote = git.root, git.remote or ""
         cwd = ""
         if root is not None and environment.cwd is not None:

@@ -19,10 +19,10 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.parameters import check
 from jupyter_mlops.core.records import Run, RunKind, RunStatus
 from jupyter_mlops.core.run_fields import RERUN_TAG
+from jupyter_mlops.core.run_files import SOURCE
 from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.recording.repeat import is_folder, parameters_again, place
 from jupyter_mlops.recording.source import read_source
-from jupyter_mlops.tracker.evidence import NOTEBOOK
 
 output_option = click.option(
     "--output",
@@ -92,7 +92,7 @@ def repetition(
     original = Path(old.source)
     with RunFolder(new_id()) as folder:
         notebook = folder.scratch / (original.name or "notebook.ipynb")
-        notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, NOTEBOOK)))
+        notebook.write_bytes(b"".join(tracker.artifacts.open(old.run_id, SOURCE)))
         declared = read_source(notebook).declared
         parameters = parameters_again(tracker, old, declared, given.resolve(declared))
         kernel, cwd = place(tracker, old)

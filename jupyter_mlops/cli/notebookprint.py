@@ -11,14 +11,13 @@ from jupyter_mlops.core import formats
 from jupyter_mlops.core.errors import IntegrityError, NotFound
 from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Run
+from jupyter_mlops.core.run_files import EXECUTED, SOURCE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from jupyter_mlops.tracker.protocol import Tracker
 
-SOURCE = "notebook/source.ipynb"
-EXECUTED = "notebook/executed.ipynb"
 
 Notebook = dict[str, Any]
 """A notebook document, format 4, as JSON gives it."""

@@ -16,6 +16,7 @@ from jupyter_mlops.core.compare import differing_params, metric_keys
 from jupyter_mlops.core.errors import NotFound
 from jupyter_mlops.core.reasons import cell_name
 from jupyter_mlops.core.records import Artifact, Comment, Experiment, Run, RunKind
+from jupyter_mlops.core.run_files import CELLS
 from jupyter_mlops.recording.entities import NOTES_TAG
 from jupyter_mlops.tracker.undelivered import Refused, refused_of
 
@@ -28,7 +29,6 @@ CURVE = 24
 """Cells of a metric's curve."""
 SLOWEST = 3
 """Cells named as the slowest."""
-CELLS = "notebook/cells.json"
 FILES = 20
 """Artifacts shown before the rest is only counted."""
 

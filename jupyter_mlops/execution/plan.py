@@ -22,6 +22,7 @@ from jupyter_mlops.core.parameters import Declared, check
 from jupyter_mlops.core.records import Batch, Json, NewRun, Reason, ReasonKind, Run, RunChange, RunKind, RunStatus, Tag
 from jupyter_mlops.core.redaction import redact_params
 from jupyter_mlops.core.run_fields import reason_text
+from jupyter_mlops.core.run_files import SOURCE
 from jupyter_mlops.core.spaces import MOST_POINTS, Axis
 from jupyter_mlops.core.values import param, short
 from jupyter_mlops.tracker.process import this_runner
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from jupyter_mlops.tracker.protocol import Tracker
 
 PLAN = "sweep.json"
-SOURCE = "notebook/source.ipynb"
 POINT_TAG = "mlops.sweep.point"
 """On a child: the number of its point, from 0."""
 BEST_TAG = "mlops.sweep.best"

@@ -27,6 +27,7 @@ from jupyter_mlops.core.records import (
 )
 from jupyter_mlops.core.rules import parse_rules
 from jupyter_mlops.core.run_fields import reason_text
+from jupyter_mlops.core.run_files import SOURCE
 from jupyter_mlops.core.spaces import Point
 from jupyter_mlops.execution.claim import Claim
 from jupyter_mlops.execution.course import Course
@@ -35,7 +36,6 @@ from jupyter_mlops.execution.patience import patiently
 from jupyter_mlops.execution.plan import (
     BEST_TAG,
     POINT_TAG,
-    SOURCE,
     SweepPlan,
     load_plan,
     ranked,

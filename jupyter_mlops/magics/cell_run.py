@@ -22,6 +22,7 @@ from jupyter_mlops.core.formats import printable
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
 from jupyter_mlops.core.redaction import find_secrets
 from jupyter_mlops.core.run_fields import reason_text
+from jupyter_mlops.core.run_files import EXECUTED, SOURCE
 from jupyter_mlops.magics.outputs import Outputs, keeping
 from jupyter_mlops.magics.words import Arguments, parameters, split
 from jupyter_mlops.recording.cells import ExecutedCell, Hidden, as_notebook, describe, find_hidden
@@ -34,8 +35,6 @@ from jupyter_mlops.recording.session import Session, current
 if TYPE_CHECKING:
     from jupyter_mlops.magics import MLOps
 
-SOURCE = "notebook/source.ipynb"
-EXECUTED = "notebook/executed.ipynb"
 
 _SHELL_NAMES = re.compile(r"_+(?:i*\d*)|_dh|In|Out|get_ipython|exit|quit|open|display|__\w+__")
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from jupyter_mlops.core.records import Tag
+from jupyter_mlops.core.run_files import CONDA, ENVIRONMENT, GIT, LOCK, MODULES, UNCOMMITTED
 from jupyter_mlops.recording import git
 from jupyter_mlops.recording.environment import Interpreter, conda_packages, lock, machine
 from jupyter_mlops.recording.kernel import Shared
-from jupyter_mlops.recording.recorder import ENVIRONMENT, Recorder
+from jupyter_mlops.recording.recorder import Recorder
 from jupyter_mlops.recording.redactor import Redactor
 
 
@@ -53,7 +54,7 @@ class Capture:
         for path in git.local_modules(files, cwd=cwd, root=root):
             with contextlib.suppress(OSError):  # removed since, or not readable any more
                 text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
-                self._recorder.put(f"environment/modules/{path.relative_to(base).as_posix()}", text.encode())
+                self._recorder.put(f"{MODULES}/{path.relative_to(base).as_posix()}", text.encode())
 
     def wait(self) -> None:
         if self._thread.ident is not None:
@@ -97,18 +98,18 @@ def describe(interpreter: Interpreter | None, kernel: dict[str, Any], cwd: Path,
             "prefix": interpreter.prefix,
         }
         tags["mlops.python"] = interpreter.version
-        files["environment/requirements.txt"] = lock(interpreter).encode()
+        files[LOCK] = lock(interpreter).encode()
         conda = conda_packages(interpreter)
         if conda is not None:
-            files["environment/conda.txt"] = conda.encode()
+            files[CONDA] = conda.encode()
     files[ENVIRONMENT] = _json(facts)
     checkout = git.checkout(cwd)
     if checkout is not None:
         known = msgspec.to_builtins(checkout)
         diff = known.pop("diff")
-        files["environment/git.json"] = _json(known)
+        files[GIT] = _json(known)
         if diff:
-            files["environment/git.diff"] = redactor.text(diff).encode()
+            files[UNCOMMITTED] = redactor.text(diff).encode()
         tags["mlops.git.dirty"] = str(checkout.dirty).lower()
         if checkout.commit:
             tags["mlops.git.commit"] = checkout.commit

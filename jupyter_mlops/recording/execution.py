@@ -28,6 +28,7 @@ from jupyter_mlops.core.records import (
     RunStatus,
 )
 from jupyter_mlops.core.redaction import Finding, find_secrets, redact_params
+from jupyter_mlops.core.run_files import CELLS, LONG_PARAMETERS, SOURCE
 from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient
@@ -35,7 +36,7 @@ from jupyter_mlops.recording.environment import PROBE, Interpreter, modules_prob
 from jupyter_mlops.recording.executed import written
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
-from jupyter_mlops.recording.recorder import LONG_PARAMETERS, Recorder, RunFolder, write_atomically
+from jupyter_mlops.recording.recorder import Recorder, RunFolder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
 from jupyter_mlops.recording.source import Source
 from jupyter_mlops.recording.state import RecordingState, plain
@@ -168,7 +169,7 @@ class Execution:
         """Have the companions listen, and record what is executed."""
         for companion in self._kernel.companions:
             companion.open(self._tracker)
-        self.recorder.put("notebook/source.ipynb", self._source.content)
+        self.recorder.put(SOURCE, self._source.content)
         for name, value in self._large.items():
             path = f"{LONG_PARAMETERS}/{name}.json"
             self.recorder.put(path, self._redactor.text(json.dumps(value)).encode())
@@ -217,7 +218,7 @@ class Execution:
         self.recorder.put_executed(content)
         # One a line: what Python itself indents takes several times as long.
         cells = ",\n ".join(map(json.dumps, self._state.cells()))
-        self.recorder.put("notebook/cells.json", f"[\n {cells}\n]".encode())
+        self.recorder.put(CELLS, f"[\n {cells}\n]".encode())
         if output is not None:
             write_atomically(output, content + b"\n")
         if not self._kernel.ends_at_once:

@@ -10,8 +10,9 @@ from functools import partial
 from jupyter_mlops.core.errors import Conflict, NotFound, QuotaExceeded, TrackerClosed
 from jupyter_mlops.core.ids import is_id
 from jupyter_mlops.core.records import Reason, ReasonKind, Run, RunChange, RunKind, RunStatus
+from jupyter_mlops.core.run_files import EXECUTED
 from jupyter_mlops.recording.kernel import kill_orphan, kill_unrecorded
-from jupyter_mlops.recording.recorder import EXECUTED, RunFolder
+from jupyter_mlops.recording.recorder import RunFolder
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.location import home

@@ -23,6 +23,7 @@ import msgspec
 
 from jupyter_mlops.core.errors import Conflict, MLOpsError, QuotaExceeded, StorageFull, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
+from jupyter_mlops.core.run_files import EXECUTED
 from jupyter_mlops.recording.heartbeat import HEARTBEAT_SECONDS
 from jupyter_mlops.recording.outputs import Logged
 from jupyter_mlops.recording.usage import Usage
@@ -39,10 +40,6 @@ from jupyter_mlops.tracker.spoolfile import SUFFIX, Change, Entry, Log
 logger = logging.getLogger("jupyter_mlops")
 
 NOTICE_TAG = "mlops.notice"
-EXECUTED = "notebook/executed.ipynb"
-ENVIRONMENT = "environment/environment.json"
-LONG_PARAMETERS = "parameters"
-"""The folder of the values that are too long for a param, each as ``NAME.json``."""
 _TICK_SECONDS = 1.0
 _SHORTEST_SAMPLE, _LONGEST_SAMPLE = 2.0, 30.0
 """Seconds between samples of usage. The interval grows with the run's age, so that a long run's history stays small."""

@@ -13,7 +13,7 @@ from jupyter_mlops.core.parameter_types import fits
 from jupyter_mlops.core.parameters import Declared, check, resolve_text, type_of
 from jupyter_mlops.core.records import Json, Param, Run
 from jupyter_mlops.core.redaction import REDACTED
-from jupyter_mlops.recording.recorder import ENVIRONMENT, LONG_PARAMETERS
+from jupyter_mlops.core.run_files import ENVIRONMENT, LONG_PARAMETERS
 from jupyter_mlops.tracker.protocol import Tracker
 
 

@@ -9,11 +9,12 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Json, RunKind, RunStatus
 from jupyter_mlops.core.reproduction import Reproduction, comparable_metrics
 from jupyter_mlops.core.run_fields import RERUN_TAG
+from jupyter_mlops.core.run_files import SOURCE
 from jupyter_mlops.recording.kernel import kernel_spec
 from jupyter_mlops.recording.repeat import is_folder, parameters_again, place
 from jupyter_mlops.recording.source import parse_source
 from jupyter_mlops.recording.task import NotebookTask
-from jupyter_mlops.tracker.evidence import NOTEBOOK, reproduction
+from jupyter_mlops.tracker.evidence import reproduction
 from jupyter_mlops.tracker.protocol import Tracker
 
 
@@ -34,7 +35,7 @@ def repetition(
     if old.status is not RunStatus.FINISHED:
         raise InvalidValue(f"{old.name} is {old.status.value}: only what finished can be reproduced")
     comparable_metrics(old)
-    content = b"".join(tracker.artifacts.open(run_id, NOTEBOOK))
+    content = b"".join(tracker.artifacts.open(run_id, SOURCE))
     original = Path(old.source)
     name = original.name or "notebook.ipynb"
     source = parse_source(content, name)

@@ -11,6 +11,7 @@ from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.promotion import NotebookChanges
 from jupyter_mlops.core.records import Run
 from jupyter_mlops.core.reproduction import Difference, Reproduction, absent_commit, judge
+from jupyter_mlops.core.run_files import LOCK, MODULES, SOURCE, UNCOMMITTED
 from jupyter_mlops.tracker.notebookdiff import Notebook, compared, sources
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ LARGEST_NOTEBOOK = 20_000_000
 """Bytes of a notebook that is compared."""
 LARGEST_LOCK = 5_000_000
 """Bytes of a lock file whose packages are compared: what anybody stores under its name is read into memory."""
-LOCK = "environment/requirements.txt"
-NOTEBOOK = "notebook/source.ipynb"
-UNCOMMITTED = "environment/git.diff"
-"""What differed from the commit, as a patch."""
-MODULES = "environment/modules"
-"""The folder of the imported modules that git does not keep."""
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:==|@)\s*(?P<version>\S+)")
 _EDITABLE = re.compile(r"-e (?P<version>\S+)\s+# (?P<name>\S+)")
@@ -54,10 +49,10 @@ def compare_notebooks(tracker: Tracker, run_id: str, other: str) -> NotebookChan
 
 def notebook_code(tracker: Tracker, run_id: str) -> Notebook | None:
     """The code of the source notebook of a run; None when it has none that can be read."""
-    files = tracker.artifacts.walk(run_id, NOTEBOOK)
-    if [file.path for file in files] != [NOTEBOOK] or (files[0].size or 0) > LARGEST_NOTEBOOK:
+    files = tracker.artifacts.walk(run_id, SOURCE)
+    if [file.path for file in files] != [SOURCE] or (files[0].size or 0) > LARGEST_NOTEBOOK:
         return None
-    return sources(b"".join(tracker.artifacts.open(run_id, NOTEBOOK)))
+    return sources(b"".join(tracker.artifacts.open(run_id, SOURCE)))
 
 
 def reproduction(
@@ -84,7 +79,7 @@ def _code(tracker: Tracker, run_id: str, places: Sequence[str]) -> dict[str, str
 
 def evidence(tracker: Tracker, run: Run) -> Evidence:
     """What the run's files say of it."""
-    notebook = next((file.digest for file in tracker.artifacts.walk(run.run_id, NOTEBOOK)), None)
+    notebook = next((file.digest for file in tracker.artifacts.walk(run.run_id, SOURCE)), None)
     return Evidence(notebook, _packages(tracker, run))
 
 

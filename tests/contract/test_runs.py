@@ -38,6 +38,7 @@ from jupyter_mlops.core.records import (
     Tag,
     View,
 )
+from jupyter_mlops.core.run_files import LOCK
 from jupyter_mlops.tracker import evidence
 from jupyter_mlops.tracker.protocol import Tracker
 
@@ -491,9 +492,9 @@ def test_what_is_no_lock_file_is_not_read(
     exact, larger, folder = start(), start(), start()
     lines = b"numpy==2.0\n".ljust(100)
     for run, path, content in (
-        (exact, evidence.LOCK, lines),
-        (larger, evidence.LOCK, lines + b"\n"),
-        (folder, f"{evidence.LOCK}/file", lines),
+        (exact, LOCK, lines),
+        (larger, LOCK, lines + b"\n"),
+        (folder, f"{LOCK}/file", lines),
     ):
         tracker.artifacts.put(run.run_id, path, io.BytesIO(content))
     for run, packages in ((exact, ["2.0"]), (larger, []), (folder, [])):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlops.core.records import RunStatus
+from jupyter_mlops.core.run_files import ENVIRONMENT
 from jupyter_mlops.execution.engine import NotebookTask, Remark
 from jupyter_mlops.execution.fork.engine import ForkEngine
 from jupyter_mlops.execution.local import LocalEngine
-from jupyter_mlops.recording.recorder import ENVIRONMENT
 from jupyter_mlops.tracker.protocol import Tracker
 
 pytestmark = [
