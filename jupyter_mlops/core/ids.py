@@ -20,7 +20,8 @@ _ANIMALS = (
     "sloth snail stork swan tiger toad trout vole wasp whale wolf wren yak zebra "
 ).split()
 
-_WHOLE = re.compile("[0-9a-f]{32}").fullmatch
+ID_LENGTH = 32
+_WHOLE = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}").fullmatch
 
 
 def new_id() -> str:
@@ -29,7 +30,7 @@ def new_id() -> str:
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (nanoseconds << 12) // 1_000_000 << 64
     value |= 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
-    return f"{value:032x}"
+    return f"{value:0{ID_LENGTH}x}"
 
 
 def is_id(text: object) -> bool:

@@ -8,6 +8,12 @@ from jupyter_mlops.core.records import Reason, ReasonKind
 
 # IPython 8.4 and later write "Cell In[5], line 3", before that it was "Input In [5], in <cell line: 3>()".
 _IN = re.compile(r"(?:Cell|Input) In ?\[(?P<count>\d+)\](?:, line (?P<line>\d+)|, in <cell line: (?P<at>\d+)>)?")
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
+
+
+def error_kind(name: str) -> ReasonKind:
+    """Why a run ended that an error of this name ended. Want of memory has names of its own in NumPy and PyTorch."""
+    return ReasonKind.OUT_OF_MEMORY if name in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR
 
 
 def cell_name(index: int) -> str:

@@ -19,6 +19,7 @@ from IPython.core.error import UsageError
 from jupyter_mlops.core import values
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.formats import printable
+from jupyter_mlops.core.reasons import error_kind
 from jupyter_mlops.core.records import Batch, Json, Param, Reason, ReasonKind, RunKind, RunStatus
 from jupyter_mlops.core.redaction import find_secrets
 from jupyter_mlops.core.run_fields import reason_text
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 
 _SHELL_NAMES = re.compile(r"_+(?:i*\d*)|_dh|In|Out|get_ipython|exit|quit|open|display|__\w+__")
-_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
 
 
 def run_cell(magics: MLOps, word: str, rest: str, body: str) -> None:
@@ -121,10 +121,9 @@ class _Recording:
         outputs.error(error, trace.rstrip())
         if isinstance(error, KeyboardInterrupt):
             return RunStatus.KILLED, Reason(kind=ReasonKind.CANCELLED, message="interrupted", cell=len(self.earlier))
-        kind = ReasonKind.OUT_OF_MEMORY if type(error).__name__ in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR
         message = reason_text(traceback.format_exception_only(type(error), error)[-1].strip())
         return RunStatus.FAILED, Reason(
-            kind=kind,
+            kind=error_kind(type(error).__name__),
             message=self.redactor.text(message),
             cell=len(self.earlier),
             source=self.recorded.source,

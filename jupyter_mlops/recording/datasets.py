@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue
 from jupyter_mlops.core.records import Dataset
 from jupyter_mlops.core.values import short
+from jupyter_mlops.recording.foreign import is_instance
 
 DEFAULT_NAME = "dataset"
 _PIECE = 1 << 20
@@ -39,9 +39,9 @@ def describe(data: Any) -> Dataset:
         return data
     if isinstance(data, str | Path):
         return from_file(data)
-    if _is_instance(data, "pandas", "DataFrame"):
+    if is_instance(data, "pandas", "DataFrame"):
         return from_pandas(data)
-    if _is_instance(data, "numpy", "ndarray"):
+    if is_instance(data, "numpy", "ndarray"):
         return from_numpy(data)
     if callable(getattr(data, "to_dict", None)) and hasattr(data, "digest") and hasattr(data, "source"):
         return _from_mlflow(data)
@@ -234,7 +234,7 @@ def _column(label: Any, column: Any) -> dict[str, Any]:
 def _arrays(given: Any, what: str) -> dict[str, Any]:
     arrays = dict(given) if isinstance(given, Mapping) else {"": given}
     for key, array in arrays.items():
-        if not _is_instance(array, "numpy", "ndarray"):
+        if not is_instance(array, "numpy", "ndarray"):
             raise InvalidValue(
                 f"from_numpy: {what}{f' {key!r}' if key else ''} is a {type(array).__qualname__}, not a NumPy array"
             )
@@ -279,9 +279,3 @@ def _folder_digest(folder: Path) -> str:
         if file.is_file():
             total.update(json.dumps([file.relative_to(folder).as_posix(), _file_digest(file)]).encode())
     return total.hexdigest()
-
-
-def _is_instance(value: object, module: str, name: str) -> bool:
-    """Whether ``value`` is of a class of a module, without importing what the caller cannot have."""
-    found = sys.modules.get(module)
-    return found is not None and isinstance(value, getattr(found, name))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ from jupyter_mlops.core import values
 from jupyter_mlops.core.arguments import checked_call
 from jupyter_mlops.core.errors import InvalidValue, MissingDependency, MLOpsError
 from jupyter_mlops.recording.entities import now
+from jupyter_mlops.recording.foreign import is_instance
 from jupyter_mlops.recording.session import checked_id, current
 
 _PLOTLY_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
@@ -84,7 +84,7 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
     """
     options = dict(save_kwargs or {})
     suffix = PurePosixPath(artifact_file).suffix.lower()
-    if _is_instance(figure, "matplotlib.figure", "Figure"):
+    if is_instance(figure, "matplotlib.figure", "Figure"):
         options.setdefault("format", suffix[1:] or "png")
         known = figure.canvas.get_supported_filetypes()
         if options["format"] not in known:
@@ -93,7 +93,7 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
                 f"{', '.join(sorted(known))}"
             )
         _store(artifact_file, lambda target: figure.savefig(target, **options))
-    elif _is_instance(figure, "plotly.graph_objects", "Figure"):
+    elif is_instance(figure, "plotly.graph_objects", "Figure"):
         if suffix == ".html":
             options = {"include_plotlyjs": "cdn", "auto_open": False, **options}
             _store(artifact_file, lambda target: figure.write_html(str(target), **options))
@@ -228,9 +228,3 @@ def is_folder(path: Path) -> bool:
 
 def _joined(*parts: str | None) -> str:
     return "/".join(part.rstrip("/") for part in parts if part)
-
-
-def _is_instance(value: object, module: str, name: str) -> bool:
-    """Whether ``value`` is of a class of a module, without importing what the caller cannot have."""
-    found = sys.modules.get(module)
-    return found is not None and isinstance(value, getattr(found, name))

@@ -18,6 +18,7 @@ from papermill.engines import NotebookExecutionManager
 from papermill.iorw import papermill_io, write_ipynb
 from papermill.log import logger as papermill_logger
 
+from jupyter_mlops.core.reasons import error_kind
 from jupyter_mlops.core.records import Json, Progress, Reason, ReasonKind
 from jupyter_mlops.recording.recorder import Recorder, write_atomically
 from jupyter_mlops.recording.redactor import Redactor
@@ -26,7 +27,6 @@ LARGEST_TEXT = 50_000
 """Characters of a message, source or traceback that are kept as the reason of a failure."""
 _PAUSE = 5
 """A save of the notebook is followed by a pause of so many times what it took."""
-_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -182,7 +182,7 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
     def _cell_error(self, name: str, value: str, cell: Any, index: int) -> Reason:
         traceback: list[str] = next((o.traceback for o in cell.get("outputs", ()) if o.output_type == "error"), [])
         return Reason(
-            kind=ReasonKind.OUT_OF_MEMORY if name in _OUT_OF_MEMORY else ReasonKind.CELL_ERROR,
+            kind=error_kind(name),
             # Kernels of some languages name no kind of error.
             message=plain(self._redactor.text(": ".join(filter(None, (name, value))) or "an error without a name")),
             cell=index,

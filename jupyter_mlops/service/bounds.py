@@ -13,6 +13,7 @@ from typing import Any
 from jupyter_mlops.core.access import GROUP_PREFIX, LONGEST_OWNER
 from jupyter_mlops.core.accesstokens import LONGEST_DAYS, LONGEST_NAME
 from jupyter_mlops.core.filters import LONGEST_FILTER, MOST_KEYS
+from jupyter_mlops.core.ids import ID_LENGTH
 from jupyter_mlops.core.issued import LONGEST_SECONDS
 from jupyter_mlops.core.model_card import LONGEST_CARD, LONGEST_PURPOSE
 from jupyter_mlops.core.records import LARGEST_PAGE
@@ -93,7 +94,7 @@ BOUNDS: tuple[tuple[str, Schema], ...] = (
     ("compare.run_ids", {"minItems": 1, "maxItems": MOST_RUNS}),
     ("logged_models.create.model_id", _ID),
     ("logged_models.create.name", _name(LONGEST_KEY)),
-    ("models.refer.run_id", _name(32)),
+    ("models.refer.run_id", _name(ID_LENGTH)),
     ("models.delete_tag.key", {}),
     ("*.delete_tag.key", _KEY),
     ("models.set_alias.alias", _name(LONGEST_ALIAS)),
