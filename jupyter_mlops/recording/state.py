@@ -27,6 +27,8 @@ LARGEST_TEXT = 50_000
 """Characters of a message, source or traceback that are kept as the reason of a failure."""
 _PAUSE = 5
 """A save of the notebook is followed by a pause of so many times what it took."""
+_REPLAYED_SECONDS = 0.2
+"""How soon what cells gave that were executed before is saved, unless another cell ends until then."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -103,7 +105,7 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self.progress = Progress(done=cell_index + 1, total=len(self.nb.cells), failed=failed)
         if cell_index + 1 in self.replayed:
             return
-        self._save_in_time()
+        self._save_in_time(at_least=_REPLAYED_SECONDS if cell_index in self.replayed else 0.0)
         self._recorder.progress(self.progress)
         if self._on_progress is not None:
             self._on_progress(self.progress)
@@ -127,22 +129,26 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
 
     def notebook_complete(self, **options: Any) -> None:
         # What is recorded of the whole comes at once, and the next run goes on in the same loop.
-        if self._later is not None:
-            self._later.cancel()
+        self._save_no_more()
         super().notebook_complete(**options)
 
-    def _save_in_time(self) -> None:
-        """Save now or, where that takes long, so much later that it takes a small part of the time only."""
-        pause = self._saved_at + _PAUSE * self._save_took - time.perf_counter()
+    def _save_in_time(self, at_least: float) -> None:
+        """Save in so many seconds or, where that takes long, so much later that it takes a small part of the time."""
+        pause = max(self._saved_at + _PAUSE * self._save_took - time.perf_counter(), at_least)
         if pause <= 0:
             self._save_executed()
         elif self._later is None:
             # The loop runs while a cell does.
             self._later = ensure_event_loop().call_later(pause, self._save_executed)
 
+    def _save_no_more(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
     def _save_executed(self) -> None:
         began = time.perf_counter()
-        self._later = None
+        self._save_no_more()
         content = self._recorder.save_executed(self.shown())
         if self._output is not None:
             try:
