@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from jupyter_mlops.recording.companions import Companion
     from jupyter_mlops.recording.environment import Interpreter
 
+QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+"""The debugger that ipykernel imports would say in the log of each kernel what it thinks of this Python."""
 GRACE_SECONDS = 5.0
 """How long a kernel that was asked to end may take before it is killed."""
 _LOG_TAIL = 2000
@@ -150,7 +152,7 @@ class Kernel:
                 with postponed_signals():
                     self.manager.start_kernel(
                         cwd=str(cwd),
-                        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment},
+                        env={**os.environ, **QUIET, **environment},
                         extra_arguments=["--HistoryManager.hist_file=:memory:"] if self.is_ipykernel else [],
                         stdin=subprocess.DEVNULL,
                         stdout=output,

@@ -189,6 +189,12 @@ CORPUS: dict[str, list[Any]] = {
         "print(x, name)\ndisplay({'text/plain': name}, raw=True)\nname",
         "raise OSError(name)",
     ),
+    "breakpoints": cells(
+        "import sys\nbreakpoint()\nsys.gettrace(), 'debugpy' in sys.modules",
+        "x, breakpoint()",
+        "import debugpy\nbreakpoint()\ndebugpy.is_client_connected(), sys.gettrace()",
+    ),
+    "breakpoints of points": cells("1", "x, breakpoint()", "import debugpy\ndebugpy.is_client_connected()"),
     "a connection file": cells(
         "import json\nfrom ipykernel.connect import get_connection_file",
         "x, sorted(json.load(open(get_connection_file())))[:3]",

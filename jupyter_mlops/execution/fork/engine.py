@@ -24,6 +24,7 @@ from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, default_jobs, environment
 from jupyter_mlops.execution.worker import Preparation
 from jupyter_mlops.recording.environment import PROBE, modules_probe
+from jupyter_mlops.recording.kernel import QUIET
 from jupyter_mlops.recording.source import read_source
 
 _END_SECONDS = 5.0
@@ -131,7 +132,7 @@ class TemplateProcess:
                 [*prefix.command, str(self._folder), str(writing), *prefix.options],
                 cwd=Path(task.notebook).parent if task.cwd is None else task.cwd,
                 # A pool of threads would not survive the fork: children start theirs.
-                env={**variables, **prefix.variables, **dict.fromkeys(THREAD_VARIABLES, "1")},
+                env={**variables, **QUIET, **prefix.variables, **dict.fromkeys(THREAD_VARIABLES, "1")},
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,

@@ -27,6 +27,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -42,7 +43,6 @@ from typing import Any, cast
 
 from jupyter_mlops.execution.fork.hugepages import join_pages
 from jupyter_mlops.execution.fork.safety import Seeds, Surroundings, Unsafe, children
-from jupyter_mlops.execution.fork.shell import TemplateApp
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None).prctl
@@ -52,6 +52,9 @@ _READ_BYTES, _DESCRIPTORS = 1 << 16, 3
 def main() -> None:
     """Be a template, or in a child what it was forked for."""
     folder, status = Path(sys.argv[1]), int(sys.argv[2])
+    _leave_out_debugger()
+    from jupyter_mlops.execution.fork.shell import TemplateApp
+
     # The cells find the jupyter_mlops of their own environment, or none.
     for name in [name for name in sys.modules if name.partition(".")[0] == "jupyter_mlops"]:
         del sys.modules[name]
@@ -107,6 +110,25 @@ def main() -> None:
                 os.write(told, eval(asked["probe"], {}).encode())
             app.leave()
         _finish(app.kernel.shell.user_ns, shared)
+
+
+def _leave_out_debugger() -> None:
+    """Have ipykernel find no debugger, which nobody could speak with: it is a fifth of the memory of a kernel, of which
+    each fork copies the tables. Code may import it all the same, and break where it would."""
+    blocked: dict[str, Any] = {"debugpy": None}
+    sys.modules.update(blocked)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ipykernel.debugger")
+    del sys.modules["debugpy"]
+    if importlib.util.find_spec("debugpy") is not None:
+        sys.breakpointhook = _break
+
+
+def _break(*arguments: Any, **options: Any) -> Any:
+    # It puts a hook of its own in the place of this one, which stops nowhere as long as nobody is connected.
+    importlib.import_module("debugpy.server.api")
+    hook = sys.__breakpointhook__ if sys.breakpointhook is _break else sys.breakpointhook
+    return hook(*arguments, **options)
 
 
 async def _execute(app: Any, work: dict[str, Any], control: int, status: int) -> dict[str, Any]:
