@@ -28,21 +28,18 @@ PROBE = (
 )
 """A Python expression that tells what :class:`Interpreter` holds."""
 
-_MODULES_PROBE = (
-    "(lambda sys: __import__('json').dumps(sorted({{f for f in (getattr(sys.modules.get(n), '__file__', None) "
-    "for n in list(__import__('itertools').islice(reversed(sys.modules), max(0, len(sys.modules) - {known})))) "
+MODULES = (
+    "(lambda known, sys=__import__('sys'): __import__('json').dumps(sorted({f for f in "
+    "(getattr(sys.modules.get(n), '__file__', None) "
+    "for n in list(__import__('itertools').islice(reversed(sys.modules), max(0, len(sys.modules) - known)))) "
     "if isinstance(f, str) and 'site-packages' not in f "
-    "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))}})))(__import__('sys'))"
+    "and not f.startswith((sys.prefix + '/', sys.base_prefix + '/'))})))"
 )
+"""A Python expression for a function that tells the files of imported modules that belong to no installation, but for
+the first ``known`` modules: a text that is a list in JSON."""
 
 _ANSWER_SECONDS = 5.0
 """How long a command may take that tells of the machine; without an answer it is left out."""
-
-
-def modules_probe(known: int = 0) -> str:
-    """A Python expression that tells the files of imported modules that belong to no installation, but for the first
-    ``known`` modules."""
-    return _MODULES_PROBE.format(known=known)
 
 
 class Interpreter(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, default_jobs, environment
 from jupyter_mlops.execution.worker import Preparation
-from jupyter_mlops.recording.environment import PROBE, modules_probe
+from jupyter_mlops.recording.environment import MODULES, PROBE
 from jupyter_mlops.recording.kernel import QUIET
 from jupyter_mlops.recording.source import read_source
 
@@ -144,13 +144,13 @@ class TemplateProcess:
         finally:
             os.close(writing)
         threads = {name: variables[name] for name in THREAD_VARIABLES}
-        about = About(key=key_of(task), injects=prefix.point.injects, threads=threads, template=self._process.pid)
+        about = About(key=key_of(task), injects=prefix.point.injects, template=self._process.pid)
         work = {
             **prefix.work,
             "equal": self._equal,
             "probe": PROBE,
-            "modules": modules_probe(),
-            "cores": threads["OMP_NUM_THREADS"],
+            "modules": MODULES,
+            "threads": threads,
             "about": msgspec.to_builtins(about),
         }
         assert self._process.stdin is not None

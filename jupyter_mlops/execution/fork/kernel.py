@@ -23,7 +23,7 @@ from jupyter_mlops.core.records import Json
 from jupyter_mlops.execution.fork.clientchannels import WireClient
 from jupyter_mlops.execution.fork.unnamed import unnamed_file
 from jupyter_mlops.execution.fork.wire import Wire
-from jupyter_mlops.recording.environment import Interpreter, modules_probe
+from jupyter_mlops.recording.environment import Interpreter
 from jupyter_mlops.recording.kernel import Kernel, Process, Shared, kernel_spec, kernel_specs
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cell of injected parameters is part of that."""
     template: int
     """Its process."""
-    threads: dict[str, str]
-    """The variables by which a point is told how many cores it may use."""
 
 
 def fixed(task: NotebookTask) -> dict[str, Json]:
@@ -75,8 +73,6 @@ class Template:
                 told = json.loads(reading.read())
         self.about = msgspec.convert(told["about"], About)
         self.messages = _messages(told["messages"])
-        self.probe = modules_probe(told["modules"])
-        """Of a child: for the modules that it has imported itself."""
         self.shared = Shared(
             interpreter=msgspec.json.decode(told["interpreter"], type=Interpreter),
             files=tuple(json.loads(told["files"])),
@@ -172,11 +168,10 @@ class ForkedKernel(Kernel):
                 self._template.folder / SOCKET,
                 {
                     "template": self._template.about.template,
-                    "environment": {**self._template.about.threads, **environment},
+                    "environment": dict(environment),
                     "log": str(self.log),
                     "code": self._code,
                     "source": self._source,
-                    "probe": self._template.probe,
                 },
                 [kernels_requests.fileno(), kernels_outputs.fileno(), self._told.fileno()],
             )

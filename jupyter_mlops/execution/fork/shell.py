@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import importlib.util
 import inspect
 import json
 import os
@@ -172,6 +173,8 @@ class TemplateApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         ports = {f"{channel}_port": 0 for channel in ("shell", "iopub", "stdin", "control", "hb")}
         connection_file.write_text(json.dumps({**ports, "ip": "", "transport": "ipc", "key": ""}))
         self.connection_file = str(connection_file)
+        launcher = importlib.util.find_spec("ipykernel_launcher")
+        sys.argv = [str(launcher and launcher.origin), "-f", self.connection_file, *options]
         # It would make what it does not tell.
         self.log.setLevel(self.log_level)
         memo = Memo(parent=self)

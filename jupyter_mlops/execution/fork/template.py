@@ -3,19 +3,19 @@
 It is run by the kernel's own Python, which need not have jupyter_mlops, with the arguments FOLDER and STATUS_FD and
 ipykernel's options. The first line of standard input says what to execute (``cells``: index, source and whether it may
 fail; ``injected``: index of the cell of parameters; ``swept``: their names; ``equal``: whether random states that were
-not seeded stay equal; ``probe``, ``modules``: expressions for texts that tell of the interpreter and of imported
-modules; ``cores``: how many a child may use; ``about``: whatever others are to be told). STATUS_FD is told
-``{"begun": index}`` for each cell, and then ``{"unsafe": why}`` or ``{"ready": pid}``.
+not seeded stay equal; ``probe``: an expression for a text that tells of the interpreter, ``modules``: for a function
+that tells of all but so many imported modules; ``threads``: the variables that tell a child how many cores it may use;
+``about``: whatever others are to be told). STATUS_FD is told ``{"begun": index}`` for each cell, and then
+``{"unsafe": why}`` or ``{"ready": pid}``.
 
 A connection to FOLDER/fork.sock is for one line. ``{"tell": true}`` is answered by ``about``, by what the expressions
-gave (``interpreter``, ``files``), the number of ``modules``, the ``messages`` that each cell gave, what kernels say of
-their ``language``.
+gave (``interpreter``, ``files``), the ``messages`` that each cell gave, what kernels say of their ``language``.
 
-A line with ``environment``, ``log``, ``code``, ``source`` and ``probe`` makes a child. With it come the descriptors of
+A line with ``environment``, ``log``, ``code`` and ``source`` makes a child. With it come the descriptors of
 the ends of two wires, for requests to the kernel and its replies and for its outputs, and of a file. It is answered by
 ``{"pid": number}``, and at the child's end by its ``status`` as ``waitpid`` has it and whether it has ``left``
-processes behind, or another child may have. The end of requests ends the child, which then writes to the file what the
-expression ``probe`` gives. Whoever closes the connection before has it killed.
+processes behind, or another child may have. The end of requests ends the child, which then writes to the file what
+modules it has imported itself. Whoever closes the connection before has it killed.
 
 The end of standard input ends all.
 """
@@ -38,6 +38,8 @@ import socket
 import sys
 import threading
 from _io import _IOBase
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,11 +68,9 @@ def main() -> None:
     with open(control, "rb", closefd=False) as lines:
         work = json.loads(lines.readline())
     app: Any = TemplateApp.instance()
-    options = [*sys.argv[3:], "--HistoryManager.hist_file=:memory:"]
-    app.begin(options, folder / "kernel.json")
-    launcher = importlib.util.find_spec("ipykernel_launcher")
-    sys.argv = [str(launcher and launcher.origin), "-f", app.connection_file, *options]
+    app.begin([*sys.argv[3:], "--HistoryManager.hist_file=:memory:"], folder / "kernel.json")
     interpreter = eval(work["probe"], {})  # what a runner asks of a kernel
+    files = eval(work["modules"], {})
     seeds, surroundings = Seeds(), Surroundings()
     try:
         messages = loop.run_until_complete(_execute(app, work, control, status))
@@ -79,15 +79,16 @@ def main() -> None:
         surroundings.check(loop)
         seeds.hold()
         app.connect()
-        libraries = _libraries(work["cores"])
+        _close(loop)
     except Unsafe as error:
         _tell(status, {"unsafe": str(error)})
         os._exit(0)
+    use_cores = _cores(work["threads"])
+    known = len(sys.modules)
     executed = {
         "about": work["about"],
         "interpreter": interpreter,
-        "modules": len(sys.modules),
-        "files": eval(work["modules"], {}),
+        "files": files(0),
         "messages": messages,
         "language": app.kernel.language_info,
     }
@@ -98,8 +99,7 @@ def main() -> None:
     surroundings.reopen()
     requests, outputs, told = asked["descriptors"]
     _become(app, loop, seeds, asked, work)
-    if libraries is not None:
-        libraries.limit(limits=int(work["cores"]))
+    use_cores()
     app.open(socket.socket(fileno=requests), socket.socket(fileno=outputs))
     shared = dict(app.kernel.shell.user_ns)
     try:
@@ -107,7 +107,7 @@ def main() -> None:
     finally:
         if app.is_asked_to_end:
             with contextlib.suppress(Exception):  # cells may have changed anything
-                os.write(told, eval(asked["probe"], {}).encode())
+                os.write(told, files(known).encode())
             app.leave()
         _finish(app.kernel.shell.user_ns, shared)
 
@@ -282,7 +282,7 @@ def _become(
     os.dup2(log, 1)
     _replace(2, log)
     os.environ.update(asked["environment"])
-    _renew(loop)
+    _reopen(loop)
     shell = app.kernel.shell
     if asked["code"] is not None:
         exec(compile(asked["code"], "<parameters>", "exec"), shell.user_ns)  # as the cell of parameters would
@@ -292,13 +292,16 @@ def _become(
     app.kernel.before_cells = seeds.restore if work["equal"] else lambda: seeds.renew(shell.user_ns, source)
 
 
-def _renew(loop: Any) -> None:
-    """Give the event loop, which code may have kept, files of its own."""
+def _close(loop: Any) -> None:
+    """Close the files of the event loop, which code may have kept: each child has its own."""
     loop._selector.close()
-    loop._selector = selectors.DefaultSelector()
     loop._ssock.close()
     loop._csock.close()
     loop._internal_fds -= 1
+
+
+def _reopen(loop: Any) -> None:
+    loop._selector = selectors.DefaultSelector()
     loop._make_self_pipe()
 
 
@@ -312,16 +315,20 @@ def _remember(shell: Any, source: str, work: dict[str, Any]) -> None:
         shell.user_ns[f"_i{count}"] = source
 
 
-def _libraries(cores: str) -> Any:
-    """The numeric libraries that are loaded, which use one core here, where a child may use more. To look for them
-    takes milliseconds."""
-    if cores == "1" or not cores.isdecimal():
-        return None
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    return ThreadpoolController()
+def _cores(threads: dict[str, str]) -> Callable[[], Any]:
+    """Let numeric libraries that a child imports use the cores that are meant for it, and give what lets those that are
+    loaded, which use one here. To look for them takes milliseconds."""
+    for name, count in threads.items():
+        # Cells may have chosen.
+        if os.environ.get(name) == "1":
+            os.environ[name] = count
+    count = threads["OMP_NUM_THREADS"]
+    with contextlib.suppress(ImportError):
+        if count != "1" and count.isdecimal():
+            from threadpoolctl import ThreadpoolController
+
+            return partial(ThreadpoolController().limit, limits=int(count))
+    return lambda: None
 
 
 def _finish(namespace: dict[str, Any], shared: dict[str, Any]) -> None:
