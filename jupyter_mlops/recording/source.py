@@ -122,13 +122,16 @@ def executable(source: Source, parameters: Mapping[str, Json], *, kernel: str | 
     from papermill.parameterize import parameterize_notebook
 
     content = _without_outputs(source.content)
+    name = kernel or source.kernel
     try:
-        short = len(content) <= _LONGEST_REMEMBERED
-        notebook = nbformat.v4.reads(_checked(content)) if short else _of_papermill(content)
-        if parameters:
-            notebook = parameterize_notebook(
-                notebook, dict(parameters), kernel_name=kernel or source.kernel, language=source.language
-            )
+        if len(content) > _LONGEST_REMEMBERED:
+            notebook = _of_papermill(content)
+            if parameters:
+                notebook = parameterize_notebook(notebook, dict(parameters), kernel_name=name, language=source.language)
+        elif parameters:
+            notebook = _with_parameters(content, dict(parameters), name, source.language)
+        else:
+            notebook = nbformat.v4.reads(_checked(content))
         return remove_error_markers(prepare_notebook_metadata(notebook, source.path, None))
     except (PapermillException, NotImplementedError) as error:
         raise NotebookError(f"{source.path}: parameters cannot be passed to this notebook: {error}") from error
@@ -146,6 +149,30 @@ def _checked(content: str) -> str:
     import nbformat.v4
 
     return str(nbformat.v4.writes(_of_papermill(content)))
+
+
+def _with_parameters(content: str, parameters: dict[str, Json], kernel: str, language: str) -> Any:
+    """A notebook with these parameters, as papermill makes it."""
+    import nbformat.v4
+    from nbformat.corpus.words import generate_corpus_id
+    from papermill.translators import translate_parameters
+
+    notebook = nbformat.v4.reads(_with_room(content, kernel, language))
+    injected = next(cell for cell in notebook.cells if INJECTED_TAG in cell.metadata.tags)
+    injected.source = translate_parameters(kernel, language, parameters, "Parameters")
+    injected.id = generate_corpus_id()
+    notebook.metadata.papermill["parameters"] = parameters
+    return notebook
+
+
+@functools.lru_cache(maxsize=1)
+def _with_room(content: str, kernel: str, language: str) -> str:
+    """A notebook's JSON with a cell for parameters. Papermill checks the cell that it makes for each point anew."""
+    import nbformat.v4
+    from papermill.parameterize import parameterize_notebook
+
+    notebook = nbformat.v4.reads(_checked(content))
+    return str(nbformat.v4.writes(parameterize_notebook(notebook, {}, kernel_name=kernel, language=language)))
 
 
 def _of_papermill(content: str) -> Any:
