@@ -122,6 +122,7 @@ class Execution:
                 notebook, self.recorder, self._redactor, on_progress=on_progress, output=output, **state_options
             )
             self._state.replayed = self._kernel.replayed.keys()
+            self._state.is_stored_at_once = self._kernel.tells_modules
             self._client = RecordingClient(
                 self._state, self._kernel, self.recorder, self._redactor, self._cwd, **client_options
             )

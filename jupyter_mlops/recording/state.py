@@ -60,6 +60,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         """A save that waits."""
         self.replayed: Collection[int] = ()
         """Cells that were executed before; nobody waits for what they give until the last of them has given it."""
+        self.is_stored_at_once = False
+        """Whether the whole is stored behind the last cell without asking the kernel for anything."""
         self.seconds: dict[int, float] = {}
         """How long each cell took."""
 
@@ -105,7 +107,8 @@ class RecordingState(NotebookExecutionManager):  # type: ignore[misc]
         self.progress = Progress(done=cell_index + 1, total=len(self.nb.cells), failed=failed)
         if cell_index + 1 in self.replayed:
             return
-        self._save_in_time(at_least=_REPLAYED_SECONDS if cell_index in self.replayed else 0.0)
+        if not (self.is_stored_at_once and self.progress.done == self.progress.total):
+            self._save_in_time(at_least=_REPLAYED_SECONDS if cell_index in self.replayed else 0.0)
         self._recorder.progress(self.progress)
         if self._on_progress is not None:
             self._on_progress(self.progress)
