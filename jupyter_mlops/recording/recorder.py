@@ -19,8 +19,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from jupyter_mlops.core.errors import Conflict, MLOpsError, QuotaExceeded, StorageFull, Unavailable
 from jupyter_mlops.core.records import Batch, Metric, Param, Progress, Run, RunChange, Runner, Tag
 from jupyter_mlops.core.run_files import EXECUTED
@@ -30,8 +28,8 @@ from jupyter_mlops.recording.usage import Usage
 from jupyter_mlops.recording.variables import STRICT
 from jupyter_mlops.tracker import losses
 from jupyter_mlops.tracker.location import HOME, home, make_private
-from jupyter_mlops.tracker.losses import LossCounter, read_losses
-from jupyter_mlops.tracker.process import is_alive, this_runner
+from jupyter_mlops.tracker.losses import nothing_lost, read_losses
+from jupyter_mlops.tracker.process import is_alive
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import Replayer
 from jupyter_mlops.tracker.spool import SpoolWriter
@@ -47,7 +45,6 @@ _UPLOAD_SECONDS = 5.0
 _HALF_MADE_SECONDS = 3600.0
 _SMALL_FILE = 1 << 16
 """Bytes up to which a file's content is written to the spool itself."""
-_OWNER_BYTES = 1 << 12
 _RESERVE_BYTES = 1 << 16
 """Room for what a run's end is told in, also where it filled the disk: behind what tells of the folder's owner."""
 
@@ -65,7 +62,8 @@ class RunFolder:
         """The executed notebook as far as it is."""
         self.kernel_log = self.path / "kernel.log"
         self.losses = self.spool / losses.OF_A_RUN
-        self._owner = self.path / "owner.json"
+        self._owner = self.path / "owner"
+        """The same file: it says who made the folder, also where the notebook has removed that of the spools."""
 
     def create(self) -> None:
         """Make it; ``Conflict`` when it is there already, because the run is being done or its runner was killed,
@@ -75,8 +73,8 @@ class RunFolder:
             self.path.mkdir(mode=0o700)
             self.spool.mkdir()
             self.scratch.mkdir()
-            LossCounter(self.losses, "").reserve()
-            self._owner.write_bytes(msgspec.json.encode(this_runner()).ljust(_OWNER_BYTES) + b" " * _RESERVE_BYTES)
+            self._owner.write_bytes(nothing_lost("") + bytes(_RESERVE_BYTES))
+            self.losses.hardlink_to(self._owner)
         except FileExistsError:
             raise Conflict(f"run {self.path.name} is being done already, or was left by a killed process") from None
         except OSError as error:
@@ -89,15 +87,13 @@ class RunFolder:
     def give_room(self) -> None:
         """Give up the room that was reserved for the end of the run: a full disk has so much again."""
         with contextlib.suppress(OSError):  # the notebook may have removed the folder
-            os.truncate(self._owner, _OWNER_BYTES)
+            os.truncate(self._owner, losses.BYTES)
 
     @property
     def owner(self) -> Runner | None:
         """The process that made the folder; None when it has not told yet, or there is no folder."""
-        try:
-            return msgspec.json.decode(self._owner.read_bytes(), type=Runner)
-        except (OSError, msgspec.DecodeError):
-            return None
+        made = read_losses(self._owner)
+        return None if made is None else made.writer
 
     def is_abandoned(self) -> bool:
         """Whether the process that made the folder is gone."""

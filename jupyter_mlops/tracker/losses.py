@@ -27,7 +27,8 @@ _LENGTH = struct.Struct("<I")
 _SLOT = struct.Struct("<32sQ")
 _SLOTS = 64
 """Runs that are counted apart. What more runs lose is counted with the last."""
-_BYTES = _HEAD_BYTES + _SLOTS * _SLOT.size
+BYTES = _HEAD_BYTES + _SLOTS * _SLOT.size
+"""What such a file has."""
 _PATIENCE_SECONDS = 1.0
 """How long others are waited for who count, which takes them microseconds: who logs waits too."""
 
@@ -48,6 +49,12 @@ class _Head(msgspec.Struct, frozen=True):
     writer: Runner
 
 
+def nothing_lost(target: str) -> bytes:
+    """What such a file begins with, made by this process."""
+    head = msgspec.msgpack.encode(_Head(target, this_runner()))
+    return (_LENGTH.pack(len(head)) + head).ljust(BYTES, b"\0")
+
+
 class LossCounter:
     """Counts losses in a file. Any thread may call, and any number of processes count in the same file."""
 
@@ -57,8 +64,7 @@ class LossCounter:
 
     def reserve(self) -> None:
         """Make the file unless there is one; ``OSError`` when it cannot be."""
-        head = msgspec.msgpack.encode(_Head(self._target, this_runner()))
-        content = (_LENGTH.pack(len(head)) + head).ljust(_BYTES, b"\0")
+        content = nothing_lost(self._target)
         # Visible only when whole: who finds it takes it for made.
         partial = self.path.with_name(f"{self.path.name}.{new_id()}.tmp")
         try:
@@ -80,7 +86,7 @@ class LossCounter:
         try:
             # By a descriptor of its own each time, as a lock is not held against others that share it.
             with locked(fd, _PATIENCE_SECONDS):
-                table = _counts(os.pread(fd, _BYTES, 0))
+                table = _counts(os.pread(fd, BYTES, 0))
                 for run_id, count in counts.items():
                     slot = run_id if run_id in table or len(table) < _SLOTS else next(reversed(table))
                     table[slot] = max(0, table.get(slot, 0) + count)
@@ -101,7 +107,7 @@ def read_losses(path: Path) -> Losses | None:
     with contextlib.suppress(OSError, struct.error, msgspec.DecodeError, UnicodeDecodeError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            content = os.pread(fd, _BYTES, 0)
+            content = os.pread(fd, BYTES, 0)
         finally:
             os.close(fd)
         (length,) = _LENGTH.unpack_from(content)

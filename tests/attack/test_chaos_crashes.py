@@ -26,7 +26,7 @@ def test_a_runner_killed_before_its_run_began_leaves_nothing(machine: Machine) -
     machine.kernel("lonely", "env", "-u", "JPY_PARENT_PID", "sleep", "600")
     runner = machine.mlops("run", machine.notebook("1", kernel="lonely"))
     # Not at any file: Python itself makes one there for a moment, to see whether it can.
-    until(lambda: list(machine.home.glob("runs/*/owner.json")) and list(machine.tmp.glob("mlops-*")), "the start")
+    until(lambda: list(machine.home.glob("runs/*/owner")) and list(machine.tmp.glob("mlops-*")), "the start")
     os.kill(runner.pid, signal.SIGSTOP)
     if (machine.home / "mlops.db").exists():
         pytest.skip("this machine opens a store faster than it starts a process")
