@@ -7,6 +7,7 @@ ploomber-engine in the same pool, which executes notebooks without a kernel proc
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -50,7 +51,7 @@ def compare(quick: bool) -> Iterator[Comparison]:
             _read_libraries()
             yield from _prefix_heavy(tracker, folder, 8 if quick else 50, prefix=0.5 if quick else 2.0)
             yield _suffix_heavy(tracker, folder, 2 if quick else 4, suffix=0.5 if quick else 30.0)
-            yield _overhead(tracker, folder, *((2, 6) if quick else (10, 210)))
+            yield _overhead(tracker, folder, 5 if quick else 250)
             yield _many(tracker, folder, 20 if quick else 1000)
             yield _on_dask(tracker, folder, 6 if quick else 40, suffix=0.2 if quick else 1.0)
 
@@ -88,20 +89,34 @@ def _suffix_heavy(tracker: Tracker, folder: Path, points: int, *, suffix: float)
     return Comparison(f"{points} points, suffix {suffix:g} s", "a sweep", [ours], [theirs], ">= 1x", "papermill")
 
 
-def _overhead(tracker: Tracker, folder: Path, few: int, many: int) -> Comparison:
-    """What one point more takes, without its suffix."""
+def _overhead(tracker: Tracker, folder: Path, points: int) -> Comparison:
+    """What a point takes, without its suffix, in five parts of a sweep that has begun: for how fast the processors are
+    changes with what else the machine does."""
     notebook = _notebook(folder, prefix=0.0, suffix=0.03, at_top=False)
-    first, second = (_forked(tracker, notebook, points)[0] for points in (few, many))
-    more = many - few
-    wall, cpu = (second.wall - first.wall) * PROCESSES / more, (second.cpu - first.cpu) / more
+    begun, part = 2 * PROCESSES, points // 5
+    marks: list[Timing] = []
+    ended = 0
+    # Their processes are asked what they have spent while they are there.
+    for event in ForkEngine().run(_tasks(tracker, notebook, begun + 5 * part + PROCESSES), jobs=PROCESSES):
+        if not isinstance(event, Remark) and event.status.ended:
+            ended += 1
+            if (ended - begun) % part == 0 and len(marks) < 6:
+                marks.append(Timing(time.perf_counter(), _spent_so_far()))
+    spans = [(after.wall - before.wall, after.cpu - before.cpu) for before, after in itertools.pairwise(marks)]
     return Comparison(
         "a forked kernel and its record, but for the suffix",
         "a point",
-        [Timing(wall - 0.03, cpu - 0.03)],
-        [Timing(0.06, 0.06)],
+        [Timing(wall * PROCESSES / part - 0.03, cpu / part - 0.03) for wall, cpu in spans],
+        [Timing(0.06, 0.06)] * len(spans),
         ">= 1x of CPU",
         "60 ms",
     )
+
+
+def _spent_so_far() -> float:
+    """The processor time of this process, of those that it has started, and of those that these have waited for."""
+    used = [each.cpu_times() for each in psutil.Process().children()]
+    return time.process_time() + sum(t.user + t.system + t.children_user + t.children_system for t in used)
 
 
 def _many(tracker: Tracker, folder: Path, points: int) -> Comparison:
