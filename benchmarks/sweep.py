@@ -32,6 +32,8 @@ from jupyter_mlops.tracker.connect import connect
 from jupyter_mlops.tracker.protocol import Tracker
 
 PROCESSES = 2
+_IN_MEMORY = Path("/dev/shm")
+"""Where Linux keeps files that are on no disk: what the file system of a disk takes, and what the rest does."""
 _PREPARE = (
     "import time\nbegan = time.process_time()",
     "import numpy as np\nimport pandas as pd\nfrom sklearn.linear_model import LogisticRegression",
@@ -51,9 +53,14 @@ def compare(quick: bool) -> Iterator[Comparison]:
             _read_libraries()
             yield from _prefix_heavy(tracker, folder, 8 if quick else 50, prefix=0.5 if quick else 2.0)
             yield _suffix_heavy(tracker, folder, 2 if quick else 4, suffix=0.5 if quick else 30.0)
-            yield _overhead(tracker, folder, 5 if quick else 250)
+            yield _overhead(tracker, folder, "on disk", 5 if quick else 250)
             yield _many(tracker, folder, 20 if quick else 1000)
             yield _on_dask(tracker, folder, 6 if quick else 40, suffix=0.2 if quick else 1.0)
+    if _IN_MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as text:
+            os.environ["MLOPS_HOME"] = str(Path(text) / "home")
+            with connect() as tracker:
+                yield _overhead(tracker, Path(text), "in memory", 5 if quick else 250)
 
 
 def _read_libraries() -> None:
@@ -89,7 +96,7 @@ def _suffix_heavy(tracker: Tracker, folder: Path, points: int, *, suffix: float)
     return Comparison(f"{points} points, suffix {suffix:g} s", "a sweep", [ours], [theirs], ">= 1x", "papermill")
 
 
-def _overhead(tracker: Tracker, folder: Path, points: int) -> Comparison:
+def _overhead(tracker: Tracker, folder: Path, place: str, points: int) -> Comparison:
     """What a point takes, without its suffix, in five parts of a sweep that has begun: for how fast the processors are
     changes with what else the machine does."""
     notebook = _notebook(folder, prefix=0.0, suffix=0.03, at_top=False)
@@ -104,7 +111,7 @@ def _overhead(tracker: Tracker, folder: Path, points: int) -> Comparison:
                 marks.append(Timing(time.perf_counter(), _spent_so_far()))
     spans = [(after.wall - before.wall, after.cpu - before.cpu) for before, after in itertools.pairwise(marks)]
     return Comparison(
-        "a forked kernel and its record, but for the suffix",
+        f"a forked kernel and its record, but for the suffix; files {place}",
         "a point",
         [Timing(wall * PROCESSES / part - 0.03, cpu / part - 0.03) for wall, cpu in spans],
         [Timing(0.06, 0.06)] * len(spans),
