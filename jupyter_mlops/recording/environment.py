@@ -28,7 +28,7 @@ PROBE = (
 )
 """A Python expression that tells what :class:`Interpreter` holds."""
 
-MODULES = (
+MODULES_PROBE = (
     "(lambda known, sys=__import__('sys'): __import__('json').dumps(sorted({f for f in "
     "(getattr(sys.modules.get(n), '__file__', None) "
     "for n in list(__import__('itertools').islice(reversed(sys.modules), max(0, len(sys.modules) - known)))) "

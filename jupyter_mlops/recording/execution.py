@@ -32,7 +32,7 @@ from jupyter_mlops.core.run_files import CELLS, LONG_PARAMETERS, SOURCE
 from jupyter_mlops.recording.cancellation import Stop, cancelled_by_signals, why_cancelled
 from jupyter_mlops.recording.capture import Capture
 from jupyter_mlops.recording.client import DeadKernelError, RecordingClient
-from jupyter_mlops.recording.environment import MODULES, PROBE, Interpreter
+from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE, Interpreter
 from jupyter_mlops.recording.executed import written
 from jupyter_mlops.recording.kernel import Kernel
 from jupyter_mlops.recording.outputs import MIME_TYPE
@@ -212,7 +212,7 @@ class Execution:
         """Ask the kernel to end, and meanwhile record what the execution left."""
         intact = reason is None or reason.kind is ReasonKind.CELL_ERROR
         if intact and not self._kernel.tells_modules:
-            self._modules = self._ask(f"{MODULES}(0)")
+            self._modules = self._ask(f"{MODULES_PROBE}(0)")
         self.recorder.sample_last()
         self._client.ask_to_end(idle=self.failure is None)
         content = written(self.executed)

@@ -23,7 +23,7 @@ from jupyter_mlops.execution.fork.kernel import About, fixed, key_of
 from jupyter_mlops.execution.fork.prefix import Prefix, Unfit
 from jupyter_mlops.execution.local import THREAD_VARIABLES, Workers, check_jobs, default_jobs, environment
 from jupyter_mlops.execution.worker import Preparation
-from jupyter_mlops.recording.environment import MODULES, PROBE
+from jupyter_mlops.recording.environment import MODULES_PROBE, PROBE
 from jupyter_mlops.recording.kernel import QUIET
 from jupyter_mlops.recording.source import read_source
 
@@ -149,7 +149,7 @@ class TemplateProcess:
             **prefix.work,
             "equal": self._equal,
             "probe": PROBE,
-            "modules": MODULES,
+            "modules": MODULES_PROBE,
             "threads": threads,
             "about": msgspec.to_builtins(about),
         }
