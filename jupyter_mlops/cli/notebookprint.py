@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from jupyter_mlops.tracker.protocol import Tracker
 
-
 Notebook = dict[str, Any]
 """A notebook document, format 4, as JSON gives it."""
 

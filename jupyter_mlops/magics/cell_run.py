@@ -36,7 +36,6 @@ from jupyter_mlops.recording.session import Session, current
 if TYPE_CHECKING:
     from jupyter_mlops.magics import MLOps
 
-
 _SHELL_NAMES = re.compile(r"_+(?:i*\d*)|_dh|In|Out|get_ipython|exit|quit|open|display|__\w+__")
 
 

@@ -451,15 +451,16 @@ def test_points_have_the_cores_that_are_theirs(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     path = notebook(
-        "import numpy as np\nsquare = np.ones((300, 300)) @ np.ones((300, 300))",
-        "import os\nimport threadpoolctl\nprint(x, os.environ['OMP_NUM_THREADS'], "
+        "import os\nimport numpy as np\nos.environ['NUMEXPR_NUM_THREADS'] = '5'\n"
+        "square = np.ones((300, 300)) @ np.ones((300, 300))",
+        "import threadpoolctl\nprint(x, os.environ['OMP_NUM_THREADS'], os.environ['NUMEXPR_NUM_THREADS'], "
         "{pool['num_threads'] for pool in threadpoolctl.threadpool_info()}, (square @ square).max())",
         parameters="x = 0",
     )
     item = task(path, swept=("x",), x=1)
     outcome = Outcome(ForkEngine().run([item], jobs=1))
     assert "executed once" in outcome.remarks[0]
-    assert printed(tracker, item.run_id) == "1 3 {3} 27000000.0\n"
+    assert printed(tracker, item.run_id) == "1 3 5 {3} 27000000.0\n"
 
 
 def test_explain_says_where_points_part(mlops: Command, notebook: Callable[..., Path]) -> None:

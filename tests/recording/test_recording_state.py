@@ -16,7 +16,7 @@ from jupyter_mlops.core.ids import new_id
 from jupyter_mlops.core.records import Batch, NewRun, RunChange, RunStatus, Tag
 from jupyter_mlops.recording.recorder import NOTICE_TAG, Recorder, RunFolder
 from jupyter_mlops.recording.redactor import Redactor
-from jupyter_mlops.recording.state import _PAUSE, RecordingState
+from jupyter_mlops.recording.state import _PAUSE, _REPLAYED_SECONDS, RecordingState
 from jupyter_mlops.tracker.deadletters import dead_letters
 from jupyter_mlops.tracker.protocol import Tracker
 from jupyter_mlops.tracker.replay import replay_folder
@@ -55,12 +55,34 @@ def test_a_save_that_waits_is_given_up_at_the_end() -> None:
     state.notebook_complete()
     saved = saves.count
 
-    # The loop is that of the next run, too. Its timers go off in their order.
+    # The loop is that of the next run, too.
+    wait(2 * _PAUSE * SECONDS)
+    assert saves.count == saved
+
+
+def test_what_shared_cells_gave_is_saved_once_with_what_another_gives() -> None:
+    saves = SlowSaves()
+    notebook = new_notebook(cells=[new_code_cell("a") for _ in range(3)], metadata={"papermill": {}})
+    state = RecordingState(notebook, cast("Recorder", saves), Redactor({}), progress_bar=False)
+    state.replayed, state.is_stored_at_once = {0}, True
+    state.notebook_start()
+    counts = []
+    for index, cell in enumerate(notebook.cells):
+        state.cell_start(cell, index)
+        state.cell_complete(cell, index)
+        counts.append(saves.count)
+    # The last cell's is stored with the end.
+    assert counts == [0, 1, 1]
+    wait(2 * _REPLAYED_SECONDS)
+    assert saves.count == 1
+
+
+def wait(seconds: float) -> None:
+    """Let the loop run, as it does while a cell executes. Its timers go off in their order."""
     loop = ensure_event_loop()
     later = loop.create_future()
-    loop.call_later(2 * _PAUSE * SECONDS, later.set_result, None)
+    loop.call_later(seconds, later.set_result, None)
     loop.run_until_complete(later)
-    assert saves.count == saved
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from typing import Any
 
 DELIMITER = b"<IDS|MSG>"
 """Behind the identities of who is to get a message."""
-
-
 _decode = json.JSONDecoder().decode
 
 

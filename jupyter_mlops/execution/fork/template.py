@@ -115,6 +115,9 @@ def main() -> None:
 def _leave_out_debugger() -> None:
     """Have ipykernel find no debugger, which nobody could speak with: it is a fifth of the memory of a kernel, of which
     each fork copies the tables. Code may import it all the same, and break where it would."""
+    if "debugpy" in sys.modules:
+        # Whoever debugs this process has imported it.
+        return
     blocked: dict[str, Any] = {"debugpy": None}
     sys.modules.update(blocked)
     with contextlib.suppress(ImportError):
